@@ -1,0 +1,1 @@
+"""One module a command: parse, act, show. No rules of the business live here."""

@@ -1,0 +1,164 @@
+"""``logsh batch``: one event a line, many at a time, none of them lost."""
+
+import os
+import stat
+from functools import partial
+from typing import Annotated, NamedTuple
+
+import typer
+
+from logsh_cli import options
+from logsh_cli.batch_job import BatchJob, parse_line
+from logsh_cli.context import AppContext
+from logsh_cli.delivery import Courier
+from logsh_cli.dispatch import FORGIVABLE, skips_without_key
+from logsh_cli.drain import Drain
+from logsh_cli.errors import ExitCode, MissingKey, UsageError, interruption
+from logsh_cli.lines import LineReader
+from logsh_cli.result import Tally
+from logsh_cli.settings import Flags, Settings, value_of
+from logsh_cli.stop import StopRequest
+
+
+class BatchOptions(NamedTuple):
+    """The command line of ``batch`` as one value."""
+
+    file: str
+    flags: Flags
+    jobs: int
+    rate: float | None
+    dry_run: bool
+    validate: bool
+    truncate: bool
+    best_effort: bool
+    on_missing_key: str | None
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("batch", help=HELP, short_help="Send one event for each line of JSON.")(batch)
+
+
+def batch(
+    ctx: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="[FILE|-]", help="JSON Lines; - is standard input.")] = "-",
+    jobs: options.Jobs = options.DEFAULT_JOBS,
+    rate: Annotated[float | None, typer.Option("--rate", metavar="N", help="At most N requests a second.")] = None,
+    workspace: options.Workspace = None,
+    truncate: options.Truncate = False,
+    no_validate: options.NoValidate = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every line and send nothing.")] = False,
+    deadline: options.Deadline = None,
+    best_effort: options.BestEffort = False,
+    on_missing_key: options.OnMissingKey = None,
+    profile: options.Profile = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> int:
+    app: AppContext = ctx.obj
+    app.configure_output(json=json, quiet=quiet, verbose=verbose)
+    if rate is not None and not 0 < rate < float("inf"):
+        raise UsageError(f"--rate must be a number above 0; got {rate:g}")
+    given = BatchOptions(
+        file=file,
+        flags=Flags(profile=profile, workspace=workspace, deadline=deadline),
+        jobs=jobs,
+        rate=rate,
+        dry_run=dry_run,
+        validate=not no_validate,
+        truncate=truncate,
+        best_effort=best_effort,
+        on_missing_key=on_missing_key,
+    )
+    return app.finish_tally(act(app, given))
+
+
+def act(app: AppContext, given: BatchOptions) -> Tally:
+    """Read, store and send every line, then count."""
+    started = app.clock.monotonic()
+    settings = app.settings(given.flags)
+    descriptor = open_input(app, given.file)
+    with StopRequest() as stop:
+        try:
+            drain = None if given.dry_run else make_drain(app, settings, given)
+        except MissingKey as error:
+            if not skips_without_key(given.on_missing_key, settings):
+                raise
+            return Tally(error=error)
+        parse = partial(
+            parse_line,
+            workspace=value_of(settings.workspace),
+            validate=given.validate,
+            truncate=given.truncate,
+        )
+        job = BatchJob(parse, app.printer.problem, drain, stop, jobs=given.jobs)
+        with app.printer.progress("sending", total=input_size(descriptor)) as show:
+            reader = LineReader(descriptor)
+            try:
+                job.run(reader, lambda: show(reader.position, job.outcome.counts))
+            except OSError as error:
+                raise UsageError(f"{given.file} can't be read: {error.strerror}") from None
+        if stop:
+            stopped = interruption(stop.error(), hint="what was accepted and not sent is kept: `logsh outbox flush`")
+            job.outcome.note(stopped.exit_code, stopped)
+    exit_code, worst = job.outcome.worst()
+    if exit_code in FORGIVABLE and (given.best_effort or settings.best_effort):
+        exit_code = ExitCode.OK
+    counts = job.outcome.counts
+    return Tally(
+        accepted=job.accepted,
+        delivered=counts["delivered"],
+        queued=counts["queued"],
+        rejected=counts["rejected"],
+        invalid=job.invalid,
+        elapsed_ms=round((app.clock.monotonic() - started) * 1000),
+        exit_code=exit_code,
+        error=worst,
+    )
+
+
+def make_drain(app: AppContext, settings: Settings, given: BatchOptions) -> Drain:
+    """Store and workers for this batch's destination. Raises ``ConfigError`` when there is no usable key."""
+    destination = settings.destination()
+    store = app.store()
+    connect = partial(app.client, destination)
+    courier = Courier(store, app.owner(store, destination), connect, app.clock)
+    return Drain(courier, connect, jobs=given.jobs, deadline_s=settings.deadline.value, rate=given.rate)
+
+
+def open_input(app: AppContext, file: str) -> int:
+    """A file descriptor to read from. Raises ``UsageError`` naming the file and the reason."""
+    if file == "-":
+        if app.streams.stdin is None:
+            raise UsageError("standard input is closed", hint="name a file: logsh batch FILE")
+        if app.streams.stdin.isatty():
+            app.printer.note("reading events from the terminal, one JSON object a line; Ctrl-D ends")
+        return app.streams.stdin.fileno()
+    try:
+        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+        if os.path.isdir(file):  # noqa: PTH112 - the argument may be bytes that make no Path
+            raise IsADirectoryError(21, "it is a directory")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "that is no file name"
+        raise UsageError(f"{file} can't be read: {reason}") from None
+    return descriptor
+
+
+def input_size(descriptor: int) -> int | None:
+    """Bytes to come, where that is known."""
+    status = os.fstat(descriptor)
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+HELP = """\
+Send one event for each line of JSON.
+
+A line is an object with the API's fields: event and description are required, workspace falls back to the default.
+Good lines are stored first, then sent; bad ones are reported with their number and skipped.
+
+\b
+  logsh batch events.jsonl
+  tail -f app.events | logsh batch -
+  {"event": "user.signup", "description": "Ada joined", "metadata": {"plan": "pro"}}
+"""

@@ -1,0 +1,208 @@
+"""``logsh config``: see what is set and where it comes from, and change a profile."""
+
+import json as json_text
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from logsh_cli import config_file, options
+from logsh_cli.context import AppContext
+from logsh_cli.errors import ConfigError, UsageError
+from logsh_cli.output import one_line
+from logsh_cli.paths import config_dir
+from logsh_cli.profile_values import mask_key, parse_value, unknown_setting
+from logsh_cli.settings import BUILT_IN, Flags, Setting, Settings, profile_values, selected_profile
+from logsh_cli.text import printable
+from logsh_cli.urls import without_userinfo
+
+_WIDTHS = (14, 32)
+
+Key = Annotated[str, typer.Argument(metavar="KEY", help=f"One of {', '.join(config_file.KEYS)}.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group to the application."""
+    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=HELP, short_help="See and change settings.")
+    group.command("list", help="Show every effective setting, and where it comes from.")(list_)
+    group.command("get", help="Print one effective setting.")(get)
+    group.command("set", help="Set a key of a profile in the configuration file.")(set_)
+    group.command("unset", help="Remove a key of a profile from the configuration file.")(unset)
+    group.command("path", help="Print where the configuration file is, or would be.")(path)
+    app.add_typer(group, name="config")
+
+
+def list_(
+    ctx: typer.Context,
+    profile: options.Profile = None,
+    json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> int:
+    app: AppContext = ctx.obj
+    printer = app.configure_output(json=json, verbose=verbose)
+    settings = app.settings(Flags(profile=profile))
+    shown = effective(settings)
+    if json:
+        printer.json_line({key: to_json(setting) for key, setting in shown.items()})
+        return 0
+    rows = ((key, plain(setting.value), setting.source) for key, setting in shown.items() if setting is not None)
+    printer.columns(("SETTING", "VALUE", "FROM"), _WIDTHS, rows)
+    try:
+        settings.destination()
+    except ConfigError as error:
+        printer.note(one_line(error))
+    return 0
+
+
+def get(
+    ctx: typer.Context,
+    key: Key,
+    reveal: Annotated[bool, typer.Option("--reveal", help="Print the API key itself.")] = False,
+    profile: options.Profile = None,
+    json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> int:
+    app: AppContext = ctx.obj
+    app.configure_output(json=json, verbose=verbose)
+    settings = app.settings(Flags(profile=profile))
+    shown = effective(settings, reveal=reveal)
+    if key not in shown:
+        raise unknown_setting(key, shown)
+    setting = shown[key]
+    if setting is None:
+        raise ConfigError(
+            f"{key} is not set", hint=f"`logsh config set {key} VALUE`" if key != "api_key" else "`logsh login`"
+        )
+    if reveal and key == "api_key":
+        # Past the redactor, which is there to keep just this from happening by accident.
+        value = setting.value
+        app.streams.out(json_text.dumps({key: to_json(setting)}) if json else printable(value))
+    elif json:
+        app.printer.json_line({key: to_json(setting)})
+    else:
+        app.printer.line(plain(setting.value))
+    return 0
+
+
+def set_(
+    ctx: typer.Context,
+    key: Key,
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="The new value.")],
+    profile: options.Profile = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> int:
+    app: AppContext = ctx.obj
+    app.configure_output(json=json, quiet=quiet, verbose=verbose)
+    chosen = selected_profile(profile, app.env)
+    if problem := config_file.check_profile_name(chosen.value):
+        raise UsageError(f"{chosen.source}: {problem}")
+    parsed = parse_value(key, value)
+    file_path = where(app)
+    file = read(app, file_path)
+    before = file.profiles.get(chosen.value, {})
+    config_file.update(file_path, chosen.value, {key: parsed})
+    report(app, chosen.value, key, parsed, f"{key} = {plain(parsed)} (profile {chosen.value})")
+    if key == "api_url" and "api_key" in before and before.get(key) != parsed:
+        app.printer.warn(f"the key of profile {chosen.value} now goes to {parsed}; `logsh login` sets another")
+    return 0
+
+
+def unset(
+    ctx: typer.Context,
+    key: Key,
+    profile: options.Profile = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> int:
+    app: AppContext = ctx.obj
+    app.configure_output(json=json, quiet=quiet, verbose=verbose)
+    if key not in config_file.KEYS:
+        raise unknown_setting(key, config_file.KEYS)
+    chosen = selected_profile(profile, app.env)
+    file_path = where(app)
+    before = profile_values(chosen, read(app, file_path), file_path)
+    if key in before:
+        config_file.update(file_path, chosen.value, {key: None})
+    report(app, chosen.value, key, None, f"{key} is not set (profile {chosen.value})")
+    return 0
+
+
+def path(ctx: typer.Context, json: options.Json = False) -> int:
+    app: AppContext = ctx.obj
+    printer = app.configure_output(json=json)
+    if json:
+        printer.json_line({"path": str(where(app))})
+    else:
+        printer.line(str(where(app)))
+    return 0
+
+
+def effective(settings: Settings, *, reveal: bool = False) -> dict[str, Setting | None]:
+    """Every setting by its name, ``None`` where it is not set; the key masked unless ``reveal``."""
+    key = settings.api_key
+    if key is not None and not reveal:
+        key = Setting(mask_key(key.value), key.source)
+    metadata = Setting(dict(settings.metadata), settings.metadata_source) if settings.metadata_source else None
+    return {
+        "profile": settings.profile,
+        "api_url": settings.api_url,
+        "api_key": key,
+        "workspace": settings.workspace,
+        "icon": settings.icon,
+        "notify": settings.notify,
+        "deadline": settings.deadline,
+        "ca_file": settings.ca_file,
+        "metadata": metadata,
+        "best_effort": Setting(settings.best_effort, "LOGSH_BEST_EFFORT" if settings.best_effort else BUILT_IN),
+        "on_missing_key": Setting(
+            settings.on_missing_key or "fail", "LOGSH_ON_MISSING_KEY" if settings.on_missing_key else BUILT_IN
+        ),
+    }
+
+
+def to_json(setting: Setting | None) -> dict[str, Any]:
+    """``{"value", "source"}``, both null where it is not set."""
+    return {"value": None, "source": None} if setting is None else {"value": setting.value, "source": setting.source}
+
+
+def plain(value: Any) -> str:
+    """A value as the configuration file spells it, without quotation marks."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json_text.dumps(value, ensure_ascii=False)
+
+
+def where(app: AppContext) -> Path:
+    """The configuration file's place."""
+    return config_dir(app.env) / config_file.FILE_NAME
+
+
+def read(app: AppContext, file_path: Path) -> config_file.ConfigFile:
+    """The file, its warnings printed."""
+    file = config_file.read(file_path)
+    for warning in file.warnings:
+        app.printer.warn(warning)
+    return file
+
+
+def report(app: AppContext, profile: str, key: str, value: Any, sentence: str) -> None:
+    """What the profile has now."""
+    if app.printer.json:
+        app.printer.json_line({"profile": profile, "key": key, "value": value, "exit_code": 0, "error": None})
+    elif not app.printer.quiet:
+        app.printer.line(without_userinfo(sentence) if key == "api_url" else sentence)
+
+
+HELP = """\
+See every setting and where it comes from, and change a profile in the configuration file.
+
+\b
+  logsh config list
+  logsh config set workspace shop
+  logsh config get api_key --reveal
+"""

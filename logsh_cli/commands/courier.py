@@ -1,0 +1,92 @@
+"""``logsh courier``: the detached process behind ``--background`` and behind a success with a backlog.
+
+Not for people, and so hidden: it has no streams, and its exit code is read by nobody.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import typer
+
+from logsh_cli import options
+from logsh_cli.context import AppContext
+from logsh_cli.delivery import Courier, Poster
+from logsh_cli.drain import Drain
+from logsh_cli.errors import ExitCode
+from logsh_cli.flushing import Flush
+from logsh_cli.locks import file_lock
+from logsh_cli.outbox import Owner, Store
+from logsh_cli.paths import state_dir
+from logsh_cli.settings import Flags
+from logsh_cli.stop import StopRequest
+
+KEEP_TRYING_S = 600.0
+"""Seconds from its acceptance for which an event is tried again and again."""
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0
+LOOK_S = 0.5
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("courier", hidden=True, help="Deliver stored events, for up to ten minutes each.")(courier)
+
+
+def courier(ctx: typer.Context, profile: options.Profile = None) -> int:
+    app: AppContext = ctx.obj
+    settings = app.settings(Flags(profile=profile))
+    destination = settings.destination()
+    store = app.store()
+    if store.unkept_because is not None:
+        return 0
+    owner = app.owner(store, destination)
+    rounds = Rounds(app, store, owner, partial(app.client, destination), settings.deadline.value)
+    lock = state_dir(app.env) / f"courier-{owner.key_fingerprint}.lock"
+    with StopRequest() as stop:
+        # One courier a key is enough. Whoever stored an event and then did not get the lock can leave it to the holder,
+        # who looks once more after letting go.
+        held = True
+        while held and not stop and store.pending_exists(owner):
+            with file_lock(lock, wait=False) as held:
+                if held:
+                    rounds.go(stop)
+    return 0
+
+
+class Rounds:
+    """One walk through the outbox after another, while there is an event young enough to be tried again."""
+
+    def __init__(
+        self, app: AppContext, store: Store, owner: Owner, connect: Callable[[], Poster], deadline_s: float
+    ) -> None:
+        self.app = app
+        self.store = store
+        self.owner = owner
+        self.connect = connect
+        self.deadline_s = deadline_s
+
+    def go(self, stop: StopRequest) -> None:
+        """Until nothing young is left, the key is refused, or a stop."""
+        pause = FIRST_PAUSE_S
+        while not stop:
+            last_seen = self.store.newest_id()
+            if self._walk(stop) in (ExitCode.KEY_REFUSED, ExitCode.CONFIG) or not self._is_any_young():
+                return
+            self._rest(pause, last_seen, stop)
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+
+    def _walk(self, stop: StopRequest) -> int:
+        owned = Courier(self.store, self.owner, self.connect, self.app.clock)
+        drain = Drain(owned, self.connect, jobs=options.DEFAULT_JOBS, deadline_s=self.deadline_s)
+        Flush(self.store, self.owner, drain, stop).walk(ignore_wait=False)
+        return drain.outcome.worst()[0]
+
+    def _is_any_young(self) -> bool:
+        since = self.app.clock.time() - KEEP_TRYING_S
+        return self.store.pending_exists(self.owner, due_only=False, accepted_after=since)
+
+    def _rest(self, pause_s: float, last_seen: int, stop: StopRequest) -> None:
+        """Wait, but not when something new comes in: it deserves an attempt at once."""
+        until = self.app.clock.monotonic() + pause_s
+        while not stop and self.app.clock.monotonic() < until and self.store.newest_id() == last_seen:
+            stop.event.wait(LOOK_S)

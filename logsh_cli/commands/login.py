@@ -1,0 +1,208 @@
+"""``logsh login``: take a key, make sure that the service does too, keep it in a profile."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from logsh_cli import config_file, options
+from logsh_cli.budget import Budget
+from logsh_cli.context import AppContext
+from logsh_cli.destination import Destination, check_key, environment_key, same_url
+from logsh_cli.errors import BadConfig, ConfigError, KeyRefused, NotDelivered, NotKept, UsageError
+from logsh_cli.key_check import check_key_with_service
+from logsh_cli.paths import config_dir
+from logsh_cli.profile_values import looks_like_a_key, mask_key, parse_value
+from logsh_cli.settings import selected_profile
+from logsh_cli.wire import DEFAULT_API_URL
+
+VERIFY_WITHIN_S = 10.0
+LONGEST_LINE = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LoginOptions:
+    """The command line of ``login`` as one value."""
+
+    key_stdin: bool
+    workspace: str | None
+    api_url: str | None
+    verify: bool
+    profile: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The profile that is to hold the key: ``changes`` besides the key, and where the key will go."""
+
+    path: Path
+    profile: str
+    api_url: str
+    ca_file: str | None
+    changes: dict[str, Any]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("login", help=HELP, short_help="Keep an API key in the configuration file.")(login)
+
+
+def login(
+    ctx: typer.Context,
+    key_stdin: Annotated[
+        bool, typer.Option("--key-stdin", help="Read the key from the first line of standard input.")
+    ] = False,
+    workspace: Annotated[
+        str | None, typer.Option("--workspace", "-w", metavar="NAME", help="Also set the profile's workspace.")
+    ] = None,
+    api_url: Annotated[
+        str | None, typer.Option("--api-url", metavar="URL", help="The URL that the key is for, if self-hosted.")
+    ] = None,
+    no_verify: Annotated[
+        bool, typer.Option("--no-verify", help="Keep the key without asking the service about it.")
+    ] = False,
+    profile: options.Profile = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> int:
+    app: AppContext = ctx.obj
+    app.configure_output(json=json, quiet=quiet, verbose=verbose)
+    act(app, LoginOptions(key_stdin, workspace, api_url, not no_verify, profile))
+    return 0
+
+
+def act(app: AppContext, given: LoginOptions) -> None:
+    """Everything that can be wrong is found before the key is asked for, and nothing is written before it is good."""
+    target = find_target(app, given)
+    key = read_key(app, given)
+    app.redact.learn(key)
+    if problem := check_key(key):
+        raise UsageError(f"the API key {problem}", hint="copy it again from the Logsh dashboard")
+    if not looks_like_a_key(key):
+        app.printer.warn("this key does not begin with logsh_, as keys of Logsh do")
+    if given.verify:
+        verify(app, target, key)
+    config_file.update(target.path, target.profile, {"api_key": key, **target.changes})
+    show(app, target, key, verified=given.verify)
+
+
+def find_target(app: AppContext, given: LoginOptions) -> Target:
+    """The profile as it will be. It need not exist yet."""
+    chosen = selected_profile(given.profile, app.env)
+    if problem := config_file.check_profile_name(chosen.value):
+        raise UsageError(f"{chosen.source}: {problem}")
+    path = config_dir(app.env) / config_file.FILE_NAME
+    file = config_file.read(path)
+    for warning in file.warnings:
+        app.printer.warn(warning)
+    values = file.profiles.get(chosen.value, {})
+    explicit = chosen.source == "--profile"
+    changes: dict[str, Any] = {}
+    if given.workspace is not None:
+        changes["workspace"] = parse_value("workspace", given.workspace, "--workspace")
+    own_url = str(values.get("api_url") or "").strip()
+    api_url = wanted_url(given.api_url, None if explicit else app.env.get("LOGSH_API_URL", "").strip(), own_url)
+    if not same_url(api_url, own_url or DEFAULT_API_URL):
+        changes["api_url"] = None if api_url == DEFAULT_API_URL else api_url
+    named = "" if explicit else app.env.get("LOGSH_CA_FILE", "").strip()
+    return Target(path, chosen.value, api_url, named or values.get("ca_file"), changes)
+
+
+def wanted_url(flag: str | None, variable: str | None, own: str) -> str:
+    """The URL that the key is for: the flag's, else the profile's, else the environment's.
+
+    A profile's key goes to the profile's URL, so where the environment names another one there is no right answer.
+    """
+    if flag is not None:
+        return str(parse_value("api_url", flag, "--api-url"))
+    try:
+        if own and variable and not same_url(own, variable):
+            raise BadConfig(
+                "LOGSH_API_URL and the profile name different URLs",
+                hint="say which one the key is for, with --api-url",
+            )
+        return str(
+            parse_value(
+                "api_url", own or variable or DEFAULT_API_URL, "the profile's api_url" if own else "LOGSH_API_URL"
+            )
+        )
+    except UsageError as error:
+        raise BadConfig(error.message) from None
+
+
+def read_key(app: AppContext, given: LoginOptions) -> str:
+    """The key, from a prompt without echo or from standard input; never from the arguments."""
+    stdin = app.streams.stdin
+    if stdin is not None and stdin.isatty():
+        return str(typer.prompt("API key", hide_input=True, err=True)).strip()
+    if not given.key_stdin:
+        raise UsageError(
+            "login asks for the key at a terminal, and standard input is none",
+            hint="pipe the key in: logsh login --key-stdin < key-file",
+        )
+    if stdin is None:
+        raise UsageError("--key-stdin reads standard input, which is closed")
+    try:
+        line = stdin.buffer.readline(LONGEST_LINE)
+    except OSError as error:
+        raise UsageError(f"--key-stdin: standard input can't be read: {error.strerror}") from None
+    key = line.decode("utf-8-sig", "replace").strip()
+    if not key:
+        raise UsageError("--key-stdin: the first line of standard input is empty", hint="it must be the API key")
+    return key
+
+
+def verify(app: AppContext, target: Target, key: str) -> None:
+    """Ask the service about the key. Raises what it says, or ``NotKept`` when nobody says anything."""
+    client = app.client(Destination(target.profile, target.api_url, key, target.ca_file))
+    try:
+        answer = check_key_with_service(client, Budget(VERIFY_WITHIN_S, app.clock.monotonic), app.clock.time())
+    except KeyRefused as error:
+        raise KeyRefused(f"{error.message}; nothing was saved", hint="copy the key again from the dashboard") from None
+    except NotDelivered as error:
+        hint = "; ".join(filter(None, (error.hint, "--no-verify saves it without asking")))
+        raise NotKept(f"the key could not be verified, so it was not saved: {error.message}", hint=hint) from None
+    finally:
+        client.close()
+    app.printer.detail(f"{target.api_url} knows the key: HTTP {answer.status} {answer.message or ''}".rstrip())
+
+
+def show(app: AppContext, target: Target, key: str, *, verified: bool) -> None:
+    """Say what was saved where, and what would keep it from being used."""
+    printer = app.printer
+    if printer.json:
+        printer.json_line(
+            {
+                "profile": target.profile,
+                "api_url": target.api_url,
+                "api_key": mask_key(key),
+                "verified": verified,
+                "config": str(target.path),
+                "exit_code": 0,
+                "error": None,
+            }
+        )
+    elif not printer.quiet:
+        checked = "verified" if verified else "not verified"
+        printer.line(
+            f"saved {mask_key(key)} for {target.api_url} in {target.path} (profile {target.profile}, {checked})"
+        )
+    try:
+        other = environment_key(app.env)
+    except ConfigError as error:
+        printer.warn(error.message)
+        return
+    if other is not None:
+        printer.warn(f"{other.source} is set and comes before this key; --profile {target.profile} uses this one")
+
+
+HELP = """\
+Keep an API key in the configuration file, after asking the service whether it is good.
+
+\b
+  logsh login
+  logsh login --key-stdin < key-file
+  logsh login --profile work --api-url https://logsh.example.com
+"""

@@ -1,0 +1,52 @@
+"""``logsh logout``: forget a profile's key."""
+
+import typer
+
+from logsh_cli import config_file, options
+from logsh_cli.context import AppContext
+from logsh_cli.destination import environment_key
+from logsh_cli.errors import ConfigError
+from logsh_cli.paths import config_dir
+from logsh_cli.settings import profile_values, selected_profile
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("logout", help="Remove the API key from a profile; its other settings stay.")(logout)
+
+
+def logout(
+    ctx: typer.Context,
+    profile: options.Profile = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> int:
+    app: AppContext = ctx.obj
+    printer = app.configure_output(json=json, quiet=quiet, verbose=verbose)
+    chosen = selected_profile(profile, app.env)
+    path = config_dir(app.env) / config_file.FILE_NAME
+    file = config_file.read(path)
+    for warning in file.warnings:
+        printer.warn(warning)
+    removed = "api_key" in profile_values(chosen, file, path)
+    if removed:
+        config_file.update(path, chosen.value, {"api_key": None})
+    if json:
+        printer.json_line(
+            {"profile": chosen.value, "removed": removed, "config": str(path), "exit_code": 0, "error": None}
+        )
+    elif not quiet:
+        printer.line(f"removed the key of profile {chosen.value}" if removed else f"profile {chosen.value} has no key")
+    if still := remaining_key(app):
+        printer.warn(f"{still} is still set, and is used")
+    return 0
+
+
+def remaining_key(app: AppContext) -> str | None:
+    """The environment's key, which no file of ours can take back."""
+    try:
+        key = environment_key(app.env)
+    except ConfigError:
+        return None
+    return None if key is None else key.source

@@ -1,0 +1,187 @@
+"""``logsh outbox``: see what waits, send it, put it back, or let go of it."""
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from logsh_cli import options
+from logsh_cli.context import AppContext
+from logsh_cli.delivery import Courier
+from logsh_cli.drain import Drain
+from logsh_cli.errors import EventRefused, ExitCode, NotDelivered, UsageError, interruption
+from logsh_cli.flushing import Flush
+from logsh_cli.outbox import Changed, Store
+from logsh_cli.outbox_view import HEADER, describe_row, row_cells, row_to_json
+from logsh_cli.result import Tally
+from logsh_cli.settings import Flags
+from logsh_cli.stop import StopRequest
+
+_WIDTHS = (6, 8, 4, 5, 28)
+
+Ids = Annotated[list[int] | None, typer.Argument(metavar="ID...", help="The events' numbers, as `list` shows them.")]
+All = Annotated[bool, typer.Option("--all", help="Every event that the command applies to.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group to the application."""
+    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=HELP, short_help="Events that are kept.")
+    group.command("list", help="Show what is waiting and what was refused.")(list_)
+    group.command("show", help="Show one kept event, whole.")(show)
+    group.command("flush", help="Try everything that is waiting, now.")(flush)
+    group.command("retry", help="Put refused events back among the waiting ones.")(retry)
+    group.command("drop", help="Let go of kept events for good.")(drop)
+    app.add_typer(group, name="outbox")
+
+
+def list_(ctx: typer.Context, json: options.Json = False, verbose: options.Verbose = False) -> int:
+    app: AppContext = ctx.obj
+    printer = app.configure_output(json=json, verbose=verbose)
+    store = app.existing_store()
+    now = app.clock.time()
+    if json:
+        for row in store.rows():
+            printer.json_line(row_to_json(row))
+        return 0
+    counts = store.counts()
+    if not counts.pending and not counts.rejected:
+        printer.note("the outbox is empty: every accepted event has been delivered")
+        return 0
+    printer.columns(HEADER, _WIDTHS, (row_cells(row, now) for row in store.rows()))
+    if counts.pending:
+        printer.note(f"{counts.pending} waiting; they go out with the next event, or with `logsh outbox flush`")
+    if counts.rejected:
+        printer.note(f"{counts.rejected} refused by the service; `logsh outbox show ID` says why")
+    return 0
+
+
+def show(
+    ctx: typer.Context,
+    event_id: Annotated[int, typer.Argument(metavar="ID", help="The event's number, as `list` shows it.")],
+    json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> int:
+    app: AppContext = ctx.obj
+    printer = app.configure_output(json=json, verbose=verbose)
+    row = app.existing_store().get(event_id)
+    if row is None:
+        raise UsageError(f"there is no event #{event_id} in the outbox", hint="`logsh outbox list` shows what there is")
+    if json:
+        printer.json_line(row_to_json(row))
+    else:
+        for line in describe_row(row, app.clock.time()):
+            printer.line(line)
+    return 0
+
+
+def flush(
+    ctx: typer.Context,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Also take this profile's events that were accepted under another key.")
+    ] = False,
+    jobs: options.Jobs = options.DEFAULT_JOBS,
+    deadline: options.Deadline = None,
+    profile: options.Profile = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> int:
+    app: AppContext = ctx.obj
+    app.configure_output(json=json, quiet=quiet, verbose=verbose)
+    return app.finish_tally(flush_all(app, Flags(profile=profile, deadline=deadline), adopt=adopt, jobs=jobs))
+
+
+def flush_all(app: AppContext, flags: Flags, *, adopt: bool, jobs: int) -> Tally:
+    """Deliver what is waiting for this profile and key, after whoever else is at it."""
+    started = app.clock.monotonic()
+    settings = app.settings(flags)
+    store = app.existing_store()
+    # Nothing waits for anybody: no key or client is needed to say so. Cron calls this every minute.
+    if not store.counts().pending:
+        return Tally(elapsed_ms=round((app.clock.monotonic() - started) * 1000))
+    destination = settings.destination()
+    owner = app.owner(store, destination)
+    connect = partial(app.client, destination)
+    courier = Courier(store, owner, connect, app.clock)
+    drain = Drain(courier, connect, jobs=jobs, deadline_s=settings.deadline.value)
+    left = partial(store.counts, None if adopt else owner)
+    # The lock first: while we wait for it, Ctrl-C simply ends us.
+    with store.flush_lock(wait=True), StopRequest() as stop:
+        job = Flush(store, owner, drain, stop, adopt=adopt)
+        with app.printer.progress("delivering", total=left().pending) as move:
+
+            def on_progress() -> None:
+                move(sum(drain.outcome.counts.values()), drain.outcome.counts)
+
+            job.walk(ignore_wait=True, on_progress=on_progress)
+            job.walk_held(on_progress)
+    counts = drain.outcome.counts
+    waiting = store.counts(owner).pending
+    exit_code, error = drain.outcome.worst()
+    if stop:
+        error = interruption(stop.error(), hint="the rest is kept")
+        exit_code = error.exit_code
+    elif not waiting:
+        exit_code = ExitCode.OK
+        if refused := drain.outcome.errors.get(EventRefused.exit_code):
+            app.printer.problem(f"{counts['rejected']} refused, see `logsh outbox list`: {refused.message}")
+        error = None
+    elif error is None:
+        error = NotDelivered(f"{waiting} events are being delivered by another process")
+        exit_code = error.exit_code
+    elapsed_ms = round((app.clock.monotonic() - started) * 1000)
+    return Tally(job.taken, counts["delivered"], waiting, counts["rejected"], 0, elapsed_ms, exit_code, error)
+
+
+def retry(
+    ctx: typer.Context,
+    ids: Ids = None,
+    everything: All = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> int:
+    app: AppContext = ctx.obj
+    app.configure_output(json=json, quiet=quiet)
+    store = app.existing_store()
+    return report_change(app, "put back", store.retry(chosen(ids, everything)))
+
+
+def drop(
+    ctx: typer.Context,
+    ids: Ids = None,
+    everything: All = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> int:
+    app: AppContext = ctx.obj
+    app.configure_output(json=json, quiet=quiet)
+    store: Store = app.existing_store()
+    return report_change(app, "dropped", store.drop(chosen(ids, everything)))
+
+
+def chosen(ids: list[int] | None, everything: bool) -> list[int] | None:
+    """The ids to act on; ``None`` for all. Raises ``UsageError`` when it is neither or both."""
+    if bool(ids) == everything:
+        raise UsageError("name the events by their ids, or say --all", hint="`logsh outbox list` shows the ids")
+    return None if everything else ids
+
+
+def report_change(app: AppContext, what: str, changed: Changed) -> int:
+    """Say what was done and which ids were left alone; those make it a usage error."""
+    if app.printer.json:
+        app.printer.json_line({"done": changed.done, "leased": list(changed.leased), "missing": list(changed.missing)})
+    elif not app.printer.quiet:
+        app.printer.line(f"{changed.done} {what}")
+    for event_id in changed.leased:
+        app.printer.problem(f"#{event_id} is being delivered at this moment; left alone")
+    for event_id in changed.missing:
+        app.printer.problem(f"#{event_id} is not there, or not in a state for this")
+    return int(ExitCode.USAGE) if changed.missing or changed.leased else 0
+
+
+HELP = """\
+See and handle events that could not be delivered yet.
+
+They are kept on this machine until the service has them, and go out by themselves with the next event that gets
+through, or with `logsh outbox flush`.
+"""

@@ -1,0 +1,157 @@
+"""``logsh send``: one event, from the command line to the service."""
+
+from typing import Annotated, NamedTuple
+
+import typer
+
+from logsh_cli import options, wire
+from logsh_cli.context import AppContext
+from logsh_cli.dispatch import Policy, dispatch, skips_without_key
+from logsh_cli.errors import UsageError
+from logsh_cli.event import FLAG_LABELS, Draft, Event, build_event, parse_metadata
+from logsh_cli.result import Result
+from logsh_cli.settings import Flags, Settings, value_of
+
+LONGEST_STDIN = 10 * 1024 * 1024
+"""Bytes read of standard input at most; a description has 150 characters."""
+
+
+class SendOptions(NamedTuple):
+    """The command line of ``send`` as one value."""
+
+    draft: Draft
+    meta_problems: tuple[str, ...]
+    flags: Flags
+    validate: bool
+    truncate: bool
+    dry_run: bool
+    background: bool
+    best_effort: bool
+    on_missing_key: str | None
+    ci: bool
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("send", help=HELP, short_help="Send one event.")(send)
+
+
+def send(
+    ctx: typer.Context,
+    event: Annotated[
+        str | None, typer.Option("--event", "-e", metavar="NAME", help="What happened, e.g. deploy.done.  [required]")
+    ] = None,
+    desc: Annotated[
+        str | None,
+        typer.Option(
+            "--desc",
+            "--description",
+            "-d",
+            metavar="TEXT",
+            help="One sentence about it; - reads standard input.  [required]",
+        ),
+    ] = None,
+    workspace: options.Workspace = None,
+    icon: options.Icon = None,
+    notify: options.Notify = None,
+    meta: options.Meta = None,
+    ci: options.Ci = False,
+    truncate: options.Truncate = False,
+    no_validate: options.NoValidate = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the exact request, key redacted, and send nothing.")
+    ] = False,
+    background: Annotated[
+        bool,
+        typer.Option("--background", "-b", help="Store the event, deliver it from a detached process, return at once."),
+    ] = False,
+    deadline: options.Deadline = None,
+    best_effort: options.BestEffort = False,
+    on_missing_key: options.OnMissingKey = None,
+    profile: options.Profile = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> int:
+    app: AppContext = ctx.obj
+    app.configure_output(json=json, quiet=quiet, verbose=verbose)
+    metadata, problems = parse_metadata(meta or [])
+    given = SendOptions(
+        draft=Draft(workspace, event, desc, icon, notify, metadata),
+        meta_problems=tuple(problems),
+        flags=Flags(profile=profile, workspace=workspace, icon=icon, notify=notify, deadline=deadline),
+        validate=not no_validate,
+        truncate=truncate,
+        dry_run=dry_run,
+        background=background,
+        best_effort=best_effort,
+        on_missing_key=on_missing_key,
+        ci=ci,
+    )
+    return app.finish(act(app, given))
+
+
+def act(app: AppContext, given: SendOptions) -> Result:
+    """Build the event from options and settings, then show it or put it on the road."""
+    settings = app.settings(given.flags)
+    event = make_event(app, given, settings)
+    if given.dry_run:
+        return preview(settings, event)
+    policy = Policy(
+        deadline_s=settings.deadline.value,
+        background=given.background,
+        best_effort=given.best_effort or settings.best_effort,
+        skip_without_key=skips_without_key(given.on_missing_key, settings),
+    )
+    return dispatch(app, settings, event, policy)
+
+
+def make_event(app: AppContext, given: SendOptions, settings: Settings) -> Event:
+    """Join what was given with what is set. Raises ``InvalidEvent`` with every problem, or ``MissingWorkspace``."""
+    draft = given.draft
+    description = read_description(app) if draft.description == "-" else draft.description
+    defaults = {"workspace": settings.workspace, "icon": settings.icon, "notify": settings.notify}
+    labels = {**FLAG_LABELS, **{name: setting.source for name, setting in defaults.items() if setting is not None}}
+    ci = ci_metadata(app.env) if given.ci else {}
+    return build_event(
+        Draft(
+            workspace=value_of(settings.workspace),
+            event=draft.event,
+            description=description,
+            icon=value_of(settings.icon),
+            notify=value_of(settings.notify),
+            metadata={**ci, **settings.metadata, **draft.metadata},
+        ),
+        labels=labels,
+        validate=given.validate,
+        truncate=given.truncate,
+        extra_problems=given.meta_problems,
+    )
+
+
+def read_description(app: AppContext) -> str:
+    """The description from standard input. Undecodable bytes become surrogates, which the event's rules report."""
+    stdin = app.streams.stdin
+    if stdin is None:
+        raise UsageError("--desc - reads standard input, which is closed", hint="give the text itself: --desc TEXT")
+    try:
+        data = stdin.buffer.read(LONGEST_STDIN)
+    except OSError as error:
+        raise UsageError(f"--desc -: standard input can't be read: {error.strerror}") from None
+    return data.decode("utf-8", "surrogateescape")
+
+
+def preview(settings: Settings, event: Event) -> Result:
+    """The exact request, which needs no key: where there is one, only that it is there is shown."""
+    body = event.body()
+    request = wire.build_request(settings.api_url.value, wire.REDACTED, wire.encode_body(body))
+    return Result("dry_run", body, request=request.redacted())
+
+
+HELP = """\
+Send one event.
+
+\b
+  logsh send -e deploy.done -d "v1.2.3 is live" -i :rocket: -m version=1.2.3
+  make 2>&1 | tail -1 | logsh send -e build.done -d - --truncate
+"""

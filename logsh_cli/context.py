@@ -1,0 +1,152 @@
+"""What a command is given: the environment as values, and builders for everything that costs something to make.
+
+Nothing is built that isn't asked for: a dry run opens no store, a stored event loads no HTTP client.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from logsh_cli.delivery import Clock
+from logsh_cli.errors import ExitCode, NotKept
+from logsh_cli.output import Printer
+from logsh_cli.streams import Streams
+from logsh_cli.text import Redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from logsh_cli.client import Client
+    from logsh_cli.destination import Destination
+    from logsh_cli.outbox import Owner, Store
+    from logsh_cli.result import Result, Tally
+    from logsh_cli.settings import Flags, Settings
+
+T = TypeVar("T")
+
+
+class Background(Generic[T]):
+    """A value being built on a thread of its own while the caller waits for the disk."""
+
+    def __init__(self, build: Callable[[], T]) -> None:
+        self._build = build
+        self._value: T | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._value = self._build()
+        except BaseException as error:  # noqa: BLE001 - raised again where the value is asked for
+            self._error = error
+
+    def result(self) -> T:
+        """Wait for the value; raises what building it raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]  # set whenever there was no error
+
+
+class AppContext:
+    """One run of logsh. ``fatal_signal`` is set when the process should die of that signal instead of exiting."""
+
+    def __init__(self, env: Mapping[str, str], streams: Streams, clock: Clock = Clock()) -> None:  # noqa: B008 - a value
+        self.env = env
+        self.streams = streams
+        self.clock = clock
+        self.redact = Redactor()
+        self.printer = Printer(streams, self.redact)
+        self.fatal_signal: int | None = None
+        # Known before anything is parsed, so that no message, whatever its cause, can show it.
+        if key := self.env.get("LOGSH_API_KEY", "").strip():
+            self.redact.learn(key)
+
+    @classmethod
+    def of_process(cls) -> AppContext:
+        """The real environment, streams and clock."""
+        return cls(os.environ, Streams.of_process(os.environ))
+
+    def configure_output(self, *, json: bool = False, quiet: bool = False, verbose: bool = False) -> Printer:
+        """Set how results are shown, as the command's options say."""
+        self.printer.json, self.printer.quiet, self.printer.verbose = json, quiet, verbose
+        return self.printer
+
+    def finish(self, result: Result) -> int:
+        """Show the result and return its exit code, noting a signal that the process should die of."""
+        self.printer.show(result)
+        if result.exit_code == ExitCode.INTERRUPTED:
+            self.fatal_signal = signal.SIGINT
+        return int(result.exit_code)
+
+    def finish_tally(self, tally: Tally) -> int:
+        """The same for many events."""
+        self.printer.show_tally(tally)
+        if tally.exit_code == ExitCode.INTERRUPTED:
+            self.fatal_signal = signal.SIGINT
+        return int(tally.exit_code)
+
+    def cwd(self) -> Path:
+        """The working directory; the root where it has been deleted under us."""
+        try:
+            return Path.cwd()
+        except OSError:
+            return Path("/")
+
+    def settings(self, flags: Flags) -> Settings:
+        """The effective settings; warnings about files are printed, the key becomes unprintable."""
+        from logsh_cli.settings import load_settings  # noqa: PLC0415 - built when asked for
+
+        settings = load_settings(flags, self.env, self.cwd())
+        if settings.api_key is not None:
+            self.redact.learn(settings.api_key.value)
+        for warning in settings.warnings:
+            self.printer.warn(warning)
+        return settings
+
+    def store(self) -> Store:
+        """The outbox, or memory where none can be had (its ``unkept_because`` says why)."""
+        from logsh_cli.outbox import open_store  # noqa: PLC0415 - sqlite3 costs 8 ms
+        from logsh_cli.paths import state_dir  # noqa: PLC0415 - the same road
+
+        store = open_store(lambda: state_dir(self.env), now=self.clock.time)
+        for notice in store.notices:
+            self.printer.warn(notice)
+        if store.unkept_because is not None:
+            self.printer.detail(f"no outbox, so a failed delivery would be lost: {store.unkept_because}")
+        return store
+
+    def existing_store(self) -> Store:
+        """The outbox for commands that only look or tidy up: none is created, and one that can't be used is said."""
+        from logsh_cli.outbox import open_store  # noqa: PLC0415 - sqlite3 costs 8 ms
+        from logsh_cli.paths import state_dir  # noqa: PLC0415 - the same road
+
+        store = open_store(lambda: state_dir(self.env), now=self.clock.time, create=False)
+        if store.unkept_because is not None:
+            raise NotKept(f"the outbox can't be used: {store.unkept_because}")
+        for notice in store.notices:
+            self.printer.warn(notice)
+        return store
+
+    def memory_store(self, because: str) -> Store:
+        """What takes the outbox's place where there is none, or no room in it."""
+        from logsh_cli.outbox import MemoryOutbox  # noqa: PLC0415 - sqlite3 costs 8 ms
+
+        return MemoryOutbox(now=self.clock.time, because=because)
+
+    def client(self, destination: Destination) -> Client:
+        """An HTTP client for one destination."""
+        from logsh_cli.client import Client  # noqa: PLC0415 - httpx costs 60 ms
+
+        return Client(destination.api_url, destination.key, ca_file=destination.ca_file, env=self.env)
+
+    def owner(self, store: Store, destination: Destination) -> Owner:
+        """Under whom events for this destination are stored: its profile and its key's fingerprint."""
+        from logsh_cli.outbox import Owner  # noqa: PLC0415 - sqlite3 costs 8 ms
+
+        return Owner(destination.profile, store.fingerprint(destination.key))

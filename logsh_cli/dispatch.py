@@ -1,0 +1,128 @@
+"""Put one event on the road, for the commands that have one: ``send`` and ``run``.
+
+settings + Event -> outbox -> delivery -> client -> Result
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from logsh_cli.budget import Budget
+from logsh_cli.context import Background
+from logsh_cli.delivery import Courier, verdict
+from logsh_cli.detached import start_courier
+from logsh_cli.errors import ExitCode, MissingKey, NotKept, interruption
+from logsh_cli.result import Result
+from logsh_cli.wire import encode_body
+
+if TYPE_CHECKING:
+    from logsh_cli.client import Client
+    from logsh_cli.context import AppContext
+    from logsh_cli.destination import Destination
+    from logsh_cli.event import Event
+    from logsh_cli.settings import Settings
+
+FORGIVABLE = frozenset({ExitCode.REFUSED, ExitCode.NOT_KEPT, ExitCode.KEPT, ExitCode.KEY_REFUSED})
+"""What ``--best-effort`` makes a warning; usage and configuration it does not, for those never heal by themselves."""
+
+
+class Policy(NamedTuple):
+    """How to go about it.
+
+    ``deadline_s`` is for all attempts together, ``background`` leaves them to another process, ``best_effort`` forgives
+    a failure, and ``skip_without_key`` does nothing where there is no key.
+    """
+
+    deadline_s: float
+    background: bool = False
+    best_effort: bool = False
+    skip_without_key: bool = False
+
+
+def skips_without_key(flag: str | None, settings: Settings) -> bool:
+    """Whether a missing key means doing nothing: what ``--on-missing-key`` says, else what the environment says."""
+    return (flag or settings.on_missing_key) == "skip"
+
+
+def dispatch(app: AppContext, settings: Settings, event: Event, policy: Policy) -> Result:
+    """Store the event, deliver it (or have it delivered), and say how it ended.
+
+    Raises ``ConfigError`` when there is no usable key; everything after that is in the result.
+    """
+    started = app.clock.monotonic()
+    body = event.body()
+    try:
+        destination = settings.destination()
+    except MissingKey as error:
+        if not policy.skip_without_key:
+            raise
+        return Result("skipped", body, error=error)
+    result = _Dispatch(app, settings, destination, policy).go(encode_body(body))
+    elapsed_ms = round((app.clock.monotonic() - started) * 1000)
+    if policy.best_effort and result.exit_code in FORGIVABLE:
+        result = result._replace(exit_code=ExitCode.OK)
+    return result._replace(event=body, elapsed_ms=elapsed_ms)
+
+
+class _Dispatch:
+    """One event's way; split so that each step reads on its own."""
+
+    def __init__(self, app: AppContext, settings: Settings, destination: Destination, policy: Policy) -> None:
+        self.app = app
+        self.settings = settings
+        self.destination = destination
+        self.policy = policy
+
+    def go(self, body: bytes) -> Result:
+        # httpx takes its time to load; the store's synced commit waits for the disk meanwhile.
+        connect = self._client if self.policy.background else Background(self._client).result
+        store = self.app.store()
+        courier = Courier(store, self.app.owner(store, self.destination), connect, self.app.clock)
+        accepted_at = self.app.clock.time()
+        event_id = self._accept(courier, body)
+        if self.policy.background and courier.store.unkept_because is None:
+            self._start_courier()
+            return Result("stored", id=event_id)
+        return self._carry(courier, event_id, body, accepted_at)
+
+    def _client(self) -> Client:
+        return self.app.client(self.destination)
+
+    def _accept(self, courier: Courier, body: bytes) -> int:
+        """Store the event; in memory where there is no room for it, so that it still gets its chance."""
+        try:
+            (event_id,) = courier.accept([body], leased=not self.policy.background)
+        except NotKept as error:
+            self.app.printer.detail(f"not stored: {error.message}")
+            courier.store = self.app.memory_store(error.message)
+            (event_id,) = courier.accept([body])
+        return event_id
+
+    def _carry(self, courier: Courier, event_id: int, body: bytes, accepted_at: float) -> Result:
+        store = courier.store
+        kept_as = event_id if store.unkept_because is None else None
+        budget = Budget(self.policy.deadline_s, self.app.clock.monotonic)
+        try:
+            delivery = courier.carry(event_id, body, accepted_at, budget)
+        except KeyboardInterrupt as stop:
+            return _interrupted(stop, kept_as)
+        status, exit_code, error = verdict(delivery, unkept_because=store.unkept_because)
+        if delivery.fault is None and store.pending_exists(courier.owner):
+            self._start_courier()
+        return Result(status, None, kept_as, delivery.http_status, delivery.attempts, 0, exit_code, error)
+
+    def _start_courier(self) -> None:
+        explicit = self.settings.profile.source == "--profile"
+        try:
+            start_courier(self.app.env, self.settings.profile.value if explicit else None)
+        except OSError as error:
+            # What it would have carried is stored, and goes out with the next success or flush.
+            self.app.printer.warn(f"could not start a delivery process: {error.strerror}")
+
+
+def _interrupted(stop: KeyboardInterrupt, kept_as: int | None) -> Result:
+    if kept_as is None:
+        error = interruption(stop, hint="the event could not be kept")
+        return Result("failed", exit_code=error.exit_code, error=error)
+    error = interruption(stop, hint="it goes out with the next event, or with `logsh outbox flush`")
+    return Result("queued", id=kept_as, exit_code=error.exit_code, error=error)

@@ -1,0 +1,229 @@
+"""Everything that can go wrong, and the exit code each of it ends with.
+
+    LogshError
+    ├── UsageError              2   the command line is wrong
+    │   └── InvalidEvent        2   the event breaks documented rules; lists every one
+    ├── EventRefused           65   the service will never take this event
+    ├── NotKept                69   not delivered, and nowhere to keep it
+    ├── InternalError          70   a fault in logsh itself
+    ├── NotDelivered           75   not now; a later attempt may succeed
+    │   ├── NeverSent               no byte of the event left this machine
+    │   │   ├── Unreachable         name look-up, refused, no route, connect timed out
+    │   │   └── TlsFailure          the connection could not be secured
+    │   ├── Unanswered              sent, then cut off or timed out: it may have arrived
+    │   └── ServiceUnavailable      the service said "not now": 402, 408, 429, 5xx
+    ├── KeyRefused             77   the service does not take this key
+    ├── ConfigError            78   something must be set up first
+    │   ├── MissingKey
+    │   ├── MissingWorkspace
+    │   ├── UnknownProfile
+    │   ├── BadConfig               a file or a value in it is wrong
+    │   ├── MisplacedKey            this key does not belong to this URL
+    │   └── UnexpectedAnswer        an answer that no Logsh gives: wrong URL?
+    └── Interrupted           130   by INT
+        └── Terminated        143   by TERM
+
+The codes are sysexits(3) where it has one. ``cli.main`` is the only place that turns an error into an exit code.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The process exit codes that scripts may rely on."""
+
+    OK = 0
+    USAGE = 2
+    REFUSED = 65
+    NOT_KEPT = 69
+    FAULT = 70
+    KEPT = 75
+    KEY_REFUSED = 77
+    CONFIG = 78
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
+    ExitCode.OK: "the service has the event (with --background: it is stored)",
+    ExitCode.USAGE: "wrong usage, or an event that breaks a documented rule: nothing stored, nothing sent",
+    ExitCode.REFUSED: "the service refused the event, or a line of a batch is bad",
+    ExitCode.NOT_KEPT: "not delivered, and it could not be kept either",
+    ExitCode.FAULT: "a fault in logsh",
+    ExitCode.KEPT: "not delivered, kept on this machine",
+    ExitCode.KEY_REFUSED: "the service refused the key; the event is kept",
+    ExitCode.CONFIG: "configuration missing or wrong, or an answer that no Logsh gives",
+    ExitCode.INTERRUPTED: "interrupted by INT; what was accepted is kept",
+    ExitCode.TERMINATED: "ended by TERM; what was accepted is kept",
+}
+"""One line a code, as the help, the man page and the README give them."""
+
+
+class LogshError(Exception):
+    """Base of all expected failures.
+
+    ``name`` is stable and machine-readable, ``message`` says what happened, ``hint`` what to do about it.
+    """
+
+    name = "error"
+    exit_code = ExitCode.FAULT
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(LogshError):
+    """The command line can't be understood."""
+
+    name = "usage"
+    exit_code = ExitCode.USAGE
+
+
+class InvalidEvent(UsageError):
+    """The event breaks documented rules; ``problems`` has one sentence for each."""
+
+    name = "invalid_event"
+
+    def __init__(self, problems: list[str], *, hint: str | None = None) -> None:
+        super().__init__("; ".join(problems), hint=hint)
+        self.problems = problems
+
+
+class EventRefused(LogshError):
+    """The service judged the event and will never take it as it is."""
+
+    name = "refused"
+    exit_code = ExitCode.REFUSED
+
+
+class NotKept(LogshError):
+    """The event was neither delivered nor could it be stored."""
+
+    name = "not_kept"
+    exit_code = ExitCode.NOT_KEPT
+
+
+class InternalError(LogshError):
+    """Something in logsh is broken; never the user's fault."""
+
+    name = "internal"
+    exit_code = ExitCode.FAULT
+
+
+class NotDelivered(LogshError):
+    """The event did not get through this time."""
+
+    name = "not_delivered"
+    exit_code = ExitCode.KEPT
+
+
+class NeverSent(NotDelivered):
+    """No byte of the event left this machine, so trying again can't make a second event."""
+
+    name = "never_sent"
+
+
+class Unreachable(NeverSent):
+    """No connection: name look-up, refusal, no route, or time ran out while connecting."""
+
+    name = "unreachable"
+
+
+class TlsFailure(NeverSent):
+    """The connection could not be secured: certificate, protocol, or a port that does not speak TLS."""
+
+    name = "tls"
+
+
+class Unanswered(NotDelivered):
+    """The request went out and no whole answer came back: the service may or may not have the event."""
+
+    name = "unanswered"
+
+
+class ServiceUnavailable(NotDelivered):
+    """The service answered that it can't take events now (402, 408, 429, 5xx)."""
+
+    name = "unavailable"
+
+
+class KeyRefused(LogshError):
+    """The service does not accept this API key (401, or a 403 that is not about the event)."""
+
+    name = "unauthorized"
+    exit_code = ExitCode.KEY_REFUSED
+
+
+class ConfigError(LogshError):
+    """Nothing can be sent until something is configured."""
+
+    name = "config"
+    exit_code = ExitCode.CONFIG
+
+
+class MissingKey(ConfigError):
+    """No API key from any source."""
+
+    name = "missing_key"
+
+
+class MissingWorkspace(ConfigError):
+    """No workspace from any source."""
+
+    name = "missing_workspace"
+
+
+class UnknownProfile(ConfigError):
+    """A profile was named that the configuration file does not have."""
+
+    name = "unknown_profile"
+
+
+class BadConfig(ConfigError):
+    """A configuration file or an environment variable holds something unusable."""
+
+    name = "bad_config"
+
+
+class MisplacedKey(ConfigError):
+    """The key and the URL come from places that do not belong together."""
+
+    name = "misplaced_key"
+
+
+class UnexpectedAnswer(ConfigError):
+    """An answer that no Logsh gives (3xx, 404, 405, …): most likely the URL is wrong."""
+
+    name = "unexpected_answer"
+
+
+class Interrupted(LogshError):
+    """INT arrived (Ctrl-C)."""
+
+    name = "interrupted"
+    exit_code = ExitCode.INTERRUPTED
+
+
+class Terminated(Interrupted):
+    """TERM arrived."""
+
+    name = "terminated"
+    exit_code = ExitCode.TERMINATED
+
+
+class TermSignal(KeyboardInterrupt):
+    """TERM, raised by its handler wherever the main thread stands.
+
+    A ``KeyboardInterrupt``, as INT is, so that no ``except Exception`` on the way, ours or a library's, swallows it.
+    """
+
+
+def interruption(stop: KeyboardInterrupt, *, hint: str | None = None) -> Interrupted:
+    """The error that reports a signal which stopped us."""
+    if isinstance(stop, TermSignal):
+        return Terminated("ended by TERM", hint=hint)
+    return Interrupted("interrupted", hint=hint)

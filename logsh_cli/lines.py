@@ -1,0 +1,80 @@
+"""JSON Lines as they arrive: from a file as fast as it reads, from a pipe as soon as a line is whole.
+
+A thread reads, so that the caller can look after deliveries while a stream is silent; a small bound on what is read
+ahead keeps memory flat however long the input is.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from dataclasses import dataclass
+
+BLOCK_BYTES = 64 * 1024
+LONGEST_LINE = 1024 * 1024
+"""Bytes; a longer line is no event, and is skipped without being held in memory."""
+
+LINES_A_CHUNK = 200
+BLOCKS_AHEAD = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line without its end; ``content`` is ``None`` for one that is too long. Numbers start at 1."""
+
+    number: int
+    content: bytes | None
+
+
+class LineReader:
+    """Reads a file descriptor on a thread of its own. ``position`` counts the bytes read so far."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._chunks: queue.Queue[list[Line] | BaseException | None] = queue.Queue(maxsize=BLOCKS_AHEAD)
+        self._at_end = False
+        self.position = 0
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def next(self, timeout_s: float) -> list[Line] | None:
+        """Lines that have arrived, an empty list at the end, ``None`` when nothing came in time.
+
+        Raises ``OSError`` when the input can't be read.
+        """
+        if self._at_end:
+            return []
+        try:
+            chunk = self._chunks.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+        if isinstance(chunk, BaseException):
+            raise chunk
+        self._at_end = chunk is None
+        return chunk or []
+
+    def _run(self) -> None:
+        try:
+            self._read()
+            self._chunks.put(None)
+        except BaseException as error:  # noqa: BLE001 - raised again by the thread that asks
+            self._chunks.put(error)
+
+    def _read(self) -> None:
+        rest, number, overlong = b"", 0, False
+        while block := os.read(self._descriptor, BLOCK_BYTES):
+            self.position += len(block)
+            *whole, rest = (rest + block).split(b"\n")
+            lines = []
+            for content in whole:
+                number += 1
+                lines.append(Line(number, None if overlong else content))
+                overlong = False
+            if len(rest) > LONGEST_LINE:
+                rest, overlong = b"", True
+            elif overlong:
+                rest = b""
+            for start in range(0, len(lines), LINES_A_CHUNK):
+                self._chunks.put(lines[start : start + LINES_A_CHUNK])
+        if rest or overlong:
+            self._chunks.put([Line(number + 1, None if overlong else rest)])

@@ -1,0 +1,47 @@
+"""Options that several commands share, each declared once, in the same words wherever it appears.
+
+Typer evaluates signatures at run time, so the types named here must be real imports.
+"""
+
+from typing import Annotated, Literal
+
+import typer
+
+Profile = Annotated[
+    str | None, typer.Option("--profile", "-p", metavar="NAME", help="Use this profile's key, URL and defaults.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing on success.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show what happens, on standard error.")]
+Workspace = Annotated[
+    str | None,
+    typer.Option("--workspace", "-w", metavar="NAME", help="The workspace; created by the service on first use."),
+]
+Icon = Annotated[
+    str | None, typer.Option("--icon", "-i", metavar="EMOJI", help="An emoji, or a shortcode such as :rocket:.")
+]
+Notify = Annotated[bool | None, typer.Option("--notify/--no-notify", help="Send a push notification, or don't.")]
+Meta = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--meta", "-m", metavar="KEY=VALUE", help="Metadata; KEY=VALUE is a string, KEY:=JSON a number or boolean."
+    ),
+]
+Deadline = Annotated[
+    float | None,
+    typer.Option("--deadline", metavar="SECONDS", help="Time for all attempts and waits together.  [default: 10]"),
+]
+BestEffort = Annotated[
+    bool, typer.Option("--best-effort", help="Make a delivery that fails a warning, with exit code 0.")
+]
+OnMissingKey = Annotated[
+    Literal["fail", "skip"] | None,
+    typer.Option("--on-missing-key", metavar="fail|skip", help="Without an API key: fail, or skip with exit code 0."),
+]
+Ci = Annotated[bool, typer.Option("--ci", help="Add repository, branch, commit and run from the CI environment.")]
+DEFAULT_JOBS = 4
+Jobs = Annotated[int, typer.Option("--jobs", min=1, max=64, metavar="N", help="Requests under way at once.")]
+Truncate = Annotated[
+    bool, typer.Option("--truncate", help="Shorten an over-long description or event to 150 characters.")
+]
+NoValidate = Annotated[bool, typer.Option("--no-validate", help="Let the service judge the event.")]

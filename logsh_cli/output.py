@@ -1,0 +1,180 @@
+"""Results made visible: one JSON line for machines, one plain line for logs, rich for people at a terminal.
+
+Every text passes the redactor, and every text from outside passes ``printable``, so that neither a secret nor an
+escape sequence gets through whichever way the result is shown.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from logsh_cli.text import Redactor, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from logsh_cli.errors import LogshError
+    from logsh_cli.result import Result, Tally
+    from logsh_cli.streams import Streams
+
+
+class Printer:
+    """The one place that writes results, errors and warnings; ``json``, ``quiet`` and ``verbose`` as the user asked."""
+
+    def __init__(self, streams: Streams, redact: Redactor) -> None:
+        self.streams = streams
+        self.redact = redact
+        self.json = False
+        self.quiet = False
+        self.verbose = False
+
+    def show(self, result: Result) -> None:
+        """Print how it ended for one event."""
+        if self.json:
+            self.json_line(result.to_json())
+            return
+        if result.error is not None:
+            self.error(result.error, prefix=_PREFIXES.get(result.status, ""), kept_as=_kept_id(result))
+        elif not self.quiet or result.status == "dry_run":
+            if self.streams.is_rich(self.streams.stdout):
+                from logsh_cli import rich_output  # noqa: PLC0415 - rich costs 25 to 45 ms
+
+                rich_output.show_result(self.streams, result, self.redact)
+            else:
+                self.line(plain_result(result))
+
+    def show_tally(self, tally: Tally) -> None:
+        """Print how it ended for many events."""
+        if self.json:
+            self.json_line(tally.to_json())
+            return
+        if tally.error is not None:
+            self.error(tally.error)
+        if not self.quiet or (tally.exit_code and tally.error is None):
+            (self.line if not tally.exit_code else self.note)(plain_tally(tally))
+
+    def json_line(self, value: object) -> None:
+        """One compact JSON line on standard output; ASCII only where the stream can't take more."""
+        import json  # noqa: PLC0415 - not every command prints JSON
+
+        ascii_only = not self.streams.takes_unicode(self.streams.stdout)
+        text = json.dumps(value, ensure_ascii=ascii_only, separators=(", ", ": "), default=str)
+        # A lone surrogate (an undecodable byte of argv) has no UTF-8 form: only its escape can be written.
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            text = json.dumps(value, ensure_ascii=True, default=str)
+        self.streams.out(self.redact(text))
+
+    def line(self, text: str) -> None:
+        """One line of result on standard output."""
+        self.streams.out(self.redact(printable(text)))
+
+    def note(self, text: str) -> None:
+        """One line that is not a result, on standard error."""
+        self.streams.err(self.redact(f"logsh: {printable(text)}"))
+
+    def warn(self, text: str) -> None:
+        """Something the user should know although it went on."""
+        self.note(f"warning: {text}")
+
+    def problem(self, text: str) -> None:
+        """Something that is wrong with the input, on standard error, also when quiet."""
+        self.streams.err(self.redact(f"logsh: {printable(text)}"))
+
+    @contextmanager
+    def progress(self, what: str, total: int | None) -> Iterator[Callable[[int, Mapping[str, int]], None]]:
+        """A progress bar on standard error while entered, if a person is watching; yields what moves it.
+
+        ``total`` and the position that it is called with are in the same unit; ``None`` where the end is not known.
+        """
+        watched = self.streams.is_rich(self.streams.stderr) and not self.streams.env.get("CI")
+        if self.quiet or not watched:
+            yield lambda _position, _counts: None
+            return
+        from logsh_cli.rich_output import progress_bar  # noqa: PLC0415 - rich costs 25 to 45 ms
+
+        with progress_bar(self.streams, what, total) as move:
+            yield move
+
+    def columns(self, header: tuple[str, ...], widths: tuple[int, ...], rows: Iterable[tuple[str, ...]]) -> None:
+        """Rows as they come, however many: aligned under a header at a terminal, separated by tabs elsewhere."""
+        if self.streams.is_rich(self.streams.stdout):
+            from logsh_cli.rich_output import show_columns  # noqa: PLC0415 - rich costs 25 to 45 ms
+
+            show_columns(self.streams, header, widths, rows, self.redact)
+            return
+        for row in rows:
+            self.streams.out(self.redact("\t".join(printable(cell) for cell in row)))
+
+    def detail(self, text: str) -> None:
+        """A line for ``--verbose``, on standard error."""
+        if self.verbose:
+            self.streams.err(self.redact(f"* {printable(text)}"))
+
+    def error(self, error: LogshError, *, prefix: str = "", kept_as: str = "") -> None:
+        """What went wrong and what to do about it, on standard error."""
+        if self.streams.is_rich(self.streams.stderr):
+            from logsh_cli import rich_output  # noqa: PLC0415 - rich costs 25 to 45 ms
+
+            rich_output.show_error(self.streams, error, prefix=prefix + kept_as, redact=self.redact)
+            return
+        self.note(prefix + kept_as + _separator(prefix, kept_as) + one_line(error))
+
+
+def one_line(error: LogshError) -> str:
+    """Message and hint as one line."""
+    return f"{error.message} ({error.hint})" if error.hint else error.message
+
+
+def plain_result(result: Result) -> str:
+    """The result as one line of plain text, never wrapped."""
+    event = result.event or {}
+    if result.request is not None:
+        return plain_request(result.request)
+    facts = []
+    if result.id is not None and result.status == "stored":
+        facts.append(f"#{result.id}")
+    if result.http_status is not None:
+        facts.append(f"HTTP {result.http_status}")
+    if result.attempts > 1:
+        facts.append(f"{result.attempts} attempts")
+    facts.append(f"{result.elapsed_ms} ms")
+    subject = f"{event.get('event', '')} -> {event.get('workspace', '')}"
+    return f"{result.status}: {subject} ({', '.join(facts)})"
+
+
+def plain_request(request: Any) -> str:
+    """A request on one line: method, URL, headers, JSON body."""
+    import json  # noqa: PLC0415 - only a dry run gets here
+
+    headers = " ".join(f"-H '{name}: {value}'" for name, value in request["headers"].items())
+    body = json.dumps(request["body"], ensure_ascii=False)
+    return f"{request['method']} {request['url']} {headers} {body}"
+
+
+def plain_tally(tally: Tally) -> str:
+    """The counts that are not zero, in words, on one line."""
+    counts = [
+        f"{number} {word}"
+        for number, word in (
+            (tally.delivered, "delivered"),
+            (tally.queued, "kept"),
+            (tally.rejected, "refused"),
+            (tally.invalid, "invalid"),
+        )
+        if number
+    ]
+    return f"{', '.join(counts) or 'nothing to deliver'} ({tally.elapsed_ms / 1000:.1f} s)"
+
+
+_PREFIXES = {"queued": "not delivered, kept", "rejected": "refused", "skipped": "skipped"}
+
+
+def _kept_id(result: Result) -> str:
+    return f" as #{result.id}" if result.id is not None and result.status == "queued" else ""
+
+
+def _separator(prefix: str, kept_as: str) -> str:
+    return ": " if prefix or kept_as else ""

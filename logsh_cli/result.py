@@ -1,0 +1,75 @@
+"""What a command has to say, as values. The machine form is a contract: one JSON line, these keys, in this order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from logsh_cli.errors import ExitCode, LogshError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Status = Literal["delivered", "stored", "queued", "rejected", "skipped", "dry_run", "failed"]
+
+
+class Result(NamedTuple):
+    """How it ended for one event."""
+
+    status: Status
+    event: Mapping[str, Any] | None = None
+    id: int | None = None
+    http_status: int | None = None
+    attempts: int = 0
+    elapsed_ms: int = 0
+    exit_code: int = ExitCode.OK
+    error: LogshError | None = None
+    request: Mapping[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract's object; ``request`` is there for a dry run only."""
+        fields: dict[str, Any] = {
+            "status": self.status,
+            "event": self.event,
+            "id": self.id,
+            "http_status": self.http_status,
+            "attempts": self.attempts,
+            "elapsed_ms": self.elapsed_ms,
+            "exit_code": int(self.exit_code),
+            "error": error_to_json(self.error),
+        }
+        if self.request is not None:
+            fields["request"] = self.request
+        return fields
+
+
+class Tally(NamedTuple):
+    """How it ended for many events at once (``batch``, ``outbox flush``)."""
+
+    accepted: int = 0
+    delivered: int = 0
+    queued: int = 0
+    rejected: int = 0
+    invalid: int = 0
+    elapsed_ms: int = 0
+    exit_code: int = ExitCode.OK
+    error: LogshError | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract's object."""
+        return {
+            "accepted": self.accepted,
+            "delivered": self.delivered,
+            "queued": self.queued,
+            "rejected": self.rejected,
+            "invalid": self.invalid,
+            "elapsed_ms": self.elapsed_ms,
+            "exit_code": int(self.exit_code),
+            "error": error_to_json(self.error),
+        }
+
+
+def error_to_json(error: LogshError | None) -> dict[str, Any] | None:
+    """``{"name", "message", "hint"}``, or ``None``."""
+    if error is None:
+        return None
+    return {"name": error.name, "message": error.message, "hint": error.hint}

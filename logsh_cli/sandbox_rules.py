@@ -1,0 +1,158 @@
+"""How the sandbox answers: the documented contract, and the faults of ``--fail``. Pure: no sockets, no clock.
+
+The contract is the API reference of "Event": 200 with a JSON body, or 400, 401 and 429 with a message. Beyond the
+reference, ``details`` names every field and rule that was broken, and 404, 405 and 413 look as a web server's do.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from logsh_cli.errors import InvalidEvent, UsageError
+from logsh_cli.event import FIELD_LABELS, WHITE_SPACE, build_event, draft_from_json
+from logsh_cli.wire import EVENT_PATH
+
+MAX_BODY_BYTES: Final = 1024 * 1024
+SLOW_S: Final = 5.0
+"""How long ``--fail slow`` holds an answer back."""
+
+Fault: TypeAlias = int | Literal["drop", "slow", "html"]
+"""What ``--fail`` does to one request: answer with a status, or one of the named misbehaviours."""
+
+_NAMED_FAULTS: Final[dict[str, Fault]] = {"drop": "drop", "slow": "slow", "html": "html"}
+_ALLOWED_FAULTS: Final = "a status from 400 to 599, drop, slow or html"
+_NAMED: Final = {
+    400: ("bad_request", "Invalid body parameters provided."),
+    401: ("unauthorized", "Your Bearer Token is missing, invalid or expired."),
+    # Not in the reference, and the phrase of http.HTTPStatus differs between versions of Python.
+    413: ("payload_too_large", "The body is too large."),
+    429: ("rate_limit_exceeded", "Rate limit was exceeded."),
+}
+_JSON: Final = ("Content-Type", "application/json")
+_HTML: Final = ("Content-Type", "text/html; charset=utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer. ``event`` is the accepted body, as sent; ``reason`` says to a person why there is none."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...]
+    event: dict[str, Any] | None = None
+    reason: str | None = None
+
+
+def parse_faults(spec: str) -> tuple[Fault, ...]:
+    """The faults of ``--fail 503,429,drop``, in the order in which requests get them.
+
+    Raises:
+        UsageError: an item is none of the allowed ones; names all such items.
+    """
+    faults = [(item, _fault(item.strip().lower())) for item in spec.split(",")]
+    bad = [item.strip() for item, fault in faults if fault is None]
+    if bad:
+        given = ", ".join(repr(item) if item else "an empty item" for item in bad)
+        raise UsageError(
+            f"--fail takes {_ALLOWED_FAULTS} for each request; got {given}",
+            hint="separate them by commas, the first request's first: --fail 503,429,drop",
+        )
+    return tuple(fault for _, fault in faults if fault is not None)
+
+
+def _fault(item: str) -> Fault | None:
+    return int(item) if re.fullmatch("[45][0-9]{2}", item) else _NAMED_FAULTS.get(item)
+
+
+def misrouted(method: str, target: str) -> Reply | None:
+    """The answer to a request that is not ``POST /api/event``, or ``None`` when it is."""
+    try:
+        path = urlsplit(target).path
+    except ValueError:
+        path = target
+    if path != EVENT_PATH:
+        return _page(404, "Not Found", reason=f"{method} {target}: the sandbox only has {EVENT_PATH}")
+    if method != "POST":
+        return _error(405, reason=f"{method}: {EVENT_PATH} takes POST only", extra=(("Allow", "POST"),))
+    return None
+
+
+def fault_reply(status: int) -> Reply:
+    """The answer that ``--fail STATUS`` makes; a 429 asks to wait for one second, as the service's does."""
+    return _error(
+        status, reason="--fail", extra=(("Retry-After", "1"),) if status == HTTPStatus.TOO_MANY_REQUESTS else ()
+    )
+
+
+def fault_page() -> Reply:
+    """The HTML page of ``--fail html``: what a proxy in front of a service sends when the service is away."""
+    return _page(502, "Bad Gateway", reason="--fail html")
+
+
+def judge(authorization: str | None, content_type: str | None, body: bytes | None) -> Reply:
+    """The documented answer to a POST: the key is checked first, then the body.
+
+    Any key is taken: the sandbox has no accounts. ``body`` is ``None`` when it was longer than ``MAX_BODY_BYTES``.
+    """
+    if not _has_key(authorization):
+        return _error(401)
+    if body is None:
+        return _error(413, reason=f"the body is longer than {MAX_BODY_BYTES:,} bytes")
+    if (content_type or "").partition(";")[0].strip().lower() != "application/json":
+        return _error(400, reason="the header Content-Type must be application/json")
+    try:
+        parsed = json.loads(body.decode(), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        return _error(400, reason=f"the body is not JSON ({error})" if body else "the body is empty")
+    problems = _problems(parsed)
+    if problems:
+        return _error(400, reason="; ".join(problems))
+    return Reply(200, b'{"status":true}', (_JSON,), event=parsed)
+
+
+def _has_key(authorization: str | None) -> bool:
+    scheme, _, key = (authorization or "").strip().partition(" ")
+    return scheme.lower() == "bearer" and bool(key.strip())
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not allowed")
+
+
+def _problems(parsed: object) -> list[str]:
+    draft, problems = draft_from_json(parsed)
+    if isinstance(parsed, dict) and "workspace" not in parsed:
+        problems.append("workspace is required")
+    try:
+        event = build_event(draft, labels=FIELD_LABELS, extra_problems=problems)
+    except InvalidEvent as error:
+        return error.problems
+    if draft.icon is not None and event.icon != draft.icon.strip(WHITE_SPACE):
+        return ["icon must be an emoji; a shortcode is for logsh, which sends the emoji"]
+    return []
+
+
+def _error(status: int, *, reason: str | None = None, extra: tuple[tuple[str, str], ...] = ()) -> Reply:
+    name, message = _NAMED.get(status) or _phrase(status)
+    body: dict[str, Any] = {"status": False, "name": name, "message": message}
+    if reason is not None:
+        body["details"] = reason
+    return Reply(status, json.dumps(body, ensure_ascii=True).encode(), (_JSON, *extra), reason=reason or message)
+
+
+def _phrase(status: int) -> tuple[str, str]:
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        return "error", f"Error {status}."
+    return phrase.lower().replace(" ", "_").replace("-", "_").replace("'", ""), f"{phrase}."
+
+
+def _page(status: int, title: str, *, reason: str) -> Reply:
+    page = f"<!doctype html>\n<html><head><title>{status} {title}</title></head><body><h1>{title}</h1></body></html>\n"
+    return Reply(status, page.encode(), (_HTML,), reason=reason)

@@ -1,0 +1,64 @@
+"""The standard streams as one value: what may be written where, and how it may look."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Streams:
+    """Standard input, output and error; any of them is ``None`` where the caller closed it (``>&-``)."""
+
+    def __init__(
+        self, stdin: TextIO | None, stdout: TextIO | None, stderr: TextIO | None, env: Mapping[str, str]
+    ) -> None:
+        self.stdin = stdin
+        self.stdout = stdout
+        self.stderr = stderr
+        self.env = env
+
+    @classmethod
+    def of_process(cls, env: Mapping[str, str]) -> Streams:
+        """This process's own streams, made unable to fail on a character that the locale can't encode."""
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None and hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
+        return cls(sys.stdin, sys.stdout, sys.stderr, env)
+
+    def out(self, text: str) -> None:
+        """Write one line to standard output."""
+        _write(self.stdout, text)
+
+    def err(self, text: str) -> None:
+        """Write one line to standard error."""
+        _write(self.stderr, text)
+
+    def is_rich(self, stream: TextIO | None) -> bool:
+        """Whether rich should draw on this stream: a terminal that can do it, or ``FORCE_COLOR``."""
+        if stream is None or self.env.get("TERM") == "dumb":
+            return False
+        return bool(self.env.get("FORCE_COLOR")) or stream.isatty()
+
+    def takes_unicode(self, stream: TextIO | None) -> bool:
+        """Whether any character can be written as it is."""
+        encoding = getattr(stream, "encoding", None) or ""
+        return encoding.lower().replace("-", "") in ("utf8", "utf16", "utf32")
+
+    def flush(self) -> None:
+        """Push out what is buffered; a reader that went away is not an error of ours."""
+        for stream in (self.stdout, self.stderr):
+            if stream is not None:
+                with suppress(OSError, ValueError):
+                    stream.flush()
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    # A closed pipe or a full disk behind a stream must not change what happened to the event: the exit code tells.
+    if stream is not None:
+        with suppress(OSError, ValueError):
+            stream.write(text + "\n")
+            stream.flush()

@@ -1,0 +1,49 @@
+"""Text that comes from outside, made safe to show: no escape sequences, no secrets. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+REDACTED = "[redacted]"
+
+# C0, DEL and C1 drive terminals; U+2028/9 break lines; the bidirectional controls reorder what a reader sees;
+# surrogates have no UTF-8 form and would make the write itself fail.
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_USERINFO = re.compile(r"(?<=://)[^/\s@]*:[^/\s@]*@")
+_SHORTEST_SECRET = 4
+
+
+def printable(text: str) -> str:
+    """The text with every character that could move a cursor, break a line or reorder it shown as an escape."""
+    return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def excerpt(text: str, limit: int = 60) -> str:
+    """A quoted, printable beginning of a text, for messages that say what was given."""
+    shown = printable(text[: limit + 1])
+    return f'"{shown[: limit - 1]}…"' if len(shown) > limit else f'"{shown}"'
+
+
+class Redactor:
+    """Replaces known secrets, and the user information in URLs, wherever they turn up in a text."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._secrets: list[str] = []
+        for secret in secrets:
+            self.learn(secret)
+
+    def learn(self, secret: str) -> None:
+        """From now on, hide this as well. Shorter ones than four characters would blot out ordinary words."""
+        if len(secret) >= _SHORTEST_SECRET and secret not in self._secrets:
+            self._secrets.append(secret)
+            self._secrets.sort(key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        """The text without any of the secrets."""
+        for secret in self._secrets:
+            text = text.replace(secret, REDACTED)
+        return _USERINFO.sub(f"{REDACTED}@", text)

@@ -1,0 +1,116 @@
+"""Whom to trust over TLS, and what to say when a server can't be.
+
+Certificates and host names are always verified, at TLS 1.2 or later. The trust anchors are exactly one of
+
+1. ``ca_file``, and then nothing else, as with curl's ``--cacert``: who runs a private authority does not want every
+   public one to be able to stand in for it;
+2. ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``, those of them that are set;
+3. the system's store, or certifi's list where the system has none.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from logsh_cli.errors import BadConfig, TlsFailure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_HASHED_NAME = re.compile(r"[0-9a-f]{8}\.\d+")
+
+# OpenSSL's X509_V_ERR_* numbers, which the ssl module hands on without names.
+_NOT_YET_VALID, _EXPIRED, _HOSTNAME_MISMATCH, _ADDRESS_MISMATCH = 9, 10, 62, 64
+
+_TRUST_HINT = "if a private authority signed it, set ca_file or SSL_CERT_FILE to that authority's certificate (PEM)"
+
+
+def make_context(ca_file: str | None, env: Mapping[str, str]) -> ssl.SSLContext:
+    """A context for one or many connections.
+
+    Raises:
+        BadConfig: a named file is missing, can't be read or holds no certificate.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # A server's own certificate or an intermediate one may be the anchor, as in curl.
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    if ca_file is not None:
+        _load_file(context, ca_file, "ca_file")
+        return context
+    named_file, named_directory = env.get("SSL_CERT_FILE"), env.get("SSL_CERT_DIR")
+    if named_file:
+        _load_file(context, named_file, "SSL_CERT_FILE")
+    if named_directory:
+        if not any(Path(part).is_dir() for part in named_directory.split(os.pathsep)):
+            raise BadConfig(f"SSL_CERT_DIR is no directory: {named_directory}", hint="correct it, or unset it")
+        context.load_verify_locations(capath=named_directory)
+    if not named_file and not named_directory:
+        _load_system_store(context)
+    return context
+
+
+def _load_file(context: ssl.SSLContext, path: str, source: str) -> None:
+    hint = f"{source} takes a file with one or more certificates in PEM format"
+    try:
+        context.load_verify_locations(cafile=path)
+    except ssl.SSLError as error:
+        raise BadConfig(f"{source} holds no certificate: {path}", hint=hint) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BadConfig(f"{source} can't be read: {path}: {reason}", hint=hint) from error
+
+
+def _load_system_store(context: ssl.SSLContext) -> None:
+    if sys.platform == "win32":
+        context.load_default_certs()
+        return
+    # Where the store is a directory (Debian), OpenSSL looks a certificate up by name when it is asked for, which costs
+    # nothing; parsing a whole bundle, such as certifi's, costs 15 to 25 ms.
+    context.set_default_verify_paths()
+    paths = ssl.get_default_verify_paths()
+    if Path(paths.openssl_cafile).is_file() or _has_hashed_names(paths.openssl_capath):
+        return
+    import certifi  # noqa: PLC0415 - only for a Python whose OpenSSL finds no store, or a machine without one
+
+    context.load_verify_locations(cafile=certifi.where())
+
+
+def _has_hashed_names(directory: str) -> bool:
+    try:
+        with os.scandir(directory) as entries:
+            return any(_HASHED_NAME.fullmatch(entry.name) for entry in entries)
+    except OSError:
+        return False
+
+
+def explain(error: BaseException | None, where: str) -> TlsFailure:
+    """What went wrong in a handshake with ``where``, for people."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _explain_certificate(error, where)
+    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError)):
+        what = "the connection was closed during the TLS handshake"
+        return TlsFailure(f"{where}: {what}", hint="the server or a firewall in between refuses it; try again later")
+    if isinstance(error, TimeoutError):
+        return TlsFailure(f"{where}: the TLS handshake took too long", hint="check the network, or try again later")
+    reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
+    if reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}:
+        return TlsFailure(f"{where}: what answers there does not speak TLS", hint="check host and port of api_url")
+    words = str(reason).replace("_", " ").lower()
+    return TlsFailure(f"{where}: no TLS connection: {words}", hint="the server must offer TLS 1.2 or later")
+
+
+def _explain_certificate(error: ssl.SSLCertVerificationError, where: str) -> TlsFailure:
+    # Not there on the exceptions that the ssl module itself raises.
+    code, reason = getattr(error, "verify_code", None), getattr(error, "verify_message", None) or str(error)
+    if code in {_HOSTNAME_MISMATCH, _ADDRESS_MISMATCH}:
+        return TlsFailure(f"{where}: the server's certificate is for another name", hint="check the host in api_url")
+    if code in {_EXPIRED, _NOT_YET_VALID}:
+        hint = "the server's certificate must be renewed, or this machine's clock is wrong"
+        return TlsFailure(f"{where}: {reason}", hint=hint)
+    return TlsFailure(f"{where}: the server's certificate is not trusted: {reason}", hint=_TRUST_HINT)

@@ -1,0 +1,422 @@
+"""The sandbox's server, over real sockets."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from logsh_cli.errors import UsageError
+from logsh_cli.sandbox import Received, SandboxServer
+from logsh_cli.sandbox_rules import MAX_BODY_BYTES, SLOW_S, parse_faults
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EVENT = {"workspace": "web", "event": "user.signup", "description": "Ann joined"}
+KEY = {"Authorization": "Bearer logsh_canary"}
+
+
+class Sandbox:
+    """A running server and everything that it has received."""
+
+    def __init__(self, faults: str = "") -> None:
+        self.requests: list[Received] = []
+        self.server = SandboxServer(self.requests.append, faults=parse_faults(faults) if faults else ())
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [received.event for received in self.requests if received.event is not None]
+
+    @property
+    def reasons(self) -> list[str | None]:
+        return [received.reason for received in self.requests]
+
+    def post(self, body: object = EVENT, **given: Any) -> httpx.Response:
+        what: dict[str, Any] = {"json": body, "headers": KEY, "timeout": 30} | given
+        return httpx.post(f"{self.server.url}/api/event", **what)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.server.port), timeout=30)
+
+
+@contextmanager
+def running(faults: str = "") -> Iterator[Sandbox]:
+    sandbox = Sandbox(faults)
+    with sandbox.server:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with running() as sandbox:
+        yield sandbox
+
+
+def read_all(connection: socket.socket) -> bytes:
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def raw_post(body: bytes, *extra: str) -> bytes:
+    head = "POST /api/event HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer k\r\n"
+    return (head + "".join(line + "\r\n" for line in extra) + "\r\n").encode() + body
+
+
+# The documented contract
+
+
+def test_a_good_event_is_answered_200_with_status_true_and_received_as_it_was_sent(sandbox: Sandbox) -> None:
+    event = {**EVENT, "icon": "👤", "notify": True, "metadata": {"plan": "pro", "seats": 3, "trial": False}}
+    answer = sandbox.post(event)
+    assert (answer.status_code, answer.json()) == (200, {"status": True})
+    assert sandbox.events == [event]
+
+
+@pytest.mark.parametrize(
+    ("change", "detail"),
+    [
+        pytest.param({"event": None}, "event", id="null"),
+        pytest.param({"event": " "}, "event", id="white-space"),
+        pytest.param({"event": "x" * 251}, "250", id="event-too-long"),
+        pytest.param({"description": "x" * 151}, "150", id="description-too-long"),
+        pytest.param({"workspace": "x" * 36}, "35", id="workspace-too-long"),
+        pytest.param({"workspace": 5}, "workspace", id="workspace-number"),
+        pytest.param({"icon": "rocket"}, "icon", id="icon-word"),
+        pytest.param({"icon": ":rocket:"}, "icon", id="icon-shortcode"),
+        pytest.param({"notify": "yes"}, "notify", id="notify-text"),
+        pytest.param({"metadata": {"a": {"b": 1}}}, "metadata", id="metadata-nested"),
+        pytest.param({"colour": "red"}, "colour", id="unknown-field"),
+    ],
+)
+def test_an_event_that_breaks_a_rule_gets_400_naming_field_and_rule(
+    sandbox: Sandbox, change: dict[str, Any], detail: str
+) -> None:
+    answer = sandbox.post({**EVENT, **change})
+    error = answer.json()
+    assert answer.status_code == 400
+    assert (error["status"], error["name"]) == (False, "bad_request")
+    assert error["message"] == "Invalid body parameters provided."
+    assert detail in error["details"]
+    assert sandbox.events == []
+
+
+def test_an_empty_object_with_a_good_key_gets_400_naming_all_that_is_required_and_makes_no_event(
+    sandbox: Sandbox,
+) -> None:
+    answer = sandbox.post({})
+    assert answer.status_code == 400
+    for name in ("workspace", "event", "description"):
+        assert answer.json()["details"].count(f"{name} is required") == 1
+    assert sandbox.events == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b'"x"', b"\xff\xfe", b'{"event": NaN}', b"[" * 100_000, b"1" * 5000],
+    ids=["empty", "cut-off", "array", "string", "not-utf8", "nan", "deep", "long-number"],
+)
+def test_a_body_that_is_no_json_object_gets_400(sandbox: Sandbox, body: bytes) -> None:
+    answer = sandbox.post(None, json=None, content=body, headers={**KEY, "Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["name"]) == (400, "bad_request")
+    assert sandbox.events == []
+
+
+def test_the_documented_content_type_is_required(sandbox: Sandbox) -> None:
+    content = json.dumps(EVENT).encode()
+    as_form = sandbox.post(json=None, content=content, headers={**KEY, "Content-Type": "text/plain"})
+    with_charset = {**KEY, "Content-Type": "Application/JSON; charset=utf-8"}
+    assert (as_form.status_code, "Content-Type" in as_form.json()["details"]) == (400, True)
+    assert sandbox.post(json=None, content=content, headers=with_charset).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"Authorization": ""}, {"Authorization": "Bearer"}, {"Authorization": "Basic abc"}],
+    ids=["none", "empty", "no-key", "not-bearer"],
+)
+def test_a_request_without_a_bearer_key_gets_401_before_its_body_is_judged(
+    sandbox: Sandbox, headers: dict[str, str]
+) -> None:
+    answer = sandbox.post({}, headers=headers)
+    assert answer.status_code == 401
+    assert answer.json()["name"] == "unauthorized"
+    assert answer.json()["message"] == "Your Bearer Token is missing, invalid or expired."
+
+
+@pytest.mark.parametrize("path", ["/", "/api/events", "/api/event/", "//[", "/%00"])
+def test_another_path_gets_a_404_page_in_html(sandbox: Sandbox, path: str) -> None:
+    with sandbox.connect() as connection:
+        connection.sendall(f"POST {path} HTTP/1.0\r\n\r\n".encode())
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert b"text/html" in answer
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "BREW"])
+def test_another_method_gets_405_in_json(sandbox: Sandbox, method: str) -> None:
+    answer = httpx.request(method, f"{sandbox.server.url}/api/event?x=1", headers=KEY)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+    assert answer.json()["name"] == "method_not_allowed"
+
+
+def test_a_head_request_gets_no_body_and_leaves_the_connection_usable(sandbox: Sandbox) -> None:
+    with httpx.Client(base_url=sandbox.server.url, headers=KEY) as client:
+        assert client.head("/api/event").status_code == 405
+        assert client.post("/api/event", json=EVENT).status_code == 200
+
+
+def test_a_body_over_a_megabyte_gets_413_and_one_at_the_limit_is_read(sandbox: Sandbox) -> None:
+    too_long = sandbox.post(json=None, content=b" " * (MAX_BODY_BYTES + 1))
+    assert (too_long.status_code, too_long.json()["name"]) == (413, "payload_too_large")
+    head = {**KEY, "Content-Type": "application/json"}
+    at_limit = json.dumps(EVENT).encode().ljust(MAX_BODY_BYTES)
+    assert sandbox.post(json=None, content=at_limit, headers=head).status_code == 200
+
+
+def test_a_chunked_body_is_read_and_bounded_like_any_other(sandbox: Sandbox) -> None:
+    content = json.dumps(EVENT).encode()
+    head = {**KEY, "Content-Type": "application/json"}
+    parts = iter([content[:10], content[10:]])
+    assert sandbox.post(json=None, content=parts, headers=head).status_code == 200
+    with sandbox.connect() as connection:
+        connection.sendall(raw_post(b"200000\r\n", "Transfer-Encoding: chunked") + b"x" * 0x200000)
+        assert read_all(connection).startswith(b"HTTP/1.1 413 ")
+    assert sandbox.events == [EVENT]
+
+
+def test_no_key_is_remembered(sandbox: Sandbox) -> None:
+    sandbox.post()
+    sandbox.post({"event": 1})
+    assert len(sandbox.requests) == 2
+    assert "canary" not in repr(sandbox.requests)
+    assert sandbox.requests[0].headers["content-type"] == "application/json"
+
+
+# --fail
+
+
+@pytest.mark.parametrize(
+    ("status", "name"),
+    [
+        (400, "bad_request"),
+        (401, "unauthorized"),
+        (402, "payment_required"),
+        (403, "forbidden"),
+        (429, "rate_limit_exceeded"),
+        (499, "error"),
+        (500, "internal_server_error"),
+        (503, "service_unavailable"),
+    ],
+)
+def test_a_status_in_fail_is_answered_once_with_its_name_and_is_no_event(status: int, name: str) -> None:
+    with running(str(status)) as sandbox:
+        failed, served = sandbox.post(), sandbox.post()
+    assert (failed.status_code, failed.json()["name"], served.status_code) == (status, name, 200)
+    assert failed.headers.get("Retry-After") == ("1" if status == 429 else None)
+    assert [received.status for received in sandbox.requests] == [status, 200]
+    assert len(sandbox.events) == 1
+
+
+def test_drop_closes_the_connection_without_an_answer() -> None:
+    with running("drop") as sandbox:
+        with pytest.raises(httpx.RemoteProtocolError):
+            sandbox.post()
+        assert sandbox.post().status_code == 200
+    assert sandbox.reasons == ["--fail drop", None]
+    assert sandbox.requests[0].status is None
+
+
+def test_html_answers_with_a_bad_gateway_page() -> None:
+    with running("html") as sandbox:
+        answer = sandbox.post()
+    assert (answer.status_code, answer.headers["Content-Type"]) == (502, "text/html; charset=utf-8")
+
+
+def test_slow_holds_an_ordinary_answer_back_and_nobody_elses() -> None:
+    with running("slow") as sandbox:
+        with pytest.raises(httpx.ReadTimeout):
+            sandbox.post(timeout=0.5)
+        assert sandbox.post(timeout=SLOW_S / 2).status_code == 200
+        assert len(sandbox.events) == 2, "a slow service has the event although its client has gone"
+
+
+def test_a_slow_answer_comes_in_the_end_and_a_stop_does_not_wait_for_it() -> None:
+    with running("slow") as sandbox:
+        answer = sandbox.post()
+    assert (answer.status_code, answer.elapsed.total_seconds() >= SLOW_S) == (200, True)
+    with running("slow") as sandbox:
+        connection = sandbox.connect()
+        connection.sendall(raw_post(b"{}", "Content-Length: 2"))
+        while not sandbox.requests:
+            threading.Event().wait(0.01)
+    with connection:
+        assert read_all(connection) == b""
+
+
+def test_the_first_requests_get_the_faults_in_their_order_and_other_paths_use_none_up() -> None:
+    with running("503, 429 ,HTML") as sandbox:
+        assert httpx.post(f"{sandbox.server.url}/other").status_code == 404
+        assert [sandbox.post().status_code for _ in range(4)] == [503, 429, 502, 200]
+
+
+def test_a_fault_comes_before_the_key_and_the_body_are_looked_at() -> None:
+    with running("503") as sandbox:
+        assert sandbox.post({}, headers={}).status_code == 503
+        assert sandbox.post({}, headers={}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "spec", ["", "503,", "banana", "200", "399", "600", "5O3", "٥٠٣", "503 429", "-503", "503,teapot,1"]
+)
+def test_a_wrong_fail_item_is_a_usage_error_that_says_what_is_allowed(spec: str) -> None:
+    with pytest.raises(UsageError, match="400 to 599, drop, slow or html"):
+        parse_faults(spec)
+
+
+def test_every_wrong_fail_item_is_named() -> None:
+    with pytest.raises(UsageError, match="'teapot', '1'"):
+        parse_faults("503,teapot,1")
+
+
+# Connections
+
+
+def test_a_connection_is_kept_open_for_the_next_request_whatever_the_answers_were() -> None:
+    with running("503,html") as sandbox, sandbox.connect() as connection:
+        body = json.dumps(EVENT).encode()
+        for request in (
+            raw_post(body, f"Content-Length: {len(body)}"),
+            raw_post(b"", "Content-Length: 0"),
+            raw_post(b"{", "Content-Length: 1"),
+            b"PUT /x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
+        ):
+            connection.sendall(request)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 ")
+        connection.sendall(raw_post(body, f"Content-Length: {len(body)}", "Connection: close"))
+        assert read_all(connection).startswith(b"HTTP/1.1 200 ")
+    assert [received.status for received in sandbox.requests] == [503, 502, 400, 404, 200]
+
+
+def test_many_connections_at_once_are_all_served(sandbox: Sandbox) -> None:
+    def converse(number: int) -> list[int]:
+        with httpx.Client(base_url=sandbox.server.url, headers=KEY, timeout=60, verify=False) as client:
+            return [
+                client.post("/api/event", json={**EVENT, "metadata": {"n": f"{number}.{turn}"}}).status_code
+                for turn in range(5)
+            ]
+
+    with ThreadPoolExecutor(60) as pool:
+        statuses = [status for conversation in pool.map(converse, range(60)) for status in conversation]
+    assert statuses == [200] * 300
+    assert len({event["metadata"]["n"] for event in sandbox.events}) == 300
+
+
+def test_connections_that_say_nothing_hold_nobody_up(sandbox: Sandbox) -> None:
+    silent = [socket.create_connection(("127.0.0.1", sandbox.server.port)) for _ in range(200)]
+    try:
+        assert sandbox.post().status_code == 200
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        b"",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\xff" * 500,
+        b"\r\n" * 50,
+        b"POST /api/event HTTP/1.1\r\nContent-Le",
+        b"POST /api/event HTTP/9.9\r\n\r\n",
+        b"POST " + b"/" * 100_000 + b" HTTP/1.1\r\n\r\n",
+        b"POST /api/event HTTP/1.1\r\n" + b"X: y\r\n" * 500 + b"\r\n",
+        b"POST /api/event HTTP/1.1\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
+        raw_post(b"{", "Content-Length: 100"),
+        raw_post(b"{}", "Content-Length: -2"),
+        raw_post(b"{}", "Content-Length: 2", "Content-Length: two"),
+        raw_post(b"{}", "Content-Length: " + "9" * 5000),
+        raw_post(b"zz\r\n{}\r\n0\r\n\r\n", "Transfer-Encoding: chunked"),
+        raw_post(b"-5\r\n{}\r\n0\r\n\r\n", "Transfer-Encoding: chunked"),
+        raw_post(b"5\r\n{}", "Transfer-Encoding: chunked"),
+    ],
+    ids=[
+        *("nothing", "tls-hello", "blank-lines", "half-a-head", "http-9", "long-line", "many-headers", "long-header"),
+        *("half-a-body", "negative", "two-lengths", "huge-length", "no-chunk-size", "negative-chunk", "half-a-chunk"),
+    ],
+)
+def test_rubbish_and_half_requests_make_no_event_and_harm_nobody(
+    sandbox: Sandbox, rubbish: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with sandbox.connect() as connection:
+        connection.sendall(rubbish)
+        connection.shutdown(socket.SHUT_WR)
+        try:
+            answer = read_all(connection)
+        except ConnectionResetError:
+            answer = b""
+    assert b" 200 " not in answer[:20]
+    assert sandbox.events == []
+    assert sandbox.post().status_code == 200
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_client_that_resets_its_connection_is_not_reported(
+    sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(20):
+        with sandbox.connect() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            connection.sendall(raw_post(b"{", "Content-Length: 100"))
+    assert sandbox.post().status_code == 200
+    assert len(sandbox.requests) == 1
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_port_in_use_is_a_usage_error_that_names_it(sandbox: Sandbox) -> None:
+    with pytest.raises(UsageError, match=f"127.0.0.1:{sandbox.server.port}") as caught:
+        SandboxServer(sandbox.requests.append, port=sandbox.server.port)
+    assert "--port" in (caught.value.hint or "")
+
+
+def test_a_stopped_sandbox_closes_its_connections_and_frees_its_port() -> None:
+    with running() as sandbox:
+        connection = sandbox.connect()
+        connection.sendall(raw_post(b"{}", "Content-Length: 2"))
+        assert connection.recv(65536)
+    with connection:
+        assert connection.recv(65536) == b""
+    with SandboxServer(sandbox.requests.append, port=sandbox.server.port) as again:
+        assert httpx.get(again.url).status_code == 404
+
+
+def test_ten_thousand_events_leave_nothing_behind_in_the_server() -> None:
+    count = 0
+
+    def counted(_received: Received) -> None:
+        nonlocal count
+        count += 1
+
+    body = json.dumps(EVENT).encode()
+    request = raw_post(body, f"Content-Length: {len(body)}")
+
+    def talk(server: SandboxServer, times: int) -> None:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            for _ in range(times):
+                connection.sendall(request)
+                assert connection.recv(4096)
+
+    with SandboxServer(counted) as server:
+        talk(server, 1000)
+        tracemalloc.start()
+        talk(server, 9000)
+        kept, _peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert count == 10_000
+    assert kept < 1_000_000
