@@ -48,17 +48,11 @@ def parse_line(content: bytes | None, workspace: str | None, *, validate: bool, 
         raise InvalidEvent([f"not valid JSON ({reason}): {excerpt(text)}"]) from None
     draft, problems = draft_from_json(value)
     if draft.workspace is None and workspace is not None and not any(p.startswith("workspace") for p in problems):
-        draft = _with_workspace(draft, workspace)
+        draft = draft._replace(workspace=workspace)
     try:
         return build_event(draft, labels=FIELD_LABELS, validate=validate, truncate=truncate, extra_problems=problems)
     except MissingWorkspace:
         raise InvalidEvent(["workspace is required: the line has none, and no default is set"]) from None
-
-
-def _with_workspace(draft: Any, workspace: str) -> Any:
-    from dataclasses import replace  # noqa: PLC0415 - beside its only use
-
-    return replace(draft, workspace=workspace)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -166,7 +166,7 @@ class Child:
         if self.pid is None:
             reason, status = (self.failure.reason, self.failure.status) if self.failure else ("not started", 126)
             return Ending("not_started", status, None, 0.0, started=False, reason=reason)
-        tree = ProcessTree(self.pid, lambda: {self.witness.pid or 0})
+        tree = ProcessTree(self.pid, lambda: self.witness.pids)
         self._reap(self.pid)
         while not self._is_over(tree):
             arrival = next_arrival(self._held.awaited, self._timeout.remaining_s() if self._timeout else None)

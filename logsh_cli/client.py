@@ -20,6 +20,7 @@ from logsh_cli.errors import BadConfig, InternalError, LogshError, Unanswered, U
 from logsh_cli.exchange import Exchange
 from logsh_cli.network import Attempt, Network
 from logsh_cli.proxies import proxy_for
+from logsh_cli.text import Redactor
 from logsh_cli.tls import explain, make_context
 from logsh_cli.urls import clean_api_url
 
@@ -50,6 +51,7 @@ class Client:
         key: the API key; ``None`` sends none.
         ca_file: trust the authorities in this PEM file, and only those.
         env: where to look for ``https_proxy``, ``all_proxy``, ``no_proxy``, ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``.
+        context: what ``tls.make_context`` made of those, if that was done already.
         connect_timeout: seconds for connecting, and again for the TLS handshake, within the budget of a post.
         lookup: the resolver.
 
@@ -67,6 +69,7 @@ class Client:
         *,
         ca_file: str | None = None,
         env: Mapping[str, str],
+        context: ssl.SSLContext | None = None,
         connect_timeout: float = 5.0,
         lookup: dialing.Lookup = dialing.system_lookup,
     ) -> None:
@@ -74,8 +77,10 @@ class Client:
             raise BadConfig(
                 "the API key holds characters that can't be sent", hint="copy it again, without white space"
             )
-        self._api_url, self._key = api_url, key
+        self._key = key
+        self._redact = Redactor([key] if key else ())
         self._url = _endpoint(api_url)
+        self._api_url = str(self._url).removesuffix(wire.EVENT_PATH)
         secure = self._url.scheme == "https"
         host = self._url.netloc.decode().removesuffix(f":{self._url.port}")
         port = self._url.port or (443 if secure else 80)
@@ -84,7 +89,7 @@ class Client:
         self._network = Network(connect_timeout, secure + _is_secure(self._proxy), lookup)
         self._transport = _Transport(
             self._network,
-            make_context(ca_file, env) if secure else None,
+            (context or make_context(ca_file, env)) if secure else None,
             _engine_proxy(self._proxy, env) if self._proxy else None,
         )
 
@@ -110,7 +115,7 @@ class Client:
             response = self._transport.handle_request(
                 httpx.Request(request.method, self._url, headers=request.headers, content=body)
             )
-            return _read_answer(response, attempt)
+            return _read_answer(response, attempt, self._redact)
         except BaseException as error:
             self.close()  # a failed tunnel would otherwise hold the pool's only place
             if not isinstance(error, Exception):
@@ -174,11 +179,12 @@ class _Body(httpx.SyncByteStream):
         self._answer.close()
 
 
-def _read_answer(response: httpx.Response, attempt: Attempt) -> wire.Answer:
+def _read_answer(response: httpx.Response, attempt: Attempt, redact: Redactor) -> wire.Answer:
     exchange = attempt.exchange
     exchange.status = response.status_code
     exchange.http_version = response.extensions["http_version"].decode()
-    exchange.location = response.headers.get("location")
+    location = response.headers.get("location")
+    exchange.location = None if location is None else redact(location)
     if response.is_success:
         attempt.budget = Budget(min(PATIENCE_AFTER_SUCCESS_S, attempt.budget.remaining()))
     try:
@@ -187,7 +193,7 @@ def _read_answer(response: httpx.Response, attempt: Attempt) -> wire.Answer:
         body = b""
     finally:
         response.close()
-    return wire.read_answer(response.status_code, response.headers, body)
+    return wire.read_answer(response.status_code, response.headers, body, redact)
 
 
 def _first_bytes(chunks: Iterable[bytes]) -> bytes:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
+from logsh_cli.connector import Connector
 from logsh_cli.delivery import Clock
 from logsh_cli.errors import ExitCode, NotKept
 from logsh_cli.output import Printer
@@ -18,7 +18,7 @@ from logsh_cli.streams import Streams
 from logsh_cli.text import Redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from logsh_cli.client import Client
     from logsh_cli.destination import Destination
@@ -26,31 +26,6 @@ if TYPE_CHECKING:
     from logsh_cli.result import Result, Tally
     from logsh_cli.settings import Flags, Settings
 
-T = TypeVar("T")
-
-
-class Background(Generic[T]):
-    """A value being built on a thread of its own while the caller waits for the disk."""
-
-    def __init__(self, build: Callable[[], T]) -> None:
-        self._build = build
-        self._value: T | None = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._value = self._build()
-        except BaseException as error:  # noqa: BLE001 - raised again where the value is asked for
-            self._error = error
-
-    def result(self) -> T:
-        """Wait for the value; raises what building it raised."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._value  # type: ignore[return-value]  # set whenever there was no error
 
 
 class AppContext:
@@ -139,11 +114,13 @@ class AppContext:
 
         return MemoryOutbox(now=self.clock.time, because=because)
 
-    def client(self, destination: Destination) -> Client:
-        """An HTTP client for one destination."""
-        from logsh_cli.client import Client  # noqa: PLC0415 - httpx costs 60 ms
+    def connector(self, destination: Destination) -> Connector:
+        """What makes HTTP clients for one destination."""
+        return Connector(destination, self.env)
 
-        return Client(destination.api_url, destination.key, ca_file=destination.ca_file, env=self.env)
+    def client(self, destination: Destination) -> Client:
+        """One HTTP client, for commands that ask one question."""
+        return self.connector(destination)()
 
     def owner(self, store: Store, destination: Destination) -> Owner:
         """Under whom events for this destination are stored: its profile and its key's fingerprint."""

@@ -164,7 +164,7 @@ class Courier:
         A signal puts it back for the next delivery.
         """
         try:
-            delivery = self.try_to_send(event_id, body, accepted_at, self._connect(), budget, leased_at=accepted_at)
+            delivery = self._connect_and_send(event_id, body, accepted_at, budget)
         except BaseException:
             self.store.release([event_id], self.lease)
             raise
@@ -173,6 +173,13 @@ class Courier:
         else:
             self.acknowledge(event_id, delivery)
         return delivery
+
+    def _connect_and_send(self, event_id: int, body: bytes, accepted_at: float, budget: Budget) -> Delivery:
+        try:
+            client = self._connect()
+        except LogshError as error:
+            return Delivery(0, fault=retry.fault_of_error(error))
+        return self.try_to_send(event_id, body, accepted_at, client, budget, leased_at=accepted_at)
 
     def try_to_send(
         self,

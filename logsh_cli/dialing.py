@@ -92,7 +92,7 @@ def connect_to_first(addresses: Sequence[AddressInfo], patience: float) -> socke
                     if not failure:
                         return sock
                     sock.close()
-                    reasons.append(os.strerror(failure))
+                    reasons.append(_reason(failure))
                     next_start = 0.0
         finally:
             for key in list(trying.get_map().values()):
@@ -112,8 +112,13 @@ def _begin(address: AddressInfo) -> socket.socket:
         raise
     if code not in _IN_PROGRESS:
         sock.close()
-        raise OSError(code, os.strerror(code))
+        raise OSError(code, _reason(code))
     return sock
+
+
+def _reason(code: int) -> str:
+    names: dict[int, str] = getattr(socket, "errorTab", {})  # Windows only, where strerror knows no socket errors
+    return names.get(code) or os.strerror(code)
 
 
 def _families_in_turn(addresses: Sequence[AddressInfo]) -> deque[AddressInfo]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from logsh_cli.background import Background
 from logsh_cli.budget import Budget
-from logsh_cli.context import Background
 from logsh_cli.delivery import Courier, verdict
 from logsh_cli.detached import start_courier
 from logsh_cli.errors import ExitCode, MissingKey, NotKept, interruption
@@ -16,7 +16,6 @@ from logsh_cli.result import Result
 from logsh_cli.wire import encode_body
 
 if TYPE_CHECKING:
-    from logsh_cli.client import Client
     from logsh_cli.context import AppContext
     from logsh_cli.destination import Destination
     from logsh_cli.event import Event
@@ -75,7 +74,8 @@ class _Dispatch:
 
     def go(self, body: bytes) -> Result:
         # httpx takes its time to load; the store's synced commit waits for the disk meanwhile.
-        connect = self._client if self.policy.background else Background(self._client).result
+        connector = self.app.connector(self.destination)
+        connect = connector if self.policy.background else Background(connector).result
         store = self.app.store()
         courier = Courier(store, self.app.owner(store, self.destination), connect, self.app.clock)
         accepted_at = self.app.clock.time()
@@ -84,9 +84,6 @@ class _Dispatch:
             self._start_courier()
             return Result("stored", id=event_id)
         return self._carry(courier, event_id, body, accepted_at)
-
-    def _client(self) -> Client:
-        return self.app.client(self.destination)
 
     def _accept(self, courier: Courier, body: bytes) -> int:
         """Store the event; in memory where there is no room for it, so that it still gets its chance."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from logsh_cli.budget import Budget
 from logsh_cli.delivery import Courier, Delivery, verdict
 from logsh_cli.errors import ConfigError, EventRefused, ExitCode, KeyRefused, LogshError
+from logsh_cli.retry import fault_of_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -252,12 +253,15 @@ class Drain:
         client: Poster | None = None
         while (parcel := self._todo.get()) is not None:
             try:
-                if self._stopping.is_set():
-                    self._done.put((parcel, _UNTOUCHED))
-                    continue
-                client = client or self._connect()
                 self._pace.wait(self._stopping)
-                self._done.put((parcel, _UNTOUCHED if self._stopping.is_set() else self._send(parcel, client)))
+                if not self._stopping.is_set():
+                    client = client or self._connect()
+                    self._done.put((parcel, self._send(parcel, client)))
+                else:
+                    self._done.put((parcel, _UNTOUCHED))
+            except LogshError as error:
+                # No client can be made of these settings; the event stays where it is.
+                self._done.put((parcel, Delivery(0, fault=fault_of_error(error))))
             except BaseException as error:  # noqa: BLE001 - raised again by the thread that feeds
                 self._done.put((parcel, error))
 

@@ -13,8 +13,8 @@ import math
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
 
 from logsh_cli.errors import InvalidEvent, MissingWorkspace
 from logsh_cli.icons import resolve_icon
@@ -71,8 +71,7 @@ _FIELD_TYPES: Mapping[str, tuple[type, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """An event as it was given, unchecked. ``None``: not given."""
 
     workspace: str | None = None
@@ -80,11 +79,10 @@ class Draft:
     description: str | None = None
     icon: str | None = None
     notify: bool | None = None
-    metadata: Mapping[str, Scalar] = field(default_factory=dict)
+    metadata: Mapping[str, Scalar] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """An event that may be sent: it keeps the documented rules, or the user had them not checked.
 
     Strings are stripped, the icon is an emoji. ``event`` and ``description`` are ``None`` only in an unchecked one.
@@ -95,7 +93,7 @@ class Event:
     description: str | None
     icon: str | None = None
     notify: bool | None = None
-    metadata: Mapping[str, Scalar] = field(default_factory=dict)
+    metadata: Mapping[str, Scalar] = MappingProxyType({})
 
     def body(self) -> dict[str, Any]:
         """The fields given, in the order of the API reference; any other field makes the service refuse the whole."""

@@ -31,6 +31,7 @@ _PRIMARY_CODE = 0xFF
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL})  # PROTOCOL: it lost the race for a WAL lock too often
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _MISSING_SCHEMA = ("no such table", "no such column", "no such index", "has no column named")
+_UNDECODABLE = "Could not decode to UTF-8"
 _PAUSE_S = 0.02
 
 _REASONS = {
@@ -72,7 +73,10 @@ def is_damage(error: sqlite3.Error) -> bool:
     code = _code(error)
     if code == sqlite3.SQLITE_IOERR_SHORT_READ or code & _PRIMARY_CODE in _DAMAGED:
         return True
-    return code == sqlite3.SQLITE_ERROR and any(sign in str(error) for sign in _MISSING_SCHEMA)
+    if code == sqlite3.SQLITE_ERROR:
+        return any(sign in str(error) for sign in _MISSING_SCHEMA)
+    # Python's own, without a code. Only UTF-8 was ever stored.
+    return str(error).startswith(_UNDECODABLE)
 
 
 def unavailable(place: object, error: sqlite3.Error) -> StoreUnavailable:

@@ -32,6 +32,9 @@ already, and double what opening costs: processes leave without closing, so the 
 
 _COMPANIONS = ("-wal", "-shm", "-journal")
 _TRIES = 5
+_PAGE_BYTES = 4096
+"""SQLite's default. A file that does not end with a page was cut off, or a disk was full just when the log was folded
+into it, which does no harm; SQLite reads on as if the rest were zeros, so it is asked to look closely."""
 
 
 class StoreFile:
@@ -52,18 +55,19 @@ class StoreFile:
             StoreUnavailable: it can't be made, opened or written by this user, or it is from a newer logsh.
         """
         for _ in range(_TRIES):
-            db = self.connect_existing()
-            if db is not None:
-                return db
             with self._explained():
-                self._create()
+                size = self._look()
+                if size is None:
+                    self._create()
+                elif (db := self._open(size)) is not None:
+                    return db
         raise StoreUnavailable(f"the outbox {self.path} keeps being replaced by other processes")
 
     def connect_existing(self) -> sqlite3.Connection | None:
-        """The same, but ``None`` when there is none, or what there was is set aside now."""
+        """The same, but ``None`` when there is none. In place of one that is damaged, a fresh one is made."""
         with self._explained():
-            size = self._look()
-            return None if size is None else self._open(size)
+            there = self._look() is not None
+        return self.connect() if there else None
 
     def is_current(self) -> bool:
         """Whether the open file is still the one under the name, and not one that was set aside or removed."""
@@ -121,6 +125,8 @@ class StoreFile:
                 check_same_thread=False,
             )
             self._check(db)
+            if size % _PAGE_BYTES and patiently(lambda: db.execute("PRAGMA quick_check(1)").fetchone()) != ("ok",):
+                raise Damaged("it was cut off")  # noqa: TRY301 - the same
         except BaseException as error:
             if isinstance(error, Damaged) or (isinstance(error, sqlite3.Error) and is_damage(error)):
                 self.set_aside(db, str(error))
@@ -155,6 +161,7 @@ class StoreFile:
             db.execute("PRAGMA fullfsync = ON")  # plain fsync leaves the data in the drive's own cache there
 
     def _create(self) -> None:
+        """Make the store, unless another process was faster; it is then opened like any other."""
         make_directory(self.directory)
         check_owner(self.directory)
         with self._locked():

@@ -72,14 +72,18 @@ def on_network_file_system(directory: Path) -> bool:
         mounts = Path("/proc/self/mounts").read_bytes().splitlines()
     except OSError:
         return False
-    place = os.fsencode(os.path.realpath(directory)) + b"/"
+    return file_system_of(os.fsencode(os.path.realpath(directory)), mounts).startswith(NETWORK_FILE_SYSTEMS)
+
+
+def file_system_of(path: bytes, mounts: list[bytes]) -> str:
+    """The kind of the file system that an absolute path is on, by the lines of Linux's mount table."""
     depth, kind = 0, b""
     for mount in mounts:
         _, point, file_system, *_ = mount.split(b" ")
         point = point.replace(b"\\040", b" ").rstrip(b"/") + b"/"
-        if place.startswith(point) and len(point) >= depth:
+        if (path + b"/").startswith(point) and len(point) >= depth:  # of two on one another, the later is seen
             depth, kind = len(point), file_system
-    return kind.decode().startswith(NETWORK_FILE_SYSTEMS)
+    return kind.decode("ascii", "replace")
 
 
 def _user(uid: int) -> str:

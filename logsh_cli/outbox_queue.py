@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from logsh_cli.outbox_database import OWNED, PENDING, owned_by, storable
 from logsh_cli.outbox_rows import COLUMNS, DUE, DUE_HALVES, FREE, LEASE_S, MAX_WAIT_S, Owner, Row, moment, read_row
-from logsh_cli.outbox_shelves import Shelves, require_room
+from logsh_cli.outbox_shelves import Shelves, fitting, require_room
 
 if TYPE_CHECKING:
     import sqlite3
@@ -109,7 +109,7 @@ class Store(Shelves):
             db.executemany(update, ((key, lease, until, values[0]) for values in found))
             return [read_row(values, now, taken_by=owner) for values in found]
 
-        wanted = sorted(set(ids or ()))
+        wanted = sorted({fitting(row_id) for row_id in ids or ()})
         return self._write(work)
 
     def renew(self, ids: Iterable[int], lease: str) -> set[int]:

@@ -51,7 +51,7 @@ class Shelves(Database):
 
     def get(self, row_id: int) -> Row | None:
         """One event, whole; ``None`` when there is none of that id."""
-        found = self._read(f"SELECT {COLUMNS} FROM events WHERE id = :id", {"id": _fitting(row_id)})
+        found = self._read(f"SELECT {COLUMNS} FROM events WHERE id = :id", {"id": fitting(row_id)})
         return read_row(found[0], self._now()) if found else None
 
     def counts(self, owner: Owner | None = None) -> Counts:
@@ -121,7 +121,7 @@ class Shelves(Database):
         done = 0
         leased, missing = [], []
         for row_id in ids:
-            found = db.execute("SELECT lease_until FROM events WHERE id = ?", (_fitting(row_id),)).fetchone()
+            found = db.execute("SELECT lease_until FROM events WHERE id = ?", (fitting(row_id),)).fetchone()
             if found is None:
                 missing.append(row_id)
             elif not is_free(found[0], now):
@@ -157,6 +157,6 @@ def _once_each(ids: Iterable[int] | None) -> tuple[int, ...]:
     return tuple(dict.fromkeys(ids or ()))
 
 
-def _fitting(row_id: int) -> int:
+def fitting(row_id: int) -> int:
     """An id as typed by somebody may be too large for SQLite's integers; then it is no event's."""
     return row_id if 0 < row_id < 2**63 else 0

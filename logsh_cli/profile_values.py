@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from logsh_cli.config_file import KEYS
 from logsh_cli.errors import UsageError
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     Value = str | bool | float
+
+T = TypeVar("T")
 
 _KEY_PREFIX = "logsh_"
 _TELLING = 4
@@ -45,7 +47,7 @@ def parse_value(key: str, text: str, label: str | None = None) -> Value:
     try:
         return _PARSERS[key](text.strip(WHITE_SPACE))
     except ValueError as error:
-        raise UsageError(f"{label or key} {error}{_given(error, text)}") from None
+        raise UsageError(f"{label or key} {error}") from None
 
 
 def unknown_setting(key: str, known: Iterable[str]) -> UsageError:
@@ -79,7 +81,7 @@ def _workspace(text: str) -> str:
 
 
 def _deadline(text: str) -> float:
-    seconds = parse_seconds(text)
+    seconds = _quoting(parse_seconds)(text)
     if problem := check_deadline(seconds):
         raise ValueError(problem)
     return int(seconds) if seconds.is_integer() else seconds
@@ -99,15 +101,23 @@ def _ca_file(text: str) -> str:
     return str(path)
 
 
+def _quoting(parse: Callable[[str], T], show: Callable[[str], str] = str) -> Callable[[str], T]:
+    """The parser, with what was given at the end of its complaint."""
+
+    def parse_and_quote(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise ValueError(f"{error}; got {excerpt(show(text))}") from None
+
+    return parse_and_quote
+
+
 _PARSERS: dict[str, Callable[[str], Value]] = {
     "workspace": _workspace,
-    "api_url": clean_api_url,
-    "ca_file": _ca_file,
+    "api_url": _quoting(clean_api_url, without_userinfo),
+    "ca_file": _quoting(_ca_file),
     "icon": resolve_icon,
-    "notify": parse_boolean,
+    "notify": _quoting(parse_boolean),
     "deadline": _deadline,
 }
-
-
-def _given(error: ValueError, text: str) -> str:
-    return "" if ";" in str(error) else f"; got {excerpt(without_userinfo(text))}"

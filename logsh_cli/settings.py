@@ -227,8 +227,7 @@ class _Sources:
         own = self.values.get("ca_file")
         if own is None or not same_url(self.url().text, self.values.get("api_url") or DEFAULT_API_URL):
             return None
-        # Relative to the file that names it: the working directory is another one at every call.
-        return Setting(str(self.path.parent / os.path.expanduser(own)), self.profile_source)  # noqa: PTH111 - the same
+        return Setting(in_config_dir(self.path, own), self.profile_source)
 
     def key_and_target(self) -> tuple[Sourced | None, Destination | ConfigError]:
         try:
@@ -265,6 +264,11 @@ def profile_values(profile: Setting, file: config_file.ConfigFile, path: Path) -
     return {
         key: value.strip() if isinstance(value, str) else value for key, value in values.items() if not _blank(value)
     }
+
+
+def in_config_dir(config: Path, named: str) -> str:
+    """A path that the configuration file names, relative to it: the working directory is another one at every call."""
+    return str(config.parent / os.path.expanduser(named))  # noqa: PTH111 - raises nothing
 
 
 def _blank(value: Any) -> bool:

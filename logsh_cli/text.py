@@ -15,6 +15,8 @@ REDACTED = "[redacted]"
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _USERINFO = re.compile(r"(?<=://)[^/\s@]*:[^/\s@]*@")
 _SHORTEST_SECRET = 4
+_SHORTEST_PART = 8
+_CUT = "…"
 
 
 def printable(text: str) -> str:
@@ -38,12 +40,22 @@ class Redactor:
 
     def learn(self, secret: str) -> None:
         """From now on, hide this as well. Shorter ones than four characters would blot out ordinary words."""
-        if len(secret) >= _SHORTEST_SECRET and secret not in self._secrets:
-            self._secrets.append(secret)
-            self._secrets.sort(key=len, reverse=True)
+        in_json = secret.replace("\\", r"\\").replace('"', r"\"")
+        for form in (secret, in_json):
+            if len(form) >= _SHORTEST_SECRET and form not in self._secrets:
+                self._secrets.append(form)
+        self._secrets.sort(key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
-        """The text without any of the secrets."""
+        """The text without any of the secrets, nor what an excerpt left of one."""
         for secret in self._secrets:
             text = text.replace(secret, REDACTED)
+            if _CUT in text:
+                text = _without_part(text, secret)
         return _USERINFO.sub(f"{REDACTED}@", text)
+
+
+def _without_part(text: str, secret: str) -> str:
+    for length in range(len(secret) - 1, _SHORTEST_PART - 1, -1):
+        text = text.replace(secret[:length] + _CUT, REDACTED + _CUT).replace(_CUT + secret[-length:], _CUT + REDACTED)
+    return text

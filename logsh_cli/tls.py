@@ -30,8 +30,12 @@ _NOT_YET_VALID, _EXPIRED, _HOSTNAME_MISMATCH, _ADDRESS_MISMATCH = 9, 10, 62, 64
 _TRUST_HINT = "if a private authority signed it, set ca_file or SSL_CERT_FILE to that authority's certificate (PEM)"
 
 
-def make_context(ca_file: str | None, env: Mapping[str, str]) -> ssl.SSLContext:
+def make_context(
+    ca_file: str | None, env: Mapping[str, str], system: ssl.DefaultVerifyPaths | None = None
+) -> ssl.SSLContext:
     """A context for one or many connections.
+
+    ``system`` is where this machine keeps its certificates, if that is not where OpenSSL says.
 
     Raises:
         BadConfig: a named file is missing, can't be read or holds no certificate.
@@ -51,7 +55,7 @@ def make_context(ca_file: str | None, env: Mapping[str, str]) -> ssl.SSLContext:
             raise BadConfig(f"SSL_CERT_DIR is no directory: {named_directory}", hint="correct it, or unset it")
         context.load_verify_locations(capath=named_directory)
     if not named_file and not named_directory:
-        _load_system_store(context)
+        _load_system_store(context, system or ssl.get_default_verify_paths())
     return context
 
 
@@ -66,14 +70,13 @@ def _load_file(context: ssl.SSLContext, path: str, source: str) -> None:
         raise BadConfig(f"{source} can't be read: {path}: {reason}", hint=hint) from error
 
 
-def _load_system_store(context: ssl.SSLContext) -> None:
+def _load_system_store(context: ssl.SSLContext, paths: ssl.DefaultVerifyPaths) -> None:
     if sys.platform == "win32":
         context.load_default_certs()
         return
     # Where the store is a directory (Debian), OpenSSL looks a certificate up by name when it is asked for, which costs
     # nothing; parsing a whole bundle, such as certifi's, costs 15 to 25 ms.
     context.set_default_verify_paths()
-    paths = ssl.get_default_verify_paths()
     if Path(paths.openssl_cafile).is_file() or _has_hashed_names(paths.openssl_capath):
         return
     import certifi  # noqa: PLC0415 - only for a Python whose OpenSSL finds no store, or a machine without one

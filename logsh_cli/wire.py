@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from logsh_cli import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 DEFAULT_API_URL = "https://logsh.co"
 EVENT_PATH = "/api/event"
@@ -79,13 +79,17 @@ def build_request(api_url: str, key: str | None, body: bytes) -> Request:
     return Request("POST", event_url(api_url), headers, body)
 
 
-def read_answer(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
+def read_answer(
+    status: int, headers: Mapping[str, str], body: bytes, redact: Callable[[str], str] = lambda text: text
+) -> Answer:
     """Make sense of an answer that may be JSON, HTML, empty, cut off or in any charset; never raises.
 
-    ``headers`` are looked up by lower-case name.
+    ``headers`` are looked up by lower-case name. ``redact`` sees every text before it is cut to size: a service that
+    repeats the key must not bring it into a message, or by way of that into the outbox.
     """
-    name, message, details = _error_fields(body)
-    return Answer(status, name, message, details, headers.get("retry-after"), headers.get("content-type"))
+    name, message, details = (None if text is None else _cut(redact(text)) for text in _error_fields(body))
+    kind = headers.get("content-type")
+    return Answer(status, name, message, details, headers.get("retry-after"), None if kind is None else redact(kind))
 
 
 def _error_fields(body: bytes) -> tuple[str | None, str | None, str | None]:
@@ -101,5 +105,8 @@ def _error_fields(body: bytes) -> tuple[str | None, str | None, str | None]:
 def _text(value: object) -> str | None:
     if value is None or value == "":
         return None
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _MAX_MESSAGE else text[: _MAX_MESSAGE - 1] + "…"

@@ -34,14 +34,57 @@ class Witness:
 
     def __init__(self, watched: Collection[int]) -> None:
         self._watched = watched
-        self._seen: frozenset[int] = frozenset()
-        self._pipe: int | None = None
-        self.pid: int | None = None
+        self._first: _Bystander | None = None
+        self._relieved: dict[int, _Bystander] = {}
+
+    @property
+    def pids(self) -> set[int]:
+        """The processes that stand by."""
+        everyone = (self._first, *self._relieved.values())
+        return {bystander.pid for bystander in everyone if bystander and bystander.pid is not None}
 
     def call(self) -> None:
-        """Put it in place. It inherits nothing: a lock or a pipe of the caller's is none of its business."""
-        if sys.platform != "linux":
-            return
+        """Put it in place."""
+        if sys.platform == "linux":
+            self._first = _Bystander(self._watched)
+
+    def saw(self, number: int) -> bool:
+        """Whether this signal was sent to others as well; each one is told of once."""
+        bystander = self._relieved.get(number, self._first)
+        if bystander is None:
+            return False
+        if not bystander.has(number):
+            time.sleep(_GRACE_S)
+            if not bystander.has(number):
+                return False
+        # What is pending can't be taken back from outside, so another one takes over for this signal, and only for this
+        # one: of the others this one has seen all, even what arrives right now.
+        self._relieved[number] = _Bystander(self._watched)
+        if bystander is not self._first:
+            bystander.dismiss()
+        return True
+
+    def reaped(self, pid: int) -> None:
+        """Somebody ended one of them; its number may belong to another process from now on."""
+        for bystander in (self._first, *self._relieved.values()):
+            if bystander and bystander.pid == pid:
+                bystander.pid = None
+
+    def dismiss(self) -> None:
+        """End them all and wait until they are gone."""
+        for bystander in (self._first, *self._relieved.values()):
+            if bystander:
+                bystander.dismiss()
+        self._first = None
+        self._relieved = {}
+
+
+class _Bystander:
+    """One ``cat``. It inherits nothing: a lock or a pipe of the caller's is none of its business."""
+
+    def __init__(self, watched: Collection[int]) -> None:
+        self.pid: int | None = None
+        self._pipe: int | None = None
         with suppress(OSError):
             reading, self._pipe = open_pipe()
             actions = [
@@ -49,45 +92,24 @@ class Witness:
                 *((os.POSIX_SPAWN_DUP2, reading, stream) for stream in (0, 1, 2)),
             ]
             try:
-                self.pid = os.posix_spawn(_CAT, ["cat"], {}, file_actions=actions, setsigmask=self._watched)
+                self.pid = os.posix_spawn(_CAT, ["cat"], {}, file_actions=actions, setsigmask=watched)
             finally:
                 os.close(reading)
 
-    def saw(self, number: int) -> bool:
-        """Whether this signal was sent to others as well; each one is told of once."""
-        if number not in self._seen and number not in self._pending():
-            time.sleep(_GRACE_S)
-        self._seen |= self._pending()
-        if number not in self._seen:
-            return False
-        # A pending signal can't be taken back from outside, so another witness takes over with a clean record.
-        self.dismiss()
-        self._seen -= {number}
-        self.call()
-        return True
-
-    def reaped(self, pid: int) -> None:
-        """Somebody ended it; its number may belong to another process from now on."""
-        if pid == self.pid:
-            self.pid = None
+    def has(self, number: int) -> bool:
+        """Whether it was sent this signal."""
+        if self.pid is not None:
+            with suppress(OSError):
+                return number in signal_set(Path(f"/proc/{self.pid}/status").read_bytes(), b"ShdPnd")
+        return False
 
     def dismiss(self) -> None:
-        """End it and wait until it is gone."""
         if self._pipe is not None:
             os.close(self._pipe)
-            self._pipe = None
         if self.pid is not None:
             with suppress(ProcessLookupError, ChildProcessError):
                 os.kill(self.pid, signal.SIGKILL)
                 os.waitpid(self.pid, 0)
-            self.pid = None
-
-    def _pending(self) -> frozenset[int]:
-        if self.pid is None:
-            return frozenset()
-        with suppress(OSError):
-            return signal_set(Path(f"/proc/{self.pid}/status").read_bytes(), b"ShdPnd")
-        return frozenset()
 
 
 def _inheritable() -> list[int]:

@@ -122,7 +122,7 @@ def make_drain(app: AppContext, settings: Settings, given: BatchOptions) -> Drai
     """Store and workers for this batch's destination. Raises ``ConfigError`` when there is no usable key."""
     destination = settings.destination()
     store = app.store()
-    connect = partial(app.client, destination)
+    connect = app.connector(destination)
     courier = Courier(store, app.owner(store, destination), connect, app.clock)
     return Drain(courier, connect, jobs=given.jobs, deadline_s=settings.deadline.value, rate=given.rate)
 

@@ -1,20 +1,18 @@
 """``logsh config``: see what is set and where it comes from, and change a profile."""
 
 import json as json_text
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from logsh_cli import config_file, options
 from logsh_cli.context import AppContext
-from logsh_cli.errors import ConfigError, UsageError
+from logsh_cli.errors import ConfigError
 from logsh_cli.output import one_line
-from logsh_cli.paths import config_dir
 from logsh_cli.profile_values import mask_key, parse_value, unknown_setting
-from logsh_cli.settings import BUILT_IN, Flags, Setting, Settings, profile_values, selected_profile
+from logsh_cli.settings import BUILT_IN, Flags, Setting, Settings
+from logsh_cli.stored_profile import config_path, open_profile
 from logsh_cli.text import printable
-from logsh_cli.urls import without_userinfo
 
 _WIDTHS = (14, 32)
 
@@ -95,17 +93,12 @@ def set_(
 ) -> int:
     app: AppContext = ctx.obj
     app.configure_output(json=json, quiet=quiet, verbose=verbose)
-    chosen = selected_profile(profile, app.env)
-    if problem := config_file.check_profile_name(chosen.value):
-        raise UsageError(f"{chosen.source}: {problem}")
     parsed = parse_value(key, value)
-    file_path = where(app)
-    file = read(app, file_path)
-    before = file.profiles.get(chosen.value, {})
-    config_file.update(file_path, chosen.value, {key: parsed})
-    report(app, chosen.value, key, parsed, f"{key} = {plain(parsed)} (profile {chosen.value})")
-    if key == "api_url" and "api_key" in before and before.get(key) != parsed:
-        app.printer.warn(f"the key of profile {chosen.value} now goes to {parsed}; `logsh login` sets another")
+    stored = open_profile(profile, app.env, app.printer.warn, may_be_new=True)
+    stored.update({key: parsed})
+    report(app, stored.name, key, parsed, f"{key} = {plain(parsed)} (profile {stored.name})")
+    if key == "api_url" and "api_key" in stored.values and stored.values.get(key) != parsed:
+        app.printer.warn(f"the key of profile {stored.name} now goes to {parsed}; `logsh login` sets another")
     return 0
 
 
@@ -121,22 +114,21 @@ def unset(
     app.configure_output(json=json, quiet=quiet, verbose=verbose)
     if key not in config_file.KEYS:
         raise unknown_setting(key, config_file.KEYS)
-    chosen = selected_profile(profile, app.env)
-    file_path = where(app)
-    before = profile_values(chosen, read(app, file_path), file_path)
-    if key in before:
-        config_file.update(file_path, chosen.value, {key: None})
-    report(app, chosen.value, key, None, f"{key} is not set (profile {chosen.value})")
+    stored = open_profile(profile, app.env, app.printer.warn)
+    if key in stored.values:
+        stored.update({key: None})
+    report(app, stored.name, key, None, f"{key} is not set (profile {stored.name})")
     return 0
 
 
 def path(ctx: typer.Context, json: options.Json = False) -> int:
     app: AppContext = ctx.obj
     printer = app.configure_output(json=json)
+    place = str(config_path(app.env))
     if json:
-        printer.json_line({"path": str(where(app))})
+        printer.json_line({"path": place})
     else:
-        printer.line(str(where(app)))
+        printer.line(place)
     return 0
 
 
@@ -177,25 +169,12 @@ def plain(value: Any) -> str:
     return json_text.dumps(value, ensure_ascii=False)
 
 
-def where(app: AppContext) -> Path:
-    """The configuration file's place."""
-    return config_dir(app.env) / config_file.FILE_NAME
-
-
-def read(app: AppContext, file_path: Path) -> config_file.ConfigFile:
-    """The file, its warnings printed."""
-    file = config_file.read(file_path)
-    for warning in file.warnings:
-        app.printer.warn(warning)
-    return file
-
-
 def report(app: AppContext, profile: str, key: str, value: Any, sentence: str) -> None:
     """What the profile has now."""
     if app.printer.json:
         app.printer.json_line({"profile": profile, "key": key, "value": value, "exit_code": 0, "error": None})
     elif not app.printer.quiet:
-        app.printer.line(without_userinfo(sentence) if key == "api_url" else sentence)
+        app.printer.line(sentence)
 
 
 HELP = """\

@@ -4,7 +4,6 @@ Not for people, and so hidden: it has no streams, and its exit code is read by n
 """
 
 from collections.abc import Callable
-from functools import partial
 
 import typer
 
@@ -40,7 +39,7 @@ def courier(ctx: typer.Context, profile: options.Profile = None) -> int:
     if store.unkept_because is not None:
         return 0
     owner = app.owner(store, destination)
-    rounds = Rounds(app, store, owner, partial(app.client, destination), settings.deadline.value)
+    rounds = Rounds(app, store, owner, app.connector(destination), settings.deadline.value)
     lock = state_dir(app.env) / f"courier-{owner.key_fingerprint}.lock"
     with StopRequest() as stop:
         # One courier a key is enough. Whoever stored an event and then did not get the lock can leave it to the holder,

@@ -1,20 +1,19 @@
 """``logsh login``: take a key, make sure that the service does too, keep it in a profile."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from logsh_cli import config_file, options
+from logsh_cli import options
 from logsh_cli.budget import Budget
 from logsh_cli.context import AppContext
 from logsh_cli.destination import Destination, check_key, environment_key, same_url
 from logsh_cli.errors import BadConfig, ConfigError, KeyRefused, NotDelivered, NotKept, UsageError
 from logsh_cli.key_check import check_key_with_service
-from logsh_cli.paths import config_dir
 from logsh_cli.profile_values import looks_like_a_key, mask_key, parse_value
-from logsh_cli.settings import selected_profile
+from logsh_cli.settings import in_config_dir
+from logsh_cli.stored_profile import StoredProfile, open_profile
 from logsh_cli.wire import DEFAULT_API_URL
 
 VERIFY_WITHIN_S = 10.0
@@ -34,10 +33,9 @@ class LoginOptions:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The profile that is to hold the key: ``changes`` besides the key, and where the key will go."""
+    """The profile that is to hold the key: what changes besides the key, and where the key will go."""
 
-    path: Path
-    profile: str
+    stored: StoredProfile
     api_url: str
     ca_file: str | None
     changes: dict[str, Any]
@@ -84,52 +82,49 @@ def act(app: AppContext, given: LoginOptions) -> None:
         app.printer.warn("this key does not begin with logsh_, as keys of Logsh do")
     if given.verify:
         verify(app, target, key)
-    config_file.update(target.path, target.profile, {"api_key": key, **target.changes})
+    target.stored.update({"api_key": key, **target.changes})
     show(app, target, key, verified=given.verify)
 
 
 def find_target(app: AppContext, given: LoginOptions) -> Target:
     """The profile as it will be. It need not exist yet."""
-    chosen = selected_profile(given.profile, app.env)
-    if problem := config_file.check_profile_name(chosen.value):
-        raise UsageError(f"{chosen.source}: {problem}")
-    path = config_dir(app.env) / config_file.FILE_NAME
-    file = config_file.read(path)
-    for warning in file.warnings:
-        app.printer.warn(warning)
-    values = file.profiles.get(chosen.value, {})
-    explicit = chosen.source == "--profile"
+    stored = open_profile(given.profile, app.env, app.printer.warn, may_be_new=True)
     changes: dict[str, Any] = {}
     if given.workspace is not None:
         changes["workspace"] = parse_value("workspace", given.workspace, "--workspace")
-    own_url = str(values.get("api_url") or "").strip()
-    api_url = wanted_url(given.api_url, None if explicit else app.env.get("LOGSH_API_URL", "").strip(), own_url)
-    if not same_url(api_url, own_url or DEFAULT_API_URL):
+    api_url = find_url(app, given, stored)
+    if not same_url(api_url, stored.values.get("api_url", DEFAULT_API_URL)):
         changes["api_url"] = None if api_url == DEFAULT_API_URL else api_url
-    named = "" if explicit else app.env.get("LOGSH_CA_FILE", "").strip()
-    return Target(path, chosen.value, api_url, named or values.get("ca_file"), changes)
+    return Target(stored, api_url, find_ca_file(app, stored), changes)
 
 
-def wanted_url(flag: str | None, variable: str | None, own: str) -> str:
-    """The URL that the key is for: the flag's, else the profile's, else the environment's.
+def find_url(app: AppContext, given: LoginOptions, stored: StoredProfile) -> str:
+    """The URL that the key is for: the flag's, else the profile's or the environment's, else Logsh itself.
 
     A profile's key goes to the profile's URL, so where the environment names another one there is no right answer.
     """
-    if flag is not None:
-        return str(parse_value("api_url", flag, "--api-url"))
-    try:
-        if own and variable and not same_url(own, variable):
-            raise BadConfig(
-                "LOGSH_API_URL and the profile name different URLs",
-                hint="say which one the key is for, with --api-url",
-            )
-        return str(
-            parse_value(
-                "api_url", own or variable or DEFAULT_API_URL, "the profile's api_url" if own else "LOGSH_API_URL"
-            )
+    if given.api_url is not None:
+        return str(parse_value("api_url", given.api_url, "--api-url"))
+    own = stored.values.get("api_url")
+    variable = None if stored.explicit else app.env.get("LOGSH_API_URL", "").strip()
+    if own and variable and not same_url(own, variable):
+        raise BadConfig(
+            f"LOGSH_API_URL and profile {stored.name} name different URLs",
+            hint="say which one the key is for, with --api-url",
         )
+    source = f"api_url of profile {stored.name}" if own else "LOGSH_API_URL"
+    try:
+        return str(parse_value("api_url", own or variable or DEFAULT_API_URL, source))
     except UsageError as error:
         raise BadConfig(error.message) from None
+
+
+def find_ca_file(app: AppContext, stored: StoredProfile) -> str | None:
+    """The certificates to trust while verifying: those that will be trusted when the key is used."""
+    named = None if stored.explicit else app.env.get("LOGSH_CA_FILE", "").strip()
+    if named or "ca_file" not in stored.values:
+        return named or None
+    return in_config_dir(stored.path, stored.values["ca_file"])
 
 
 def read_key(app: AppContext, given: LoginOptions) -> str:
@@ -156,7 +151,7 @@ def read_key(app: AppContext, given: LoginOptions) -> str:
 
 def verify(app: AppContext, target: Target, key: str) -> None:
     """Ask the service about the key. Raises what it says, or ``NotKept`` when nobody says anything."""
-    client = app.client(Destination(target.profile, target.api_url, key, target.ca_file))
+    client = app.client(Destination(target.stored.name, target.api_url, key, target.ca_file))
     try:
         answer = check_key_with_service(client, Budget(VERIFY_WITHIN_S, app.clock.monotonic), app.clock.time())
     except KeyRefused as error:
@@ -171,31 +166,29 @@ def verify(app: AppContext, target: Target, key: str) -> None:
 
 def show(app: AppContext, target: Target, key: str, *, verified: bool) -> None:
     """Say what was saved where, and what would keep it from being used."""
-    printer = app.printer
+    printer, stored = app.printer, target.stored
     if printer.json:
         printer.json_line(
             {
-                "profile": target.profile,
+                "profile": stored.name,
                 "api_url": target.api_url,
                 "api_key": mask_key(key),
                 "verified": verified,
-                "config": str(target.path),
+                "config": str(stored.path),
                 "exit_code": 0,
                 "error": None,
             }
         )
     elif not printer.quiet:
         checked = "verified" if verified else "not verified"
-        printer.line(
-            f"saved {mask_key(key)} for {target.api_url} in {target.path} (profile {target.profile}, {checked})"
-        )
+        printer.line(f"saved {mask_key(key)} for {target.api_url} in {stored.path} (profile {stored.name}, {checked})")
     try:
         other = environment_key(app.env)
     except ConfigError as error:
         printer.warn(error.message)
         return
     if other is not None:
-        printer.warn(f"{other.source} is set and comes before this key; --profile {target.profile} uses this one")
+        printer.warn(f"{other.source} is set and comes before this key; --profile {stored.name} uses this one")
 
 
 HELP = """\

@@ -2,12 +2,11 @@
 
 import typer
 
-from logsh_cli import config_file, options
+from logsh_cli import options
 from logsh_cli.context import AppContext
 from logsh_cli.destination import environment_key
 from logsh_cli.errors import ConfigError
-from logsh_cli.paths import config_dir
-from logsh_cli.settings import profile_values, selected_profile
+from logsh_cli.stored_profile import open_profile
 
 
 def register(app: typer.Typer) -> None:
@@ -24,20 +23,16 @@ def logout(
 ) -> int:
     app: AppContext = ctx.obj
     printer = app.configure_output(json=json, quiet=quiet, verbose=verbose)
-    chosen = selected_profile(profile, app.env)
-    path = config_dir(app.env) / config_file.FILE_NAME
-    file = config_file.read(path)
-    for warning in file.warnings:
-        printer.warn(warning)
-    removed = "api_key" in profile_values(chosen, file, path)
+    stored = open_profile(profile, app.env, printer.warn)
+    removed = "api_key" in stored.values
     if removed:
-        config_file.update(path, chosen.value, {"api_key": None})
+        stored.update({"api_key": None})
     if json:
         printer.json_line(
-            {"profile": chosen.value, "removed": removed, "config": str(path), "exit_code": 0, "error": None}
+            {"profile": stored.name, "removed": removed, "config": str(stored.path), "exit_code": 0, "error": None}
         )
     elif not quiet:
-        printer.line(f"removed the key of profile {chosen.value}" if removed else f"profile {chosen.value} has no key")
+        printer.line(f"removed the key of profile {stored.name}" if removed else f"profile {stored.name} has no key")
     if still := remaining_key(app):
         printer.warn(f"{still} is still set, and is used")
     return 0

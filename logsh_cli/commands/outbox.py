@@ -101,7 +101,7 @@ def flush_all(app: AppContext, flags: Flags, *, adopt: bool, jobs: int) -> Tally
         return Tally(elapsed_ms=round((app.clock.monotonic() - started) * 1000))
     destination = settings.destination()
     owner = app.owner(store, destination)
-    connect = partial(app.client, destination)
+    connect = app.connector(destination)
     courier = Courier(store, owner, connect, app.clock)
     drain = Drain(courier, connect, jobs=jobs, deadline_s=settings.deadline.value)
     left = partial(store.counts, None if adopt else owner)

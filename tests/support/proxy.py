@@ -8,13 +8,14 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
-from tests.support.server import Listener, Wire, error, http, read_headers
+from tests.support.answers import Wire, error, http
+from tests.support.server import Listener, read_headers
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Mapping
 
-    from tests.support.server import Answer
+    from tests.support.answers import Answer
 
 
 class ConnectProxy(Listener):
@@ -41,6 +42,10 @@ class ConnectProxy(Listener):
         self.headers: list[dict[str, str]] = []
         self.answer: Answer | None = None
         """Given, it is what every CONNECT gets."""
+
+    def route(self, name: str, address: tuple[str, int]) -> None:
+        """Lead ``host:port`` there from now on."""
+        self._routes[name] = address
 
     @property
     def url(self) -> str:

@@ -1,7 +1,7 @@
-"""A service on loopback that answers by a script: what Logsh says, and what a broken network makes of it.
+"""A service on loopback that answers by a script of ``tests.support.answers``.
 
     with Server() as server:
-        server.script(error(503, "unavailable", "later"), drop())   # then server.default, a 201
+        server.script(answers.error(503, "unavailable", "later"), answers.drop())   # then server.default, a 201
         ...
         assert [body["event"] for body in server.events] == ["deploy.done"]
 
@@ -20,9 +20,74 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.support.answers import (
+    COLUMNS,
+    DOCUMENTED,
+    HTML_404,
+    OBSERVED,
+    Answer,
+    Column,
+    Hangup,
+    RecordingWire,
+    Wire,
+    accept_then_drop,
+    cut_off,
+    cut_off_headers,
+    drip_body,
+    drip_headers,
+    drop,
+    empty,
+    endless,
+    error,
+    gated,
+    html404,
+    http,
+    huge,
+    ok,
+    raw,
+    redirect,
+    slow,
+    wrong_charset,
+)
+
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator
+
+# The answers are offered here as well, so that a test needs one import.
+__all__ = [
+    "COLUMNS",
+    "DOCUMENTED",
+    "EVENT_PATH",
+    "HTML_404",
+    "OBSERVED",
+    "PATIENCE_S",
+    "Answer",
+    "Column",
+    "Listener",
+    "Received",
+    "Server",
+    "Wire",
+    "accept_then_drop",
+    "cut_off",
+    "cut_off_headers",
+    "drip_body",
+    "drip_headers",
+    "drop",
+    "empty",
+    "endless",
+    "error",
+    "gated",
+    "html404",
+    "http",
+    "huge",
+    "ok",
+    "raw",
+    "read_headers",
+    "redirect",
+    "slow",
+    "wrong_charset",
+]
 
 EVENT_PATH = "/api/event"
 PATIENCE_S = 30.0
@@ -43,251 +108,6 @@ class Received:
     @property
     def json(self) -> Any:
         return json.loads(self.body)
-
-
-class Wire:
-    """The server's end of one connection, as an answer sees it."""
-
-    def __init__(self, sock: socket.socket, stopping: threading.Event) -> None:
-        self._sock = sock
-        self._stopping = stopping
-
-    def write(self, data: bytes) -> None:
-        self._sock.sendall(data)
-
-    def close(self) -> None:
-        """End the connection here and now; the answer goes no further."""
-        raise _Hangup
-
-    def wait(self, seconds: float) -> None:
-        """Sleep, but not beyond the life of the server."""
-        if self._stopping.wait(seconds):
-            raise _Hangup
-
-    def wait_for(self, gate: threading.Event) -> None:
-        while not gate.wait(0.02):
-            self.wait(0)
-
-    def drip(self, data: bytes, interval: float) -> None:
-        """Write byte by byte."""
-        for at in range(len(data)):
-            self.write(data[at : at + 1])
-            self.wait(interval)
-
-
-class _Hangup(Exception):
-    pass
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What to do with one request; ``accepts`` says whether the service then has the event."""
-
-    name: str
-    play: Callable[[Wire], None]
-    accepts: bool = False
-
-    def __repr__(self) -> str:
-        return self.name
-
-
-# What the service says
-
-
-def http(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
-    """A whole HTTP answer, as bytes."""
-    lines = {"Content-Type": "application/json", "Content-Length": str(len(body)), **(headers or {})}
-    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-    return f"HTTP/1.1 {status} Scripted\r\n{head}\r\n".encode() + body
-
-
-def ok(status: int = 201) -> Answer:
-    """The event is taken: 200 as documented, 201 as observed."""
-    return raw(http(status, b'{"status":true}'), accepts=True, name=f"ok({status})")
-
-
-def error(
-    status: int,
-    name: str = "internal_server_error",
-    message: str = "Something went wrong.",
-    headers: Mapping[str, str] | None = None,
-    details: object = None,
-) -> Answer:
-    """A JSON error in the service's own shape."""
-    body = json.dumps({"status": False, "name": name, "message": message, "details": details}).encode()
-    return raw(http(status, body, headers), name=f"error({status}, {name})")
-
-
-HTML_404 = b"<!DOCTYPE html><html><body><h1>404</h1><p>This page could not be found.</p></body></html>"
-
-
-def html404() -> Answer:
-    """The page of a web server that is no Logsh."""
-    return raw(http(404, HTML_404, {"Content-Type": "text/html; charset=utf-8"}), name="html404()")
-
-
-def empty(status: int = 500) -> Answer:
-    """A status without a word."""
-    return raw(http(status, b""), accepts=_success(status), name=f"empty({status})")
-
-
-def wrong_charset(status: int = 403) -> Answer:
-    """JSON in UTF-16 that calls itself UTF-8."""
-    body = json.dumps({"status": False, "name": "validation_error", "message": "Überlänge"}, ensure_ascii=False)
-    plain = http(status, body.encode("utf-16"), {"Content-Type": "application/json; charset=utf-8"})
-    return raw(plain, name=f"wrong_charset({status})")
-
-
-def redirect(url: str, status: int = 302) -> Answer:
-    """Go elsewhere; a client must not."""
-    return raw(http(status, b"", {"Location": url}), name=f"redirect({status})")
-
-
-# What a broken network makes of it
-
-
-def raw(data: bytes, *, accepts: bool = False, hang_up: bool = False, name: str = "raw(…)") -> Answer:
-    """These bytes, whatever they are."""
-
-    def play(wire: Wire) -> None:
-        wire.write(data)
-        if hang_up:
-            wire.close()
-
-    return Answer(name, play, accepts)
-
-
-def drop() -> Answer:
-    """The connection ends without an answer, and the event is lost."""
-    return Answer("drop()", Wire.close)
-
-
-def accept_then_drop() -> Answer:
-    """The connection ends without an answer, but the service has the event."""
-    return Answer("accept_then_drop()", Wire.close, accepts=True)
-
-
-def drip_headers(interval: float = 0.05) -> Answer:
-    """An answer whose status line and headers come byte by byte and never end."""
-
-    def play(wire: Wire) -> None:
-        wire.drip(b"HTTP/1.1 200 OK\r\n", interval)
-        while True:
-            wire.drip(b"X-Filler: and so on\r\n", interval)
-
-    return Answer("drip_headers()", play)
-
-
-def drip_body(interval: float = 0.05, status: int = 201, body: bytes | None = None) -> Answer:
-    """Headers at once, then the body byte by byte; without a ``body`` given it never ends."""
-
-    def play(wire: Wire) -> None:
-        if body is not None:
-            wire.write(http(status, body)[: -len(body)])
-            wire.drip(body, interval)
-            return
-        wire.write(http(status, b"", {"Content-Length": "1000000000"}))
-        while True:
-            wire.drip(b" ", interval)
-
-    return Answer(f"drip_body({status})", play, _success(status))
-
-
-def huge(megabytes: int = 50, status: int = 500) -> Answer:
-    """An answer of this size."""
-
-    def play(wire: Wire) -> None:
-        size = megabytes * 1024 * 1024
-        wire.write(http(status, b"", {"Content-Length": str(size)}))
-        for _ in range(size // _CHUNK):
-            wire.write(b"x" * _CHUNK)
-
-    return Answer(f"huge({megabytes}, {status})", play, _success(status))
-
-
-def endless(status: int = 500) -> Answer:
-    """A chunked answer that goes on as long as somebody reads."""
-
-    def play(wire: Wire) -> None:
-        wire.write(f"HTTP/1.1 {status} Scripted\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
-        while True:
-            wire.write(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
-
-    return Answer(f"endless({status})", play, _success(status))
-
-
-def cut_off(status: int = 201, *, chunked: bool = False) -> Answer:
-    """Headers that promise more body than comes before the connection ends."""
-    framing = "Transfer-Encoding: chunked" if chunked else "Content-Length: 500"
-    body = '40\r\n{"status"' if chunked else '{"status"'
-    text = f"HTTP/1.1 {status} Scripted\r\nContent-Type: application/json\r\n{framing}\r\n\r\n{body}"
-    return raw(text.encode(), accepts=_success(status), hang_up=True, name=f"cut_off({status})")
-
-
-def cut_off_headers() -> Answer:
-    """The connection ends within the headers."""
-    text = b"HTTP/1.1 201 Created\r\nContent-Ty"
-    return raw(text, accepts=True, hang_up=True, name="cut_off_headers()")
-
-
-def slow(seconds: float, answer: Answer | None = None) -> Answer:
-    """Another answer (a 201), this much later."""
-    late = answer or ok()
-
-    def play(wire: Wire) -> None:
-        wire.wait(seconds)
-        late.play(wire)
-
-    return Answer(f"slow({seconds}, {late})", play, late.accepts)
-
-
-def gated(gate: threading.Event, answer: Answer | None = None) -> Answer:
-    """Another answer (a 201), once ``gate`` is set."""
-    held = answer or ok()
-
-    def play(wire: Wire) -> None:
-        wire.wait_for(gate)
-        held.play(wire)
-
-    return Answer(f"gated({held})", play, held.accepts)
-
-
-def _success(status: int) -> bool:
-    return 200 <= status < 300
-
-
-# The two columns of the contract
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of the contract: how the service says each thing."""
-
-    accepted: Answer
-    refused: Answer
-    unauthorized: Answer
-    limited: Answer
-    quota_spent: Answer
-
-
-_NO_KEY = "Your Bearer Token is missing, invalid or expired."
-_LIMIT = "Rate limit was exceeded."
-DOCUMENTED = Column(
-    accepted=ok(200),
-    refused=error(400, "bad_request", "Invalid body parameters provided."),
-    unauthorized=error(401, "unauthorized", _NO_KEY),
-    limited=error(429, "rate_limit_exceeded", _LIMIT),
-    quota_spent=error(402, "payment_required", "Your monthly quota is spent."),
-)
-OBSERVED = Column(
-    accepted=ok(201),
-    refused=error(403, "validation_error", "Icon must be a valid emoji 🔥."),
-    unauthorized=error(401, "unauthorized", _NO_KEY),
-    limited=error(429, "rate_limit_exceeded", _LIMIT, {"Retry-After": "1"}),
-    quota_spent=error(429, "rate_limit_exceeded", _LIMIT),
-)
-COLUMNS = {"documented": DOCUMENTED, "observed": OBSERVED}
-"""For ``parametrize``: every contract test runs over both."""
 
 
 class Listener:
@@ -335,6 +155,13 @@ class Listener:
         self._listening.close()
         self._listening = None
 
+    def wait_until_idle(self, timeout: float = PATIENCE_S) -> None:
+        """Wait until every connection there was has been closed from this side."""
+        patience = time.monotonic() + timeout
+        while self._open:
+            assert time.monotonic() < patience, f"{len(self._open)} connections are still open after {timeout} s"
+            time.sleep(0.005)
+
     def __enter__(self) -> Self:
         return self.start()
 
@@ -365,15 +192,16 @@ class Listener:
                 sock.settimeout(PATIENCE_S)
                 sock.do_handshake()
             self.converse(sock, stopping, number)
-        except (_Hangup, OSError, ValueError):
+        except (Hangup, OSError, ValueError):
             pass  # the client left, or this connection is meant to end
         finally:
+            _close_politely(sock)
             with self._lock:
                 self._open.discard(sock)
-            _close_politely(sock)
 
-    def converse(self, sock: socket.socket, stopping: threading.Event, number: int) -> None:
-        raise NotImplementedError
+    def converse(self, sock: socket.socket, stopping: threading.Event, number: int) -> None:  # noqa: ARG002
+        """Speak with one client, to the end. This one listens and says nothing."""
+        stopping.wait()
 
 
 class Server(Listener):
@@ -455,8 +283,8 @@ class Server(Listener):
                     self._changed.notify_all()
 
         try:
-            answer.play(_Recording(wire, record))
-        except _Hangup:
+            answer.play(RecordingWire(wire, record))
+        except Hangup:
             record()
             raise
 
@@ -473,22 +301,6 @@ class Server(Listener):
         if self._validate and not _looks_like_an_event(request.body):
             return self._column.refused
         return self.default
-
-
-class _Recording(Wire):
-    """Calls ``record`` just before the first byte goes out, or the connection ends."""
-
-    def __init__(self, wire: Wire, record: Callable[[], None]) -> None:
-        super().__init__(wire._sock, wire._stopping)  # noqa: SLF001 - the same wire, watched
-        self._record = record
-
-    def write(self, data: bytes) -> None:
-        self._record()
-        super().write(data)
-
-    def close(self) -> None:
-        self._record()
-        super().close()
 
 
 def _read_request(incoming: Any, sock: socket.socket, number: int) -> Received | None:

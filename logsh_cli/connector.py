@@ -1,0 +1,48 @@
+"""Makes HTTP clients for one destination, as quickly as can be."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from logsh_cli.background import Background
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
+    from logsh_cli.client import Client
+    from logsh_cli.destination import Destination
+
+
+class Connector:
+    """Call it for a client; any thread may, and gets one of its own.
+
+    The trusted certificates are read once for all clients, and while httpx is being loaded: OpenSSL needs 20 ms for a
+    whole bundle and lets go of the interpreter meanwhile, httpx needs 50 ms of it.
+    """
+
+    def __init__(self, destination: Destination, env: Mapping[str, str]) -> None:
+        self._destination = destination
+        self._env = env
+        self._lock = threading.Lock()
+        self._trust: Background[ssl.SSLContext] | None = None
+
+    def __call__(self) -> Client:
+        """A client, unconnected. Raises ``BadConfig`` when the certificates or the proxy can't be used."""
+        trust = self._trusted()
+        from logsh_cli.client import Client  # noqa: PLC0415 - httpx; and only now, while the certificates are read
+
+        to = self._destination
+        context = None if trust is None else trust.result()
+        return Client(to.api_url, to.key, ca_file=to.ca_file, env=self._env, context=context)
+
+    def _trusted(self) -> Background[ssl.SSLContext] | None:
+        if not self._destination.api_url.startswith("https:"):
+            return None
+        with self._lock:
+            if self._trust is None:
+                from logsh_cli.tls import make_context  # noqa: PLC0415 - loads ssl
+
+                self._trust = Background(lambda: make_context(self._destination.ca_file, self._env))
+            return self._trust

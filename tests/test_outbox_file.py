@@ -1,0 +1,578 @@
+"""The store on disk: many processes, killed processes, damaged files, full disks, other people's directories."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import logsh_cli
+from logsh_cli.outbox import MemoryOutbox, Outbox, Owner, StoreUnavailable, open_store
+from logsh_cli.outbox_place import file_system_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+fcntl = pytest.importorskip("fcntl", reason="these tests are about POSIX processes and files")
+
+ME = Owner("default", "a" * 16)
+ROOT = Path(logsh_cli.__file__).parent.parent
+NOBODY = 65534
+PATIENCE_S = 120
+
+PRELUDE = """
+import os, signal, sys, time
+from pathlib import Path
+from logsh_cli.outbox import *
+directory = Path(sys.argv[1])
+ME = Owner("default", "a" * 16)
+
+def at_once(number, work):
+    "Run work(n) in that many processes, all released at the same moment; exit with how many of them failed."
+    gate, opener = os.pipe()
+    children = []
+    for n in range(number):
+        child = os.fork()
+        if child == 0:
+            os.close(opener)
+            os.read(gate, 1)
+            try:
+                work(n)
+            except BaseException as error:
+                print("FAILED", repr(error), file=sys.stderr, flush=True)
+                os._exit(1)
+            os._exit(0)
+        children.append(child)
+    os.close(opener)
+    sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
+"""
+
+
+def process(script: str, directory: Path) -> subprocess.Popen[str]:
+    """A Python process of its own that runs the script with ``directory``; it speaks and listens by lines."""
+    return subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + script, str(directory)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(script: str, directory: Path) -> str:
+    """Run such a process to its end, which must be a good one; returns what it printed."""
+    with process(script, directory) as running:
+        out, err = running.communicate(timeout=PATIENCE_S)
+    assert running.returncode == 0, err
+    return out
+
+
+def set_aside(directory: Path, suffix: str = "") -> list[Path]:
+    return sorted(directory.glob(f"outbox.db.corrupt-*Z{suffix}"))
+
+
+def abandoned_store(directory: Path) -> None:
+    """A store with three events still in its log, as a process leaves it that ends without closing."""
+    run("Outbox.open(directory).add(ME, [b'one', b'two', b'three']); os._exit(0)", directory)
+    assert (directory / "outbox.db-wal").stat().st_size > 0
+
+
+# -- many processes --------------------------------------------------------------------------------------------------
+
+
+def test_two_hundred_processes_at_once_can_begin_a_store(tmp_path: Path) -> None:
+    directory = tmp_path / "not" / "yet"
+    run(
+        """
+def work(n):
+    outbox = Outbox.open(directory)
+    assert outbox.notices == []
+    (row_id,) = outbox.add(ME, [str(n).encode()], lease=str(n))
+    if n % 2:
+        outbox.delivered([row_id], str(n))
+at_once(200, work)
+""",
+        directory,
+    )
+    rows = list(Outbox.open(directory).rows())
+    assert sorted(int(row.body) for row in rows) == list(range(0, 200, 2))
+    assert set_aside(directory) == []
+
+
+def test_no_event_is_taken_by_two(tmp_path: Path) -> None:
+    Outbox.open(tmp_path).add(ME, [b"x"] * 600)
+    out = run(
+        """
+def work(n):
+    outbox = Outbox.open(directory)
+    while rows := outbox.take(ME, lease=str(n), limit=7):
+        os.write(1, "".join(f"{row.id}\\n" for row in rows).encode())
+at_once(6, work)
+""",
+        tmp_path,
+    )
+    assert sorted(map(int, out.split())) == list(range(1, 601))
+
+
+def test_a_process_waits_for_the_lock_of_another_however_long(tmp_path: Path) -> None:
+    Outbox.open(tmp_path)
+    other = sqlite3.connect(tmp_path / "outbox.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    script = "print('ready', flush=True); print(Outbox.open(directory).add(ME, [b'x']), flush=True)"
+    with process(script, tmp_path) as waiting:
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == "ready\n"
+        with pytest.raises(subprocess.TimeoutExpired):  # longer than SQLite itself waits
+            waiting.wait(3)
+        other.execute("COMMIT")
+        assert waiting.stdout.readline() == "[1]\n"
+    assert set_aside(tmp_path) == []
+
+
+def test_without_a_write_ahead_log_it_works_all_the_same(tmp_path: Path) -> None:
+    Outbox.open(tmp_path).close()
+    db = sqlite3.connect(tmp_path / "outbox.db")
+    assert db.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
+    db.close()
+    run(
+        """
+def work(n):
+    outbox = Outbox.open(directory)
+    ids = outbox.add(ME, [b"x", b"y"], lease=str(n))
+    outbox.delivered(ids[:1], str(n))
+at_once(12, work)
+""",
+        tmp_path,
+    )
+    assert [row.body for row in Outbox.open(tmp_path).rows()] == [b"y"] * 12
+    assert not (tmp_path / "outbox.db-wal").exists()
+
+
+def test_flushers_go_one_at_a_time_and_a_dead_one_holds_nobody_up(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path)
+    script = """
+with Outbox.open(directory).flush_lock(wait=True) as held:
+    print(held, flush=True)
+    sys.stdin.read()
+"""
+    with process(script, tmp_path) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "True\n"
+        with outbox.flush_lock(wait=False) as held:
+            assert held is False
+        other.kill()
+        with outbox.flush_lock(wait=True) as held:
+            assert held is True
+
+
+def test_a_fault_under_the_flush_lock_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionError), Outbox.open(tmp_path).flush_lock(wait=True):
+        raise ConnectionError
+
+
+# -- killed processes ------------------------------------------------------------------------------------------------
+
+
+def test_what_was_accepted_survives_a_kill_at_any_moment(tmp_path: Path) -> None:
+    script = """
+for n in range(1_000_000):
+    outbox = Outbox.open(directory)
+    ids = outbox.add(ME, [b"%d" % n] * 3, lease="l")
+    print(*ids, flush=True)
+    outbox.delivered(ids[:1], "l")
+    outbox.failed(ids[1], "l", attempts=1, error_name="x", error_message="y", http_status=503, not_before=0)
+"""
+    dice = random.Random(7)
+    kept: set[int] = set()
+    for _ in range(12):
+        with process(script, tmp_path) as victim:
+            assert victim.stdout is not None
+            lines = [victim.stdout.readline() for _ in range(dice.randrange(1, 40))]
+            victim.kill()
+            lines += victim.stdout.readlines()
+        for line in lines:
+            if line.endswith("\n"):
+                kept.update(map(int, line.split()[1:]))
+        outbox = Outbox.open(tmp_path)
+        assert outbox.notices == []
+        assert kept <= {row.id for row in outbox.rows()}
+        outbox.close()
+
+
+def test_a_process_killed_while_it_begins_the_store_leaves_nothing_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "outbox.db.new").write_bytes(b"half of it")
+    (tmp_path / "outbox.db.new-wal").write_bytes(b"and more")
+    (tmp_path / "outbox.lock").touch()
+    outbox = Outbox.open(tmp_path)
+    assert outbox.add(ME, [b"x"]) == [1]
+    assert outbox.notices == []
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace shows what is synced")
+def test_accepting_is_synced_and_acknowledging_is_not(tmp_path: Path) -> None:
+    Outbox.open(tmp_path).add(ME, [b"x"])
+
+    def syncs(script: str) -> int:
+        log = tmp_path / "strace.log"
+        command = ["strace", "-f", "-o", str(log), "-e", "trace=fsync,fdatasync", sys.executable, "-c"]
+        script = f"{PRELUDE}\noutbox = Outbox.open(directory)\n{script}\nos._exit(0)"
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        if subprocess.run([*command, script, str(tmp_path)], env=environment, check=False).returncode != 0:
+            pytest.skip("tracing is not permitted here")
+        return log.read_text().count("sync(")
+
+    one_add = syncs("outbox.add(ME, [b'x'], lease='l')")
+    assert one_add in {1, 2}  # the log, and its name the first time
+    assert (
+        syncs("ids = outbox.add(ME, [b'x'], lease='l'); outbox.renew(ids, 'l'); outbox.delivered(ids, 'l')") == one_add
+    )
+    assert syncs("pass") == 0
+
+
+# -- damaged files ---------------------------------------------------------------------------------------------------
+
+
+def overwritten(at: int, length: int) -> Callable[[bytes], bytes]:
+    return lambda content: content[:at] + b"\xa5" * length + content[at + length :]
+
+
+def without_tables(content: bytes) -> bytes:
+    with tempfile.NamedTemporaryFile() as file:
+        db = sqlite3.connect(file.name)
+        db.execute("CREATE TABLE something_else (x)")
+        db.close()
+        return Path(file.name).read_bytes() or content
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "cut off to nothing": lambda _: b"",
+    "cut off in the header": lambda content: content[:50],
+    "cut off after a page": lambda content: content[:4096],
+    "cut off in the middle": lambda content: content[: len(content) // 2],
+    "cut off in the last page": lambda content: content[:-1000],
+    "text": lambda _: b"this is no database\n" * 500,
+    "zeros": lambda content: bytes(len(content)),
+    "its header overwritten": overwritten(0, 100),
+    "its schema overwritten": overwritten(100, 3996),
+    "its tables overwritten": lambda content: overwritten(4096, len(content) - 4096)(content),
+    "a database of something else": without_tables,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_file_is_set_aside_unchanged_and_said_so(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    outbox = Outbox.open(tmp_path)
+    outbox.add(ME, [b"x" * 200] * 50)
+    outbox.close()
+    path = tmp_path / "outbox.db"
+    damaged = damage(path.read_bytes())
+    path.write_bytes(damaged)
+
+    outbox = Outbox.open(tmp_path)
+    (row_id,) = outbox.add(ME, [b"new"], lease="l")
+    assert row_id in {row.id for row in outbox.rows()}
+    assert not outbox.pending_exists(ME)
+
+    (kept,) = set_aside(tmp_path)
+    assert kept.read_bytes() == damaged
+    (notice,) = outbox.notices
+    assert kept.name in notice
+    assert [row.body for row in Outbox.open(tmp_path).rows()] == [b"new"]
+
+
+def test_damage_that_shows_while_at_work_is_dealt_with_at_once(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path)
+    outbox.add(ME, [b"x" * 200] * 50)
+    outbox.close()
+    outbox = Outbox.open(tmp_path)
+    with (tmp_path / "outbox.db").open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xa5" * (os.fstat(file.fileno()).st_size - 4096))
+    assert outbox.add(ME, [b"new"]) == [1]
+    assert [row.body for row in outbox.rows()] == [b"new"]
+    assert len(set_aside(tmp_path)) == len(outbox.notices) == 1
+
+
+def test_many_processes_set_a_damaged_file_aside_once(tmp_path: Path) -> None:
+    (tmp_path / "outbox.db").write_bytes(b"this is no database\n" * 500)
+    out = run(
+        """
+def work(n):
+    outbox = Outbox.open(directory)
+    outbox.add(ME, [b"x"])
+    for notice in outbox.notices:
+        os.write(1, notice.encode() + b"\\n")
+at_once(40, work)
+""",
+        tmp_path,
+    )
+    assert out.count("\n") == 1
+    assert len(set_aside(tmp_path)) == 1
+    assert len(list(Outbox.open(tmp_path).rows())) == 40
+
+
+def test_looking_says_so_too(tmp_path: Path) -> None:
+    (tmp_path / "outbox.db").write_bytes(b"this is no database\n" * 500)
+    assert len(open_store(lambda: tmp_path, create=False).notices) == 1
+
+
+@pytest.mark.parametrize("left", [b"", b"cut"], ids=["emptied", "a few bytes"])
+def test_the_log_of_a_damaged_file_is_set_aside_with_it(tmp_path: Path, left: bytes) -> None:
+    abandoned_store(tmp_path)
+    log = (tmp_path / "outbox.db-wal").read_bytes()
+    (tmp_path / "outbox.db").write_bytes(left)
+    # Of a file too short to be one, the log has a whole copy: then SQLite plays it back and nothing is lost.
+    outbox = Outbox.open(tmp_path)
+    bodies = [row.body for row in outbox.rows()]
+    if bodies:
+        assert bodies == [b"one", b"two", b"three"]
+    else:
+        assert b"three" in log
+        assert [path.read_bytes() for path in set_aside(tmp_path, "-wal")] == [log]
+
+
+@pytest.mark.parametrize("length", [0, 10, 32, 100, 4152, 5000, 8272])
+def test_a_log_cut_short_never_breaks_the_store(tmp_path: Path, length: int) -> None:
+    abandoned_store(tmp_path)
+    os.truncate(tmp_path / "outbox.db-wal", length)
+    outbox = Outbox.open(tmp_path)
+    (row_id,) = outbox.add(ME, [b"new"])
+    assert row_id in {row.id for row in outbox.rows()}
+
+
+def test_a_log_without_its_store_is_not_played_into_a_fresh_one(tmp_path: Path) -> None:
+    abandoned_store(tmp_path)
+    (tmp_path / "outbox.db").unlink()
+    outbox = Outbox.open(tmp_path)
+    assert list(outbox.rows()) == []
+    assert len(set_aside(tmp_path, "-wal")) == 1
+    assert len(outbox.notices) == 1
+
+
+def test_a_process_that_has_the_set_aside_file_open_does_no_harm_to_the_fresh_one(tmp_path: Path) -> None:
+    script = """
+outbox = Outbox.open(directory)
+outbox.add(ME, [b"before"])
+print("ready", flush=True)
+sys.stdin.readline()
+outbox.close()
+"""
+    with process(script, tmp_path) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == "ready\n"
+        for name in ("outbox.db", "outbox.db-wal", "outbox.db-shm"):
+            (tmp_path / name).rename(tmp_path / name.replace(".db", ".db.corrupt-X"))
+        abandoned_store(tmp_path)  # all it holds is in its log
+        other.communicate("go on\n", timeout=PATIENCE_S)
+    assert [row.body for row in Outbox.open(tmp_path).rows()] == [b"one", b"two", b"three"]
+
+
+@pytest.mark.parametrize("how", ["set aside", "removed with its directory"])
+def test_an_event_goes_where_it_will_be_found_when_the_file_is_replaced_under_us(tmp_path: Path, how: str) -> None:
+    directory = tmp_path / "state"
+    outbox = Outbox.open(directory)
+    if how == "set aside":
+        (directory / "outbox.db").rename(directory / "outbox.db.corrupt-X")
+        for name in ("outbox.db-wal", "outbox.db-shm"):
+            (directory / name).unlink()
+    else:
+        shutil.rmtree(directory)
+    outbox.add(ME, [b"x"], lease="l")
+    assert [row.body for row in Outbox.open(directory).rows()] == [b"x"]
+
+
+def test_a_store_of_a_newer_logsh_is_refused_and_left_alone(tmp_path: Path) -> None:
+    Outbox.open(tmp_path).close()
+    db = sqlite3.connect(tmp_path / "outbox.db")
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+    before = (tmp_path / "outbox.db").read_bytes()
+    with pytest.raises(StoreUnavailable, match="newer"):
+        Outbox.open(tmp_path)
+    assert (tmp_path / "outbox.db").read_bytes() == before
+    assert set_aside(tmp_path) == []
+
+
+# -- full disks and other people's directories -----------------------------------------------------------------------
+
+
+def test_a_disk_without_room_is_not_taken_for_damage(tmp_path: Path) -> None:
+    abandoned_store(tmp_path)
+    out = run(
+        """
+import resource
+outbox = Outbox.open(directory)
+resource.setrlimit(resource.RLIMIT_FSIZE, (70_000, resource.RLIM_INFINITY))
+kept = 0
+try:
+    while True:
+        kept += len(outbox.add(ME, [b"x" * 3000]))
+except StoreUnavailable as error:
+    print(error.exit_code, error.message, flush=True)
+try:
+    Outbox.open(directory).add(ME, [b"x" * 200_000])
+except StoreUnavailable as error:
+    print(error.exit_code, flush=True)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+outbox.add(ME, [b"room again"])
+print(kept, flush=True)
+os._exit(0)
+""",
+        tmp_path,
+    )
+    first, second, kept = out.splitlines()
+    assert first.startswith("69 ")
+    assert "disk full" in first
+    assert second == "69"
+    assert set_aside(tmp_path) == []
+    assert len(list(Outbox.open(tmp_path).rows())) == 3 + int(kept) + 1
+
+
+def test_a_disk_without_room_for_a_fresh_store_leaves_none_half_made(tmp_path: Path) -> None:
+    script = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, resource.RLIM_INFINITY))
+store = open_store(lambda: directory)
+print(type(store).__name__, store.unkept_because)
+"""
+    assert run(script, tmp_path).startswith("MemoryOutbox the outbox")
+    assert not (tmp_path / "outbox.db").exists()
+    assert Outbox.open(tmp_path).add(ME, [b"x"]) == [1]
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A directory that other users can reach, as ``tmp_path`` is not."""
+    path = Path(tempfile.mkdtemp(dir="/tmp"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+as_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can act as two users")
+
+AS_NOBODY = """
+import encodings.idna, pwd
+MemoryOutbox().fingerprint("")  # loaded while this user can still read the code
+os.setgid(65534); os.setuid(65534)
+"""
+
+
+@as_root
+@pytest.mark.parametrize("mode", [0o755, 0o700])
+def test_a_directory_that_is_roots_since_a_sudo_is_explained(shared: Path, mode: int) -> None:
+    directory = shared / "state"
+    Outbox.open(directory).close()
+    directory.chmod(mode)
+    out = run(AS_NOBODY + "print(open_store(lambda: directory).unkept_because)", directory)
+    assert out == f"{directory} can't be written by this user: it belongs to root, perhaps since a sudo\n"
+
+
+@as_root
+def test_a_file_that_is_roots_since_a_sudo_is_explained(shared: Path) -> None:
+    directory = shared / "state"
+    Outbox.open(directory).close()
+    os.chown(directory, NOBODY, NOBODY)
+    out = run(AS_NOBODY + "print(open_store(lambda: directory).unkept_because)", directory)
+    assert out.startswith(f"{directory / 'outbox.db'} can't be written by this user: it belongs to root")
+    assert set_aside(directory) == []
+
+
+@as_root
+@pytest.mark.parametrize("below", ["", "state/logsh"], ids=["its own", "not yet there"])
+def test_root_leaves_nothing_in_a_users_directory(shared: Path, below: str) -> None:
+    os.chown(shared, NOBODY, NOBODY)
+    with pytest.raises(StoreUnavailable, match="belongs to"):
+        Outbox.open(shared / below)
+    assert list(shared.iterdir()) == []
+
+
+@as_root
+def test_a_user_can_keep_events_where_root_made_room(shared: Path) -> None:
+    shared.chmod(0o777)
+    out = run(AS_NOBODY + "print(Outbox.open(directory).add(ME, [b'x']))", shared)
+    assert out == "[1]\n"
+
+
+def test_nobody_else_can_read_the_store(tmp_path: Path) -> None:
+    directory = tmp_path / "state"
+    run(
+        "os.umask(0); o = Outbox.open(directory); o.add(ME, [b'x'])\nwith o.flush_lock(wait=True): os._exit(0)",
+        directory,
+    )
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
+    assert {"outbox.db", "outbox.db-wal", "outbox.db-shm", "outbox.lock", "flush.lock"} == set(modes)
+    assert set(modes.values()) == {0o600}
+
+
+def test_a_mask_that_forbids_everything_is_no_hindrance(tmp_path: Path) -> None:
+    run("os.umask(0o277); Outbox.open(directory).add(ME, [b'x'])", tmp_path)
+    assert stat.S_IMODE((tmp_path / "outbox.db").stat().st_mode) == 0o600
+
+
+def test_the_key_is_in_none_of_the_files(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path)
+    key = "logsh_canary_0123456789abcdef"
+    outbox.add(Owner("default", outbox.fingerprint(key)), [b"x"], lease="l")
+    outbox.close()
+    abandoned_store(tmp_path)
+    for path in filter(Path.is_file, tmp_path.iterdir()):
+        assert key.encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["with space?and#marks%41", "ünïcode 🦊", "bytes\udcff"])
+def test_any_directory_name_will_do(tmp_path: Path, name: str) -> None:
+    assert Outbox.open(tmp_path / name).add(ME, [b"x"]) == [1]
+    assert (tmp_path / name / "outbox.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        (b"/var/lib", "ext4"),
+        (b"/home/ann/.local/state", "nfs4"),
+        (b"/home/ann/scratch/x", "tmpfs"),
+        (b"/homely", "ext4"),
+        (b"/mnt/my share/x", "cifs"),
+        (b"/over", "xfs"),
+    ],
+)
+def test_the_file_system_of_a_path_is_that_of_the_nearest_mount(path: bytes, kind: str) -> None:
+    mounts = rb"""/dev/vda / ext4 rw,relatime 0 0
+server:/home /home nfs4 rw,vers=4.2 0 0
+tmpfs /home/ann/scratch tmpfs rw 0 0
+//server/share /mnt/my\040share cifs rw 0 0
+/dev/vdb /over ext3 rw 0 0
+/dev/vdc /over xfs rw 0 0"""
+    assert file_system_of(path, mounts.splitlines()) == kind
+
+
+def test_a_lock_file_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "outbox.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreUnavailable):
+        Outbox.open(tmp_path)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_opening_a_store_that_exists_takes_no_lock(tmp_path: Path) -> None:
+    Outbox.open(tmp_path).close()
+    with (tmp_path / "outbox.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert Outbox.open(tmp_path).add(ME, [b"x"]) == [1]
+
+
+def test_a_store_can_be_asked_whether_it_can_be_written(tmp_path: Path) -> None:
+    Outbox.open(tmp_path).check_writable()
+    MemoryOutbox().check_writable()
