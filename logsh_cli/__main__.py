@@ -21,7 +21,11 @@ def run() -> NoReturn:
 
         context = AppContext.of_process()
         code = main(sys.argv[1:], context)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        # Also a second signal, while the first was being reported. TERM's class is known by its name, since it may be
+        # its own import that INT interrupted.
+        if type(stop).__name__ == "TermSignal":
+            _leave(143, None)
         _leave(130, signal.SIGINT)
     context.streams.flush()
     _leave(code, context.fatal_signal)

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Background(Generic[T]):
-    """Starts at once; worth it for work that lets go of the interpreter: disk, network, OpenSSL reading certificates."""
+    """Starts at once; worth it for what lets go of the interpreter: disk, network, OpenSSL reading certificates."""
 
     def __init__(self, build: Callable[[], T]) -> None:
         self._build = build

@@ -132,7 +132,7 @@ class Child:
     def __init__(self, held: HeldSignals, tee: Tee | None, timeout_s: float | None, kill_after_s: float) -> None:
         self.pid: int | None = None
         self.failure: CannotStart | None = None
-        self.witness = Witness(held.numbers)
+        self.witness = Witness()
         self._held = held
         self._tee = tee
         self._started_at = time.monotonic()

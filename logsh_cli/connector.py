@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from logsh_cli.background import Background
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from logsh_cli.client import Client
     from logsh_cli.destination import Destination
@@ -20,11 +21,16 @@ class Connector:
 
     The trusted certificates are read once for all clients, and while httpx is being loaded: OpenSSL needs 20 ms for a
     whole bundle and lets go of the interpreter meanwhile, httpx needs 50 ms of it.
+
+    With ``tell``, the clients hand it a line for everything that they do.
     """
 
-    def __init__(self, destination: Destination, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, destination: Destination, env: Mapping[str, str], tell: Callable[[str], None] | None = None
+    ) -> None:
         self._destination = destination
         self._env = env
+        self._tell = tell
         self._lock = threading.Lock()
         self._trust: Background[ssl.SSLContext] | None = None
 
@@ -33,9 +39,14 @@ class Connector:
         trust = self._trusted()
         from logsh_cli.client import Client  # noqa: PLC0415 - httpx; and only now, while the certificates are read
 
+        make: Callable[..., Client] = Client
+        if self._tell is not None:
+            from logsh_cli.narration import NarratingClient  # noqa: PLC0415 - only for --verbose
+
+            make = partial(NarratingClient, self._tell)
         to = self._destination
         context = None if trust is None else trust.result()
-        return Client(to.api_url, to.key, ca_file=to.ca_file, env=self._env, context=context)
+        return make(to.api_url, to.key, ca_file=to.ca_file, env=self._env, context=context)
 
     def _trusted(self) -> Background[ssl.SSLContext] | None:
         if not self._destination.api_url.startswith("https:"):

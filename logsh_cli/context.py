@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logsh_cli.connector import Connector
-from logsh_cli.delivery import Clock
+from logsh_cli.clock import Clock
 from logsh_cli.errors import ExitCode, NotKept
 from logsh_cli.output import Printer
 from logsh_cli.streams import Streams
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from logsh_cli.outbox import Owner, Store
     from logsh_cli.result import Result, Tally
     from logsh_cli.settings import Flags, Settings
-
 
 
 class AppContext:
@@ -116,7 +115,7 @@ class AppContext:
 
     def connector(self, destination: Destination) -> Connector:
         """What makes HTTP clients for one destination."""
-        return Connector(destination, self.env)
+        return Connector(destination, self.env, self.printer.detail if self.printer.verbose else None)
 
     def client(self, destination: Destination) -> Client:
         """One HTTP client, for commands that ask one question."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import time as _time
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypedDict
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from logsh_cli.budget import Budget
+    from logsh_cli.clock import Clock
     from logsh_cli.outbox import Owner, Store
     from logsh_cli.result import Status
     from logsh_cli.wire import Answer
@@ -30,14 +30,6 @@ LATE_AFTER_S = 60.0
 
 FRESH_LEASE_S = 5.0
 """A lease younger than this is not renewed before an attempt."""
-
-
-class Clock(NamedTuple):
-    """Time as a value: epoch seconds, monotonic seconds, and a way to let them pass."""
-
-    time: Callable[[], float] = _time.time
-    monotonic: Callable[[], float] = _time.monotonic
-    sleep: Callable[[float], None] = _time.sleep
 
 
 class AttemptFacts(TypedDict):

@@ -16,9 +16,12 @@ from logsh_cli.result import Result
 from logsh_cli.wire import encode_body
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from logsh_cli.context import AppContext
     from logsh_cli.destination import Destination
     from logsh_cli.event import Event
+    from logsh_cli.outbox import Store
     from logsh_cli.settings import Settings
 
 FORGIVABLE = frozenset({ExitCode.REFUSED, ExitCode.NOT_KEPT, ExitCode.KEPT, ExitCode.KEY_REFUSED})
@@ -43,8 +46,18 @@ def skips_without_key(flag: str | None, settings: Settings) -> bool:
     return (flag or settings.on_missing_key) == "skip"
 
 
-def dispatch(app: AppContext, settings: Settings, event: Event, policy: Policy) -> Result:
+def dispatch(
+    app: AppContext,
+    settings: Settings,
+    event: Event,
+    policy: Policy,
+    *,
+    store: Store | None = None,
+    on_accepted: Callable[[], None] = lambda: None,
+) -> Result:
     """Store the event, deliver it (or have it delivered), and say how it ended.
+
+    ``store`` is one that is open already; ``on_accepted`` is called once the event can't be lost any more.
 
     Raises ``ConfigError`` when there is no usable key; everything after that is in the result.
     """
@@ -56,7 +69,7 @@ def dispatch(app: AppContext, settings: Settings, event: Event, policy: Policy) 
         if not policy.skip_without_key:
             raise
         return Result("skipped", body, error=error)
-    result = _Dispatch(app, settings, destination, policy).go(encode_body(body))
+    result = _Dispatch(app, settings, destination, policy).go(encode_body(body), store, on_accepted)
     elapsed_ms = round((app.clock.monotonic() - started) * 1000)
     if policy.best_effort and result.exit_code in FORGIVABLE:
         result = result._replace(exit_code=ExitCode.OK)
@@ -72,14 +85,15 @@ class _Dispatch:
         self.destination = destination
         self.policy = policy
 
-    def go(self, body: bytes) -> Result:
+    def go(self, body: bytes, store: Store | None, on_accepted: Callable[[], None]) -> Result:
         # httpx takes its time to load; the store's synced commit waits for the disk meanwhile.
         connector = self.app.connector(self.destination)
         connect = connector if self.policy.background else Background(connector).result
-        store = self.app.store()
+        store = store or self.app.store()
         courier = Courier(store, self.app.owner(store, self.destination), connect, self.app.clock)
         accepted_at = self.app.clock.time()
         event_id = self._accept(courier, body)
+        on_accepted()
         if self.policy.background and courier.store.unkept_because is None:
             self._start_courier()
             return Result("stored", id=event_id)

@@ -22,7 +22,8 @@ from logsh_cli.retry import fault_of_error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from logsh_cli.delivery import Clock, Poster
+    from logsh_cli.clock import Clock
+    from logsh_cli.delivery import Poster
     from logsh_cli.retry import Fault
 
 SEVERITY = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from logsh_cli.client import Client
 from logsh_cli.errors import LogshError
@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 
 class NarratingClient(Client):
-    """A client that tells of each post when it is over, whatever came of it; its lines never hold the key."""
+    """A client that tells of each post when it is over, whatever came of it. Its lines never hold the key.
 
-    tell: Callable[[str], None] = staticmethod(lambda _line: None)
-    """Takes one line."""
+    ``tell`` takes one line; everything else is ``Client``'s.
+    """
+
+    def __init__(self, tell: Callable[[str], None], *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._tell = tell
 
     def post(self, body: bytes, budget: Budget) -> Answer:
         """As ``Client.post``."""
@@ -37,7 +41,7 @@ class NarratingClient(Client):
         finally:
             if self.exchange is not None:
                 for line in narrate(self.exchange, answer, failure):
-                    self.tell(line)
+                    self._tell(line)
 
 
 def narrate(exchange: Exchange, answer: Answer | None, failure: LogshError | None) -> Iterator[str]:

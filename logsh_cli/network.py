@@ -161,7 +161,8 @@ class Stream(httpcore.NetworkStream):
             self.close()
             raise
         exchange.tls_ms = (time.monotonic() - start) * 1000
-        exchange.tls_version = secured.get_extra_info("ssl_object").version()
+        state = secured.get_extra_info("ssl_object")
+        exchange.tls_version, exchange.certificate = state.version(), state.getpeercert()
         return secured
 
     def _secure(self, context: ssl.SSLContext, server_hostname: str | None) -> Stream:

@@ -53,6 +53,11 @@ class Outcome:
         return self.status == SUCCEEDED
 
 
+def as_status(stored: str | None) -> Status | None:
+    """A stored outcome; one that another version wrote under a name unknown here counts as none."""
+    return next((status for status in STATUSES if status == stored), None)
+
+
 def judge(ending: Ending, success_codes: Collection[int] = SUCCESS_CODES) -> Outcome:
     """Name an ending. Only a command that ended by itself can have succeeded, whatever code it left a timeout with."""
     status: Status

@@ -35,7 +35,7 @@ class Printer:
             self.json_line(result.to_json())
             return
         if result.error is not None:
-            self.error(result.error, prefix=_PREFIXES.get(result.status, ""), kept_as=_kept_id(result))
+            self.error(result.error, prefix=_prefix(result), kept_as=_kept_id(result))
         elif not self.quiet or result.status == "dry_run":
             if self.streams.is_rich(self.streams.stdout):
                 from logsh_cli import rich_output  # noqa: PLC0415 - rich costs 25 to 45 ms
@@ -59,13 +59,15 @@ class Printer:
         import json  # noqa: PLC0415 - not every command prints JSON
 
         ascii_only = not self.streams.takes_unicode(self.streams.stdout)
-        text = json.dumps(value, ensure_ascii=ascii_only, separators=(", ", ": "), default=str)
+        # Text by text: a secret that looks like JSON must not take the line's own brackets and quotes with it.
+        hidden = _each_text(value, self.redact)
+        text = json.dumps(hidden, ensure_ascii=ascii_only, separators=(", ", ": "), default=str)
         # A lone surrogate (an undecodable byte of argv) has no UTF-8 form: only its escape can be written.
         try:
             text.encode()
         except UnicodeEncodeError:
-            text = json.dumps(value, ensure_ascii=True, default=str)
-        self.streams.out(self.redact(text))
+            text = json.dumps(hidden, ensure_ascii=True, default=str)
+        self.streams.out(text)
 
     def line(self, text: str) -> None:
         """One line of result on standard output."""
@@ -78,6 +80,19 @@ class Printer:
     def warn(self, text: str) -> None:
         """Something the user should know although it went on."""
         self.note(f"warning: {text}")
+
+    def trouble(self, error: LogshError, prefix: str = "") -> None:
+        """Trouble with a delivery on one line whatever the terminal: a warning in the log of a GitHub workflow."""
+        text = (f"{prefix}: " if prefix else "") + one_line(error)
+        if self.streams.env.get("GITHUB_ACTIONS") == "true":
+            self.streams.err(f"::warning title=logsh::{workflow_text(self.redact(printable(text)))}")
+        else:
+            self.note(text)
+
+    def result_trouble(self, result: Result) -> None:
+        """The same for a result with an error."""
+        if result.error is not None:
+            self.trouble(result.error, _PREFIXES.get(result.status, "") + _kept_id(result))
 
     def problem(self, text: str) -> None:
         """Something that is wrong with the input, on standard error, also when quiet."""
@@ -121,6 +136,11 @@ class Printer:
             rich_output.show_error(self.streams, error, prefix=prefix + kept_as, redact=self.redact)
             return
         self.note(prefix + kept_as + _separator(prefix, kept_as) + one_line(error))
+
+
+def workflow_text(text: str) -> str:
+    """Text as the data of a GitHub workflow command, of which nothing can become a command of its own."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def one_line(error: LogshError) -> str:
@@ -170,6 +190,23 @@ def plain_tally(tally: Tally) -> str:
 
 
 _PREFIXES = {"queued": "not delivered, kept", "rejected": "refused", "skipped": "skipped"}
+
+
+def _prefix(result: Result) -> str:
+    words = [_PREFIXES.get(result.status, "")]
+    if not result.exit_code and result.status != "skipped":
+        words.insert(0, "warning")  # --best-effort forgave it
+    return ": ".join(filter(None, words))
+
+
+def _each_text(value: object, change: Callable[[str], str]) -> object:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {change(str(key)): _each_text(item, change) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_each_text(item, change) for item in value]
+    return value
 
 
 def _kept_id(result: Result) -> str:

@@ -5,8 +5,8 @@ Every text from outside becomes a ``Text``, which rich takes literally: no marku
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from rich.cells import set_cell_size
 from rich.console import Console
@@ -18,7 +18,6 @@ from logsh_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from typing import Any
 
     from logsh_cli.errors import LogshError
     from logsh_cli.result import Result
@@ -28,11 +27,35 @@ if TYPE_CHECKING:
 GOOD, BAD, DIM, KEY = "green", "bold red", "dim", "cyan"
 
 
+class Forgiving:
+    """A stream whose reader may go away, or whose disk may be full, without that changing how the command ends.
+
+    Rich would raise ``SystemExit(1)`` for the one and ``OSError`` for the other.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write what can be written."""
+        with suppress(OSError, ValueError):
+            return cast("TextIO", self._stream).write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Push out what can be."""
+        with suppress(OSError, ValueError):
+            cast("TextIO", self._stream).flush()
+
+
 def console_for(streams: Streams, stream: TextIO | None) -> Console:
     """A console on one of the streams; ``FORCE_COLOR`` makes it draw off a terminal too, ``NO_COLOR`` takes colours."""
     forced = bool(streams.env.get("FORCE_COLOR"))
     return Console(
-        file=stream,
+        file=cast("TextIO", Forgiving(stream)),
         force_terminal=True if forced else None,
         no_color=True if streams.env.get("NO_COLOR") else None,
         highlight=False,

@@ -106,6 +106,17 @@ def load_settings(flags: Flags, env: Mapping[str, str], cwd: Path) -> Settings:
     file = config_file.read(path)
     found = project_file.find(cwd)
     project = project_file.ProjectFile() if found is None else project_file.read(found)
+    return settle(flags, env, path, file, project)
+
+
+def settle(
+    flags: Flags,
+    env: Mapping[str, str],
+    path: Path,
+    file: config_file.ConfigFile,
+    project: project_file.ProjectFile,
+) -> Settings:
+    """Weigh every source, the files (the user's at ``path``) having been read; raises as ``load_settings`` does."""
     return _Sources(flags, env, path, file, project).settle()
 
 

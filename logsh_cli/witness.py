@@ -3,7 +3,7 @@
 A command in the same group has already had what was sent to the group (``kill %1``, ``timeout``) or to each process of
 a service (systemd's ``KillMode=control-group``). Handed on as well, it would come twice, and for many programs a second
 TERM means "at once, without cleaning up". The sender's ``si_code`` is the same in both cases; what a third process got
-is not. The bystander is ``cat`` with all our signals blocked, reading a pipe that nobody writes to: what it was sent
+is not. The bystander is ``cat`` with all signals blocked, reading a pipe that nobody writes to: what it was sent
 stays pending, for us to see in ``/proc``, and it ends when we do, even if we are killed.
 
 ``cat`` and not a fork of logsh, since ``pkill logsh`` must not hit the witness as well.
@@ -17,12 +17,8 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from logsh_cli.spawn import open_pipe, signal_set
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 _CAT = "/bin/cat"
 _GRACE_S = 0.001
@@ -32,8 +28,7 @@ _GRACE_S = 0.001
 class Witness:
     """Stands by from ``call`` to ``dismiss``. Where there is no ``/proc`` or no ``cat``, it never saw anything."""
 
-    def __init__(self, watched: Collection[int]) -> None:
-        self._watched = watched
+    def __init__(self) -> None:
         self._first: _Bystander | None = None
         self._relieved: dict[int, _Bystander] = {}
 
@@ -46,7 +41,7 @@ class Witness:
     def call(self) -> None:
         """Put it in place."""
         if sys.platform == "linux":
-            self._first = _Bystander(self._watched)
+            self._first = _Bystander()
 
     def saw(self, number: int) -> bool:
         """Whether this signal was sent to others as well; each one is told of once."""
@@ -59,7 +54,7 @@ class Witness:
                 return False
         # What is pending can't be taken back from outside, so another one takes over for this signal, and only for this
         # one: of the others this one has seen all, even what arrives right now.
-        self._relieved[number] = _Bystander(self._watched)
+        self._relieved[number] = _Bystander()
         if bystander is not self._first:
             bystander.dismiss()
         return True
@@ -80,9 +75,13 @@ class Witness:
 
 
 class _Bystander:
-    """One ``cat``. It inherits nothing: a lock or a pipe of the caller's is none of its business."""
+    """One ``cat``. It inherits nothing: a lock or a pipe of the caller's is none of its business.
 
-    def __init__(self, watched: Collection[int]) -> None:
+    Every signal is blocked, TSTP included: a Ctrl-Z between its start and its ``exec`` would stop it there, and us with
+    it, waiting for the ``exec`` in a way that a shell does not see as stopped.
+    """
+
+    def __init__(self) -> None:
         self.pid: int | None = None
         self._pipe: int | None = None
         with suppress(OSError):
@@ -92,7 +91,7 @@ class _Bystander:
                 *((os.POSIX_SPAWN_DUP2, reading, stream) for stream in (0, 1, 2)),
             ]
             try:
-                self.pid = os.posix_spawn(_CAT, ["cat"], {}, file_actions=actions, setsigmask=watched)
+                self.pid = os.posix_spawn(_CAT, ["cat"], {}, file_actions=actions, setsigmask=signal.valid_signals())
             finally:
                 os.close(reading)
 

@@ -5,6 +5,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from logsh_cli import options, wire
+from logsh_cli.ci import ci_metadata
 from logsh_cli.context import AppContext
 from logsh_cli.dispatch import Policy, dispatch, skips_without_key
 from logsh_cli.errors import UsageError
@@ -112,7 +113,11 @@ def make_event(app: AppContext, given: SendOptions, settings: Settings) -> Event
     description = read_description(app) if draft.description == "-" else draft.description
     defaults = {"workspace": settings.workspace, "icon": settings.icon, "notify": settings.notify}
     labels = {**FLAG_LABELS, **{name: setting.source for name, setting in defaults.items() if setting is not None}}
-    ci = ci_metadata(app.env) if given.ci else {}
+    ci: dict[str, str] = {}
+    if given.ci:
+        from logsh_cli.ci import ci_metadata  # noqa: PLC0415 - a table of providers that other sends can do without
+
+        ci = ci_metadata(app.env)
     return build_event(
         Draft(
             workspace=value_of(settings.workspace),

@@ -1,0 +1,139 @@
+"""``logsh run``: a job, unchanged, and an event that says how it ended.
+
+Only what is needed to start the command is imported up here; everything about Logsh is loaded while it runs, or after.
+"""
+
+import os
+import signal
+from typing import Annotated
+
+import typer
+
+from logsh_cli import options
+from logsh_cli.child import hold_signals, shell_status, start
+from logsh_cli.context import AppContext
+from logsh_cli.errors import UsageError
+from logsh_cli.outcome import NotifyOn, On, parse_duration, parse_success_codes
+from logsh_cli.run_options import RunOptions
+
+LONGEST_TAIL = 500
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command(
+        "run",
+        help=HELP,
+        short_help="Run a command and report how it ended.",
+        context_settings={"allow_interspersed_args": False},
+    )(run)
+
+
+def run(
+    ctx: typer.Context,
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="-- COMMAND [ARG]...", help="What to run, without a shell.")
+    ] = None,
+    event: Annotated[
+        str | None, typer.Option("--event", "-e", metavar="NAME", help="The event's name.  [default: the command's]")
+    ] = None,
+    desc: Annotated[
+        str | None,
+        typer.Option("--desc", "--description", "-d", metavar="TEXT", help="Put before how the command ended."),
+    ] = None,
+    workspace: options.Workspace = None,
+    meta: options.Meta = None,
+    ci: options.Ci = False,
+    icon_success: Annotated[
+        str | None, typer.Option("--icon-success", metavar="EMOJI", help="Instead of ✅ when the command succeeds.")
+    ] = None,
+    icon_failure: Annotated[
+        str | None, typer.Option("--icon-failure", metavar="EMOJI", help="Instead of ❌ when it does not.")
+    ] = None,
+    on: Annotated[On, typer.Option("--on", help="Which outcomes are reported.")] = "always",
+    notify_on: Annotated[NotifyOn, typer.Option("--notify-on", help="Which of them send a push.")] = "failure",
+    success_codes: Annotated[
+        str, typer.Option("--success-codes", metavar="N,N...", help="Exit codes that count as success.")
+    ] = "0",
+    report_start: Annotated[bool, typer.Option("--start", help="Report the start, too.")] = False,
+    tail: Annotated[
+        int | None,
+        typer.Option(
+            "--tail",
+            min=1,
+            max=LONGEST_TAIL,
+            metavar="N",
+            help="On failure, send the last N characters of output, redacted.",
+        ),
+    ] = None,
+    timeout: Annotated[
+        str | None,
+        typer.Option("--timeout", metavar="TIME", help="End the command and all it started after 90s, 15m or 2h."),
+    ] = None,
+    kill_after: Annotated[
+        str, typer.Option("--kill-after", metavar="TIME", help="From TERM to KILL, once the time is out.")
+    ] = "10s",
+    deadline: options.Deadline = None,
+    on_missing_key: options.OnMissingKey = None,
+    profile: options.Profile = None,
+    verbose: options.Verbose = False,
+) -> int:
+    app: AppContext = ctx.obj
+    app.configure_output(verbose=verbose)
+    if not command:
+        raise UsageError("there is no command to run", hint="logsh run [OPTIONS] -- COMMAND [ARG]...")
+    given = RunOptions(
+        argv=tuple(command),
+        event=event,
+        description=desc,
+        workspace=workspace,
+        metadata=tuple(meta or ()),
+        ci=ci,
+        icon_success=icon_success,
+        icon_failure=icon_failure,
+        on=on,
+        notify_on=notify_on,
+        success_codes=parse_success_codes(success_codes),
+        tail=tail,
+        deadline_s=deadline,
+        on_missing_key=on_missing_key,
+        profile=profile,
+    )
+    given.check()
+    return supervise(
+        app,
+        given,
+        report_start=report_start,
+        timeout_s=None if timeout is None else parse_duration(timeout),
+        kill_after_s=parse_duration(kill_after, "--kill-after", allow_zero=True),
+    )
+
+
+def supervise(
+    app: AppContext, given: RunOptions, *, report_start: bool, timeout_s: float | None, kill_after_s: float
+) -> int:
+    """Start the command, wait for it, report it, and return its status; nothing of ours may change that."""
+    held = hold_signals() if os.name == "posix" else None
+    child = start(given.argv, tail=given.tail, timeout_s=timeout_s, kill_after_s=kill_after_s, held=held)
+    from logsh_cli.job_report import JobReport  # noqa: PLC0415 - the command runs already
+
+    report = JobReport(app, given)
+    if report_start and child.started:
+        report.begin()
+    ending = child.wait(hold_signals=True)
+    report.finish(ending, before_sending=child.release_signals)
+    if ending.signal == signal.SIGINT and ending.exit_code is None:
+        app.fatal_signal = signal.SIGINT
+    return shell_status(ending)
+
+
+HELP = """\
+Run a command, change nothing about it, and report how it ended.
+
+Its input, output, terminal, signals and exit status are those it would have without logsh, whatever happens to Logsh.
+
+\b
+  logsh run -e backup.nightly -- ./backup.sh --full
+  logsh run --on change --notify-on change -- curl -fsS https://example.org/
+  logsh run --timeout 15m --tail 500 -- make test
+"""
