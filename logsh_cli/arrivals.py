@@ -72,7 +72,7 @@ def concerns_child(arrival: Arrival, child: int, witness: Witness) -> bool:
       meant for the command.
     - From the command or something it started: ``kill 0`` reached everyone it was to reach, and ``kill $PPID`` was not
       meant for itself.
-    - From elsewhere: the witness tells whether it went to us alone.
+    - From elsewhere: the witness tells whether it went to us alone; ask twice, with a moment in between.
     """
     if arrival.code is None:
         return not (arrival.number in FROM_TERMINAL and in_foreground())

@@ -12,13 +12,14 @@ import os
 import signal
 import sys
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from logsh_cli.arrivals import concerns_child, handed_on, in_foreground, next_arrival
 from logsh_cli.ending import Ending, shell_status
 from logsh_cli.process_tree import ProcessTree, adopt_orphans, send
 from logsh_cli.spawn import CannotStart, environment_at_start, spawn
-from logsh_cli.witness import Witness
+from logsh_cli.witness import GRACE_S, Witness
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -138,6 +139,7 @@ class Child:
         self._started_at = time.monotonic()
         self._ended_at: float | None = None
         self._status: int | None = None
+        self._doubtful: deque[tuple[float, Arrival]] = deque()
         self._timeout = _Timeout(self._started_at + timeout_s, kill_after_s) if timeout_s is not None else None
 
     @property
@@ -169,10 +171,11 @@ class Child:
         tree = ProcessTree(self.pid, lambda: self.witness.pids)
         self._reap(self.pid)
         while not self._is_over(tree):
-            arrival = next_arrival(self._held.awaited, self._timeout.remaining_s() if self._timeout else None)
+            arrival = next_arrival(self._held.awaited, self._patience_s())
             self._reap(self.pid)
             if arrival is not None and arrival.number != signal.SIGCHLD:
-                self._hand_on(arrival, self.pid)
+                self._consider(arrival, self.pid)
+            self._hand_on(self.pid)
         self._finish_output()
         return self._ending()
 
@@ -181,10 +184,27 @@ class Child:
             return self._status is not None
         return self._timeout.is_over(tree, ended=self._status is not None)
 
-    def _hand_on(self, arrival: Arrival, child: int) -> None:
-        # Once it is reaped, its number may be somebody else's.
-        if self._status is None and concerns_child(arrival, child, self.witness):
-            send(child, arrival.number)
+    def _patience_s(self) -> float | None:
+        """For how long nothing has to be done unless a signal arrives."""
+        waits = [self._timeout.remaining_s()] if self._timeout else []
+        if self._doubtful:
+            waits.append(self._doubtful[0][0] - time.monotonic())
+        return min(waits, default=None)
+
+    def _consider(self, arrival: Arrival, child: int) -> None:
+        """Set aside what seems to concern the command for a second look.
+
+        The next one is taken meanwhile: two of a kind would become one if they had to wait for us.
+        """
+        if concerns_child(arrival, child, self.witness):
+            self._doubtful.append((time.monotonic() + GRACE_S, arrival))
+
+    def _hand_on(self, child: int) -> None:
+        while self._doubtful and self._doubtful[0][0] <= time.monotonic():
+            _, arrival = self._doubtful.popleft()
+            # Once the command is reaped, its number may be somebody else's.
+            if self._status is None and concerns_child(arrival, child, self.witness):
+                send(child, arrival.number)
 
     def _reap(self, child: int) -> None:
         if self._status is None:

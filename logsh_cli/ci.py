@@ -13,8 +13,7 @@ Drone https://docs.drone.io/pipeline/environment/reference · Jenkins: ``/env-va
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from logsh_cli.event import MAX_META_VALUE, shorten, utf16_length
 from logsh_cli.text import printable
@@ -28,8 +27,7 @@ _URL_OR_SCP = re.compile(r"(?:[a-z][a-z0-9+.-]*://[^/]*/|[\w.-]+@[\w.-]+:)(?P<pa
 _NO = ("", "0", "false")
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
+class Provider(NamedTuple):
     """One CI system: the variables that give it away (any of them; ``NAME=value`` for one value), and where things are.
 
     Each field lists templates; the first one whose variables are all set and not empty counts. A value that begins

@@ -13,6 +13,7 @@ import typer.main
 from logsh_cli import __version__
 from logsh_cli.context import AppContext
 from logsh_cli.errors import ExitCode, InternalError, LogshError, TermSignal, UsageError, interruption
+from logsh_cli.help import arrange, group_in_order
 from logsh_cli.result import Result, Tally
 
 if TYPE_CHECKING:
@@ -37,6 +38,15 @@ command line names is imported, which is 5 to 9 % of a run."""
 HIDDEN = ("courier",)
 """What only logsh itself calls."""
 
+HELP = """\
+Send events to Logsh. What is accepted is never lost: it is kept until the service has it.
+
+\b
+  logsh login
+  logsh send -e deploy.done -d "v1.2.3 is live"
+  logsh run -e backup.nightly -- ./backup.sh
+"""
+
 _OWN_SIGNALS = frozenset({"run", "sandbox"})
 """Commands that hand signals on to a process of the user's, and so arrange for them themselves."""
 
@@ -45,7 +55,8 @@ def build_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
     """The Typer application with these commands; help and completion need all of them, a run needs one."""
     app = typer.Typer(
         name="logsh",
-        help="Send events to Logsh. What is accepted is never lost: it is kept until the service has it.",
+        cls=group_in_order((*COMMANDS, *HIDDEN)),
+        help=HELP,
         add_completion=False,
         no_args_is_help=True,
         rich_markup_mode=None,  # rich costs 25 to 45 ms; results are drawn with it, on a terminal only
@@ -63,6 +74,7 @@ def build_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
 
     for name in names:
         import_module(f"logsh_cli.commands.{name}").register(app)
+    arrange(app)
     return app
 
 

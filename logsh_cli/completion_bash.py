@@ -37,7 +37,7 @@ def _kind(values: Values | None) -> str:
     return "" if values is None else " ".join((values.kind, *values.words))
 
 
-ENGINE = r"""# bash completion for logsh; needs neither Python nor the bash-completion package, but uses the latter where it is.
+ENGINE = r"""# bash completion for logsh; starts no Python, works with and without the bash-completion package.
 # Made from the commands themselves by `python -m logsh_cli.completion`: change those, not this file.
 
 # What there is at a place: options as "names|what follows them", with a * where one may be repeated.
@@ -146,8 +146,7 @@ _logsh_profiles() {
         [[ -n $quote ]] || printf -v name %q "$name"
         COMPREPLY[${#COMPREPLY[@]}]=$prefix$name
     done < <(
-        command sed -nE \
-            "s/^[[:blank:]]*\[[[:blank:]]*profiles[[:blank:]]*\.[[:blank:]]*(\"([^\"]+)\"|'([^']+)'|([A-Za-z0-9_-]+))[[:blank:]]*\].*/\2\3\4/p" \
+        command sed -nE "s/^ *\[ *profiles *\. *(\"([^\"]+)\"|'([^']+)'|([A-Za-z0-9_-]+)) *\].*/\2\3\4/p" \
             "$directory/config.toml" 2>/dev/null
     )
 }

@@ -168,7 +168,7 @@ function __logsh_profiles
     end
     echo default
     test -r $directory/config.toml; and command sed -nE \
-        's/^[[:blank:]]*\[[[:blank:]]*profiles[[:blank:]]*\.[[:blank:]]*("([^"]+)"|\'([^\']+)\'|([A-Za-z0-9_-]+))[[:blank:]]*\].*/\2\3\4/p' \
+        's/^ *\[ *profiles *\. *("([^"]+)"|\'([^\']+)\'|([A-Za-z0-9_-]+)) *\].*/\2\3\4/p' \
         $directory/config.toml 2>/dev/null
 end
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def script(tree: Command) -> str:
-    """The whole script, for Windows PowerShell 5.1 and PowerShell 7. ASCII alone: 5.1 reads files in the ANSI code page."""
+    """The whole script, for Windows PowerShell 5.1 and later. ASCII alone: 5.1 reads files in the ANSI code page."""
     table = "\n".join(line for command in tree.walk() for line in _entry(command))
     shortcodes = " ".join(f":{name}:" for name in SHORTCODES)
     return SCRIPT.replace("@TABLE@", table).replace("@SHORTCODES@", shortcodes)
@@ -23,13 +23,14 @@ def _entry(command: Command) -> Iterable[str]:
     yield f"        {_quoted(' '.join(command.path))} = @{{"
     yield f"            Launches = ${str(not (command.commands or command.interspersed)).lower()}"
     yield "            Commands = @("
-    yield from (f"                {_quoted(f'{one.path[-1]}|{one.summary.rstrip(".")}')}" for one in command.commands)
+    for below in command.commands:
+        yield "                " + _quoted(f"{below.path[-1]}|{below.summary.rstrip('.')}")
     yield "            )"
     yield "            Options = @("
     for option in command.options:
         star = "*" if option.repeatable else ""
         names = f"{star}{' '.join(option.all_names)}"
-        yield f"                {_quoted(f'{names}|{_kind(option.values)}|{option.words}')}"
+        yield "                " + _quoted(f"{names}|{_kind(option.values)}|{option.words}")
     yield "            )"
     kinds = ", ".join(_quoted(("*" if one.many else "") + _kind(one.values)) for one in command.arguments)
     yield f"            Arguments = @({kinds})"
@@ -107,7 +108,8 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
         }
     }
 
-    $before = @($commandAst.CommandElements | Select-Object -Skip 1 | Where-Object { $_.Extent.EndOffset -lt $cursorPosition })
+    $before = @($commandAst.CommandElements | Select-Object -Skip 1 |
+            Where-Object { $_.Extent.EndOffset -lt $cursorPosition })
     $path = 'logsh'
     $here = $table[$path]
     $given = @()
@@ -123,7 +125,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
         } elseif (-not $ended -and $word -ceq '--') {
             $ended = $true
         } elseif (-not $ended -and $word -clike '--*=*') {
-            $given += Find ($word -split '=', 2)[0]
+            $given += Find (($word -split '=', 2)[0])
         } elseif (-not $ended -and $word -clike '--*') {
             $option = Find $word
             if ($option) {
@@ -159,7 +161,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
     if (-not $ended -and $typed -clike '--*=*') {
         $name, $typed = $typed -split '=', 2
         $option = Find $name
-        if ($option) { return Values ($option -split '\|', 3)[1] "$name=" }
+        if ($option) { return Values (($option -split '\|', 3)[1]) "$name=" }
         return
     }
     $argument = if ($count -lt $here.Arguments.Count) { $here.Arguments[$count].TrimStart('*') } else { '' }

@@ -68,10 +68,8 @@ def _options(command: Command) -> Iterable[str]:
 
 
 def _option(option: Option) -> Iterable[str]:
-    if option.repeatable:
-        excluded = "'*'"
-    else:
-        excluded = _quoted("(- : *)" if option.ends else f"({' '.join(option.all_names)})")
+    others = "(- : *)" if option.ends else f"({' '.join(option.all_names)})"
+    excluded = _quoted("*" if option.repeatable else others)
     words = f"[{_escaped(option.words, '[]')}]"
     if option.values is None:
         for names in (option.names, option.off):
@@ -133,7 +131,7 @@ _logsh_profiles() {
   fi
   profiles=(default)
   [[ -r $directory/config.toml ]] && profiles+=(${(f)"$(command sed -nE \
-    "s/^[[:blank:]]*\[[[:blank:]]*profiles[[:blank:]]*\.[[:blank:]]*(\"([^\"]+)\"|'([^']+)'|([A-Za-z0-9_-]+))[[:blank:]]*\].*/\2\3\4/p" \
+    "s/^ *\[ *profiles *\. *(\"([^\"]+)\"|'([^']+)'|([A-Za-z0-9_-]+)) *\].*/\2\3\4/p" \
     $directory/config.toml 2>/dev/null)"})
   local expl
   _wanted profiles expl profile compadd -a profiles

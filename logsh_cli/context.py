@@ -10,8 +10,8 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from logsh_cli.connector import Connector
 from logsh_cli.clock import Clock
+from logsh_cli.connector import Connector
 from logsh_cli.errors import ExitCode, NotKept
 from logsh_cli.output import Printer
 from logsh_cli.streams import Streams

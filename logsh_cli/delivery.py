@@ -108,6 +108,7 @@ def attempt(
     its pause stops everyone for that long and counts as no attempt; the budget still bounds it.
     """
     attempts = 0
+    alike: dict[object, int] = {}
     while True:
         if hold is not None and (held_by := hold.wait(budget)) is not None:
             return Delivery(attempts, held_by.http_status, held_by)
@@ -120,7 +121,10 @@ def attempt(
             hold.pause(fault.wait_s, fault)
             continue
         attempts += 1
-        pause = retry.pause_before_next(fault, attempts, budget.remaining(), jitter())
+        # An unanswered request is worth one more attempt, however many refused connections came before it.
+        kind = (type(fault.error), fault.retries)
+        alike[kind] = alike.get(kind, 0) + 1
+        pause = retry.pause_before_next(fault, attempts, alike[kind], budget.remaining(), jitter())
         if pause is None:
             return Delivery(attempts, status, fault)
         clock.sleep(pause)

@@ -7,7 +7,6 @@ environment (or to Logsh itself, when nobody names another). What does not fit t
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from logsh_cli.errors import BadConfig, ConfigError, MisplacedKey, MissingKey
@@ -22,14 +21,16 @@ CREDENTIAL = "logsh-api-key"
 _MAX_KEY = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(NamedTuple):
     """A key and the URL it belongs to. ``ca_file`` names the certificates to trust there, in place of the system's."""
 
     profile: str
     api_url: str
-    key: str = field(repr=False)
+    key: str
     ca_file: str | None
+
+    def __repr__(self) -> str:
+        return f"Destination({self.profile} at {self.api_url})"
 
 
 class Sourced(NamedTuple):

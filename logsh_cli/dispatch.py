@@ -101,8 +101,9 @@ class _Dispatch:
 
     def _accept(self, courier: Courier, body: bytes) -> int:
         """Store the event; in memory where there is no room for it, so that it still gets its chance."""
+        for_another_process = self.policy.background and courier.store.unkept_because is None
         try:
-            (event_id,) = courier.accept([body], leased=not self.policy.background)
+            (event_id,) = courier.accept([body], leased=not for_another_process)
         except NotKept as error:
             self.app.printer.detail(f"not stored: {error.message}")
             courier.store = self.app.memory_store(error.message)

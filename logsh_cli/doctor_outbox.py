@@ -28,19 +28,10 @@ def outbox_checks(
     ``owner`` gives under whom events of the present profile and key are stored; ``None`` where there is no key.
     """
     try:
-        if directory == HOMELESS:
-            yield warned(
-                "outbox",
-                "this user has no home directory to keep one in: events that can't be delivered at once are lost",
-                "set LOGSH_STATE_DIR to a directory that can be written",
-            )
-            raise StoreUnavailable("no outbox")  # noqa: TRY301 - what follows is the same
         store = Outbox.open(directory, now=clock)
         store.check_writable()
     except StoreUnavailable as error:
-        if directory != HOMELESS:
-            lost = NotKept(f"{error.message}; events that can't be delivered at once are lost", hint=error.hint)
-            yield failed("outbox", lost, hint=f"make {directory} a directory that you can write, or set LOGSH_STATE_DIR")
+        yield _unusable(directory, error)
         yield from (skipped(name, "not known, since there is no outbox") for name in ("waiting", "refused"))
         return
     try:
@@ -52,6 +43,15 @@ def outbox_checks(
         yield _refused_check(store)
     finally:
         store.close()
+
+
+def _unusable(directory: Path, error: StoreUnavailable) -> Check:
+    lost = "events that can't be delivered at once are lost"
+    if directory == HOMELESS:  # nothing is broken: that is how some services and containers are set up
+        hint = "set LOGSH_STATE_DIR to a directory that can be written"
+        return warned("outbox", f"this user has no home directory to keep one in: {lost}", hint)
+    hint = f"make {directory} a directory that you can write, or set LOGSH_STATE_DIR to another"
+    return failed("outbox", NotKept(f"{error.message}; {lost}", hint=error.hint or hint))
 
 
 def _waiting_check(store: Store, owner: Callable[[Store], Owner] | None, now: float) -> Check:

@@ -6,7 +6,7 @@ It goes the way of every event, through the same client, so that what is found h
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logsh_cli import dialing
 from logsh_cli.client import Client
@@ -52,7 +52,7 @@ class Visit(NamedTuple):
     target: Target
     proxy: Proxy | None
     exchange: Exchange
-    addresses: Sequence[str]
+    addresses: list[str]
     answer: Answer | None = None
     error: LogshError | None = None
     trust_problem: LogshError | None = None
@@ -134,10 +134,12 @@ def _dns_check(visit: Visit) -> Check:
     took = visit.exchange.lookup_ms
     if took is None:
         return _stopped_at("dns", visit)
-    shown = list(visit.addresses[:_MOST_ADDRESSES])
+    host = visit.proxy.host if visit.proxy else _host_and_port(visit.target.api_url)[0].strip("[]")
+    if visit.addresses == [host]:
+        return passed("dns", f"not needed: {host} is an address")
+    shown = visit.addresses[:_MOST_ADDRESSES]
     if more := len(visit.addresses) - len(shown):
         shown.append(f"{more} more")
-    host = visit.proxy.host if visit.proxy else _host_and_port(visit.target.api_url)[0]
     return passed("dns", f"{host}: {', '.join(shown)} ({_ms(took)})")
 
 
@@ -153,19 +155,22 @@ def _tcp_check(visit: Visit) -> Check:
 
 def _tls_check(visit: Visit, now: float) -> Check:
     exchange = visit.exchange
+    problem = visit.trust_problem or (visit.error if isinstance(visit.error, TlsFailure) else None)
     if not visit.secure:
         return passed("tls", "not needed: plain http to this machine itself")
-    if visit.trust_problem is not None:
-        return failed("tls", visit.trust_problem)
-    if isinstance(visit.error, TlsFailure):
-        return failed("tls", visit.error)
+    if problem is not None:
+        return failed("tls", problem)
     if exchange.tls_ms is None or visit.proxy_failed:
         return skipped("tls", "not checked, since there is no connection")
     detail = f"{exchange.tls_version} ({_ms(exchange.tls_ms)})"
-    if exchange.certificate is None:
-        return passed("tls", detail)
-    days = int((ssl.cert_time_to_seconds(exchange.certificate["notAfter"]) - now) // _DAY_S)
-    detail += f", certificate of {_issuer(exchange.certificate)} good for {days} more day{'' if days == 1 else 's'}"
+    return (
+        passed("tls", detail) if exchange.certificate is None else _judge_certificate(detail, exchange.certificate, now)
+    )
+
+
+def _judge_certificate(detail: str, certificate: Mapping[str, Any], now: float) -> Check:
+    days = int((ssl.cert_time_to_seconds(certificate["notAfter"]) - now) // _DAY_S)
+    detail += f", certificate of {_issuer(certificate)} good for {days} more day{'' if days == 1 else 's'}"
     if days < EXPIRES_SOON_DAYS:
         return warned("tls", detail, "whoever runs the service should renew it")
     return passed("tls", detail)
@@ -177,18 +182,21 @@ def _service_check(visit: Visit, now: float) -> Check:
         if error is not None and (exchange.sent or _reached_the_end(visit)):
             return failed("service", error)
         return skipped("service", "not reached")
-    said = f"HTTP {exchange.status} ({_ms(_own_time(exchange))})"
     if error is not None and not isinstance(error, KeyRefused):
         return failed("service", _with_location(error, exchange), hint="try again later")
-    if visit.answer is None:
-        return passed("service", f"answers {said}")
-    fault = fault_of_answer(visit.answer, now)
+    said = f"answers HTTP {exchange.status} ({_ms(_own_time(exchange))})"
+    return passed("service", said) if visit.answer is None else _judge_answer(said, visit.answer, now)
+
+
+def _judge_answer(said: str, answer: Answer, now: float) -> Check:
+    """An answer that accepts the key: to an event without content it should be a refusal of that."""
+    fault = fault_of_answer(answer, now)
     if fault is None:
-        return passed("service", f"answers {said}")
+        return passed("service", said)
     if isinstance(fault.error, ServiceUnavailable):
         return warned("service", fault.error.message, fault.error.hint or "events wait until it takes them")
-    words = f": {excerpt(visit.answer.message)}" if visit.answer.message else ""
-    return passed("service", f"answers {said}, refusing an empty event as it should{words}")
+    words = f": {excerpt(answer.message)}" if answer.message else ""
+    return passed("service", f"{said}, refusing an empty event as it should{words}")
 
 
 def _key_check(visit: Visit) -> Check:
@@ -230,11 +238,9 @@ def _own_time(exchange: Exchange) -> float:
     return max(0.0, (exchange.first_byte_ms or exchange.total_ms or 0) - before)
 
 
-def _issuer(certificate: Mapping[str, object]) -> str:
+def _issuer(certificate: Mapping[str, Any]) -> str:
     """Who signed it: the organisation, else the common name."""
-    parts = certificate.get("issuer")
-    pairs = [pair for group in parts for pair in group] if isinstance(parts, tuple) else []
-    names = {str(key): str(value) for key, value in pairs}
+    names = dict(pair for group in certificate.get("issuer", ()) for pair in group)
     return names.get("organizationName") or names.get("commonName") or "an unnamed authority"
 
 

@@ -112,7 +112,7 @@ def survey(flags: Flags, env: Mapping[str, str], cwd: Path) -> Survey:
 def settings_checks(
     found: Survey, shown: Mapping[str, Setting | None], spell: Callable[[Any], str], env: Mapping[str, str], cwd: Path
 ) -> Iterator[Check]:
-    """The files, the environment, then each setting: ``shown`` as ``config list`` shows them, ``spell`` its spelling."""
+    """The files, the environment, then each setting: ``shown`` as in ``config list``, ``spell`` their spelling."""
     yield _config_file_check(found)
     yield _project_file_check(found, cwd)
     yield _environment_check(env)

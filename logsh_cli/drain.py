@@ -12,7 +12,7 @@ import queue
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from logsh_cli.budget import Budget
 from logsh_cli.delivery import Courier, Delivery, verdict
@@ -41,8 +41,7 @@ ACKNOWLEDGE_AT_ONCE = 100
 FIRST_COOLDOWN_S, LONGEST_COOLDOWN_S = 5.0, 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+class Parcel(NamedTuple):
     """A stored event on its way through a drain."""
 
     id: int

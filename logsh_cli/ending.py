@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 Kind: TypeAlias = Literal["exited", "signaled", "timed_out", "not_started"]
 
@@ -14,8 +13,7 @@ _SIGNAL_BASE = 128
 _KILL = 9
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """One run of a command, from its start to its end.
 
     ``exit_code`` and ``signal`` are what the system said, one of them at most; after a timeout they tell what the

@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import typer
 
-OTHER = "Options"
-"""The heading of options that name none, such as ``--help``; it comes last."""
+ALL, OTHER = "Options", "Other"
+"""The heading of a short list, and in a long one that of options which name none, such as ``--help``; it comes last."""
 
 SHORT_LIST = 10
 """Up to so many options are read faster as one list than under headings."""
@@ -26,6 +26,11 @@ WIDEST_NAME = 30
 """Columns for an option's names; the sentence of one with longer names starts on the next line."""
 
 _RANGE = re.compile(r"(\d+)<=x<=(\d+)")
+
+
+def described(sentence: str, *examples: str) -> str:
+    """A command's help: what it does, and command lines to start from, each kept on a line of its own."""
+    return "\n  ".join((f"{sentence}\n\n\b", *examples))
 
 
 class Command(TyperCommand):
@@ -38,6 +43,21 @@ class Command(TyperCommand):
         for heading, rows in sections:
             with formatter.section(heading):
                 formatter.write_dl([(name.ljust(width), words) for name, words in rows], col_max=WIDEST_NAME)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The words of the usage line. Typer puts required arguments in braces, which manuals keep for choices."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+
+def group_in_order(names: Sequence[str]) -> type[TyperGroup]:
+    """A group whose help lists its commands in this order; Typer puts commands first, groups of them last."""
+
+    class Group(TyperGroup):
+        def list_commands(self, ctx: Any) -> list[str]:
+            known = super().list_commands(ctx)
+            return [name for name in names if name in known]
+
+    return Group
 
 
 def arrange(app: typer.Typer) -> None:
@@ -64,7 +84,7 @@ def sectioned(params: Iterable[Any], ctx: Any) -> Iterable[tuple[str, list[tuple
     if arguments:
         yield "Arguments", arguments
     if sum(map(len, options.values())) <= SHORT_LIST:
-        options = {OTHER: [row for rows in options.values() for row in rows]}
+        options = {ALL: [row for rows in options.values() for row in rows]}
     other = options.pop(OTHER, None)
     yield from options.items()
     if other:

@@ -10,12 +10,10 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
-from logsh_cli.ci import ci_metadata
 from logsh_cli.dispatch import Policy, dispatch, skips_without_key
 from logsh_cli.errors import InvalidEvent, LogshError, TermSignal
 from logsh_cli.event import SAFE_LENGTH, Draft, Event, build_event, parse_metadata, shorten
 from logsh_cli.outcome import as_status, default_event_name, describe, judge, metadata, wants_push, wants_report
-from logsh_cli.redact import scrub_output
 from logsh_cli.settings import Flags, Settings, value_of
 
 if TYPE_CHECKING:
@@ -91,6 +89,8 @@ class JobReport:
         settings = self._load_settings()
         output = None
         if self.given.tail is not None and not outcome.succeeded:
+            from logsh_cli.redact import scrub_output  # noqa: PLC0415 - its patterns take 10 ms to compile
+
             known = [settings.api_key.value] if settings.api_key is not None else []
             output = scrub_output(ending.tail, self.given.tail, known) or None
         command = default_event_name(self.given.argv)
@@ -105,7 +105,7 @@ class JobReport:
     def _event(self, description: str, icon: str, facts: dict[str, Scalar], *, push: bool) -> Event:
         settings = self._load_settings()
         own, _ = parse_metadata(self.given.metadata)
-        ci = ci_metadata(self.app.env) if self.given.ci else {}
+        ci = _ci_metadata(self.app) if self.given.ci else {}
         draft = Draft(
             workspace=value_of(settings.workspace),
             event=self._event_name(),
@@ -147,6 +147,12 @@ class JobReport:
         if result.error is not None:
             self.app.printer.result_trouble(result)
         self.app.printer.detail(f"{result.status} after {result.attempts} attempts")
+
+
+def _ci_metadata(app: AppContext) -> dict[str, str]:
+    from logsh_cli.ci import ci_metadata  # noqa: PLC0415 - only with --ci
+
+    return ci_metadata(app.env)
 
 
 def _host() -> str:

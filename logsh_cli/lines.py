@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from dataclasses import dataclass
+from typing import NamedTuple
 
 BLOCK_BYTES = 64 * 1024
 LONGEST_LINE = 1024 * 1024
@@ -19,8 +19,7 @@ LINES_A_CHUNK = 200
 BLOCKS_AHEAD = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line without its end; ``content`` is ``None`` for one that is too long. Numbers start at 1."""
 
     number: int

@@ -28,7 +28,6 @@ class NarratingClient(Client):
 
     def post(self, body: bytes, budget: Budget) -> Answer:
         """As ``Client.post``."""
-        self.exchange = None
         answer: Answer | None = None
         failure: LogshError | None = None
         try:

@@ -196,6 +196,17 @@ class Store(Shelves):
         ((found,),) = self._read(f"SELECT {looks}", given)
         return bool(found)
 
+    def newest_id(self) -> int:
+        """The highest id in use, 0 when there is none: a change of it tells that something new came in."""
+        ((newest,),) = self._read("SELECT max(id) FROM events")
+        return int(newest or 0)
+
+    def newest_pending_at(self, owner: Owner) -> float | None:
+        """When the owner's newest pending event was accepted; ``None`` when there is none."""
+        select = f"SELECT accepted_at FROM events NOT INDEXED WHERE {OWNED} ORDER BY id DESC LIMIT 1"
+        found = self._read(select, owned_by(owner))
+        return float(found[0][0]) if found else None
+
     def leased_elsewhere(self, owner: Owner, lease: str, *, adopt: bool = False) -> int:
         """How many events of the owner (with ``adopt``: of its profile) others are delivering just now."""
         whose = f"{PENDING} AND profile = :profile" if adopt else OWNED

@@ -9,8 +9,7 @@ import math
 import os
 import re
 import signal
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from logsh_cli.errors import UsageError
 from logsh_cli.text import excerpt
@@ -37,8 +36,7 @@ _DURATION = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)[dhms]?|(?:\d+(?:\.\d+)?[dhms])+
 _PART = re.compile(r"([\d.]+)([dhms]?)", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How a run is judged. ``reason`` says why a command could not start; times are in seconds."""
 
     status: Status

@@ -55,7 +55,7 @@ _PAYMENT, _TIMEOUT = 402, 408
 class Fault(NamedTuple):
     """Why an attempt failed, and what that means for the next one.
 
-    ``retries`` is how many more attempts the fault is worth in all, ``wait_s`` the pause the service asked for.
+    ``retries`` is how many more attempts faults of this kind are worth, ``wait_s`` the pause the service asked for.
     """
 
     error: LogshError
@@ -88,13 +88,13 @@ def fault_of_error(error: LogshError) -> Fault:
     return Fault(error)
 
 
-def pause_before_next(fault: Fault, attempts: int, remaining_s: float, jitter: float) -> float | None:
+def pause_before_next(fault: Fault, attempts: int, alike: int, remaining_s: float, jitter: float) -> float | None:
     """Seconds to wait before one more attempt, or ``None`` when there should be none.
 
-    ``attempts`` have been made, ``remaining_s`` is what is left of the budget, ``jitter`` is drawn from [0, 1):
-    full jitter, so that a fleet of cron jobs does not come back in step.
+    ``attempts`` have been made, ``alike`` of them ended with a fault of this kind, ``remaining_s`` is what is left of
+    the budget, ``jitter`` is drawn from [0, 1): full jitter, so that a fleet of cron jobs does not come back in step.
     """
-    if attempts > fault.retries or attempts >= MAX_ATTEMPTS:
+    if alike > fault.retries or attempts >= MAX_ATTEMPTS:
         return None
     pause = fault.wait_s if fault.wait_s is not None else FIRST_DELAY_S * 2 ** (attempts - 1) * jitter
     return pause if pause < remaining_s else None

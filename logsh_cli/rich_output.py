@@ -5,7 +5,7 @@ Every text from outside becomes a ``Text``, which rich takes literally: no marku
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from rich.cells import set_cell_size
@@ -19,12 +19,17 @@ from logsh_cli.text import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from logsh_cli.doctor import Check, Section
     from logsh_cli.errors import LogshError
     from logsh_cli.result import Result
     from logsh_cli.streams import Streams
 
 # Basic colours only: they follow the terminal's own palette, so they read on a light ground as on a dark one.
 GOOD, BAD, DIM, KEY = "green", "bold red", "dim", "cyan"
+_MARKS = {"ok": ("✓", GOOD), "warn": ("!", "bold yellow"), "fail": ("✗", BAD), "skip": ("·", DIM)}
+_CHECK_NAME_WIDTH = 14
+_UNBROKEN = 10_000
+"""The width of a table off a terminal, where the width is a guess, which must not break lines."""
 
 
 class Forgiving:
@@ -129,6 +134,47 @@ def show_columns(
     console.print(head, no_wrap=True, overflow="ellipsis")
     for row in rows:
         console.print(line(row), no_wrap=True, overflow="ellipsis")
+
+
+def show_checks(
+    streams: Streams,
+    sections: Iterable[Section],
+    redact: Callable[[str], str],
+    summarise: Callable[[list[Check]], str],
+    *,
+    quiet: bool,
+) -> list[Check]:
+    """The sections of ``doctor``, each as soon as it is known; with ``quiet`` only the problems. Returns all checks."""
+    console = console_for(streams, streams.stdout)
+    watched = console.file.isatty()
+    if not watched:
+        console.width = _UNBROKEN
+    checks: list[Check] = []
+    for section in sections:
+        with console.status(f"{section.title} …") if watched else nullcontext():
+            found = list(section.checks)
+        checks += found
+        if shown := [check for check in found if check.is_problem or not quiet]:
+            console.print(Text(section.title, "bold"))
+            console.print(_checks_grid(shown, _safe(redact)))
+    if not quiet:
+        broken = any(check.level == "fail" for check in checks)
+        console.print(Text.assemble(_MARKS["fail" if broken else "ok"], " ", (summarise(checks), "bold")))
+    return checks
+
+
+def _checks_grid(checks: Iterable[Check], safe: Callable[[str], str]) -> Table:
+    """Mark, name, detail; what to do stands below its detail."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True, min_width=_CHECK_NAME_WIDTH)
+    grid.add_column(overflow="fold")
+    for check in checks:
+        detail = Text(safe(check.detail), DIM if check.level == "skip" else "")
+        if check.hint:
+            detail.append("\n→ ", KEY).append(safe(check.hint))
+        grid.add_row(Text.assemble("  ", _MARKS[check.level]), Text(check.name, KEY), detail)
+    return grid
 
 
 def event_block(event: Mapping[str, Any], safe: Callable[[str], str]) -> Table:

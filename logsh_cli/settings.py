@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logsh_cli import config_file, project_file
 from logsh_cli.destination import Destination, Sourced, environment_key, place, same_url
@@ -30,8 +29,7 @@ _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """A value and its source: ``--workspace``, ``LOGSH_WORKSPACE``, a file, a profile, or ``built-in``."""
 
     value: Any
@@ -43,8 +41,7 @@ def value_of(setting: Setting | None) -> Any:
     return None if setting is None else setting.value
 
 
-@dataclass(frozen=True, slots=True)
-class Flags:
+class Flags(NamedTuple):
     """What the command line said; ``None`` is not given. ``deadline`` is in seconds."""
 
     profile: str | None = None
@@ -54,17 +51,16 @@ class Flags:
     deadline: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """Everything that is set. Optional ones are ``None`` where no source sets them.
 
     ``workspace``, ``icon`` and ``metadata`` are as they were given: the event's rules judge them with the rest.
-    ``warnings`` are sentences for the user about the files that were read.
+    ``warnings`` are sentences for the user about the files that were read; ``target`` is what ``destination`` gives.
     """
 
     profile: Setting
     api_url: Setting
-    api_key: Setting | None = field(repr=False)
+    api_key: Setting | None
     workspace: Setting | None
     icon: Setting | None
     notify: Setting | None
@@ -76,12 +72,10 @@ class Settings:
     on_missing_key: str | None
     config_path: Path
     warnings: tuple[str, ...]
-    _target: Destination | ConfigError = field(repr=False)
+    target: Destination | ConfigError
 
-    @property
-    def skip_without_key(self) -> bool:
-        """Whether a missing key is a reason to do nothing, rather than an error."""
-        return self.on_missing_key == "skip"
+    def __repr__(self) -> str:
+        return f"Settings(profile {self.profile.value}, {self.api_url.value})"  # never the key
 
     def destination(self) -> Destination:
         """The key and the URL it belongs to.
@@ -89,9 +83,9 @@ class Settings:
         Raises:
             MissingKey, MisplacedKey, BadConfig: there is no key, it belongs elsewhere, or one of both is unusable.
         """
-        if isinstance(self._target, ConfigError):
-            raise self._target
-        return self._target
+        if isinstance(self.target, ConfigError):
+            raise self.target
+        return self.target
 
 
 def load_settings(flags: Flags, env: Mapping[str, str], cwd: Path) -> Settings:
@@ -180,7 +174,7 @@ class _Sources:
             on_missing_key=self.variable("LOGSH_ON_MISSING_KEY", _fail_or_skip),
             config_path=self.path,
             warnings=self.warnings,
-            _target=target,
+            target=target,
         )
 
     def pick(self, name: str, flag: Any, project: Any, parse: Any = None) -> Setting | None:

@@ -14,15 +14,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
 from logsh_cli.spawn import open_pipe, signal_set
 
 _CAT = "/bin/cat"
-_GRACE_S = 0.001
-"""Who signals process after process needs a moment to get from us to the witness."""
+GRACE_S = 0.02
+"""For a sender that signals process after process to get from us to the witness."""
 
 
 class Witness:
@@ -44,14 +43,13 @@ class Witness:
             self._first = _Bystander()
 
     def saw(self, number: int) -> bool:
-        """Whether this signal was sent to others as well; each one is told of once."""
+        """Whether this signal was sent to others as well; each one is told of once.
+
+        A sender that goes process by process may not have come to the witness yet: ask again after ``GRACE_S``.
+        """
         bystander = self._relieved.get(number, self._first)
-        if bystander is None:
+        if bystander is None or not bystander.has(number):
             return False
-        if not bystander.has(number):
-            time.sleep(_GRACE_S)
-            if not bystander.has(number):
-                return False
         # What is pending can't be taken back from outside, so another one takes over for this signal, and only for this
         # one: of the others this one has seen all, even what arrives right now.
         self._relieved[number] = _Bystander()

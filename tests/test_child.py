@@ -496,7 +496,14 @@ def test_a_key_that_signals_the_whole_foreground_reaches_the_child_once(
 def test_the_hangup_that_a_session_leader_gets_reaches_the_child(tmp_path: Path) -> None:
     log, report = tmp_path / "log", tmp_path / "report"
     terminal = Terminal(
-        [*WRAP, str(report), "{}", "sh", "-c", f"trap 'echo hup >> {log}; exit 3' HUP; echo up; sleep 60 & wait"]
+        [
+            *WRAP,
+            str(report),
+            "{}",
+            "sh",
+            "-c",
+            f"trap 'echo hup >> {log}; exit 3' HUP; echo up; while :; do sleep 0.05; done",
+        ]
     )
     terminal.shows(b"up")
     assert terminal.hang_up() == 3

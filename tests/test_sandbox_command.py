@@ -374,6 +374,6 @@ def test_term_while_deliveries_are_waited_for_leaves_nothing_behind(tmp_path: Pa
 
 
 def test_what_was_not_delivered_is_said(logsh: Logsh) -> None:
-    done = logsh("sandbox", "--fail", "503", "--", "logsh", "send", "-q", "--deadline", "0.2", "-e", "a", "-d", "b")
+    done = logsh("sandbox", "--fail", "402", "--", "logsh", "send", "-q", "-e", "a", "-d", "b")
     assert done.code == 75
     assert "1 event had not been delivered" in done.stderr

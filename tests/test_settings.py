@@ -64,7 +64,7 @@ def test_with_nothing_set_there_are_only_built_in_values(config: Path) -> None:
     assert (found.deadline.value, found.deadline.source) == (10.0, "built-in")
     assert (found.workspace, found.icon, found.notify, found.ca_file, found.api_key) == (None,) * 5
     assert (found.metadata, found.metadata_source, found.warnings) == ({}, None, ())
-    assert (found.best_effort, found.on_missing_key, found.skip_without_key) == (False, None, False)
+    assert (found.best_effort, found.on_missing_key) == (False, None)
     assert found.config_path == config
 
 
@@ -173,8 +173,8 @@ def test_words_for_false(word: str, config: Path) -> None:
 
 
 def test_skipping_without_a_key_can_be_set_in_the_environment(config: Path) -> None:
-    assert load(config, {"LOGSH_ON_MISSING_KEY": "skip"}).skip_without_key
-    assert not load(config, {"LOGSH_ON_MISSING_KEY": "fail"}).skip_without_key
+    assert load(config, {"LOGSH_ON_MISSING_KEY": "skip"}).on_missing_key == "skip"
+    assert load(config, {"LOGSH_ON_MISSING_KEY": "fail"}).on_missing_key == "fail"
 
 
 @pytest.mark.parametrize(

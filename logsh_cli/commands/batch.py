@@ -43,11 +43,16 @@ def batch(
     ctx: typer.Context,
     file: Annotated[str, typer.Argument(metavar="[FILE|-]", help="JSON Lines; - is standard input.")] = "-",
     jobs: options.Jobs = options.DEFAULT_JOBS,
-    rate: Annotated[float | None, typer.Option("--rate", metavar="N", help="At most N requests a second.")] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option("--rate", metavar="N", help="At most N requests a second.", rich_help_panel=options.DELIVERY),
+    ] = None,
     workspace: options.Workspace = None,
     truncate: options.Truncate = False,
     no_validate: options.NoValidate = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every line and send nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check every line and send nothing.", rich_help_panel=options.DELIVERY)
+    ] = False,
     deadline: options.Deadline = None,
     best_effort: options.BestEffort = False,
     on_missing_key: options.OnMissingKey = None,
@@ -158,7 +163,9 @@ A line is an object with the API's fields: event and description are required, w
 Good lines are stored first, then sent; bad ones are reported with their number and skipped.
 
 \b
+  {"event": "user.signup", "description": "Ada joined", "notify": true}
+
+\b
   logsh batch events.jsonl
   tail -f app.events | logsh batch -
-  {"event": "user.signup", "description": "Ada joined", "metadata": {"plan": "pro"}}
 """

@@ -8,6 +8,7 @@ import typer
 from logsh_cli import config_file, options
 from logsh_cli.context import AppContext
 from logsh_cli.errors import ConfigError
+from logsh_cli.help import described
 from logsh_cli.output import one_line
 from logsh_cli.profile_values import mask_key, parse_value, unknown_setting
 from logsh_cli.settings import BUILT_IN, Flags, Setting, Settings
@@ -22,11 +23,36 @@ Key = Annotated[str, typer.Argument(metavar="KEY", help=f"One of {', '.join(conf
 def register(app: typer.Typer) -> None:
     """Add the command group to the application."""
     group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=HELP, short_help="See and change settings.")
-    group.command("list", help="Show every effective setting, and where it comes from.")(list_)
-    group.command("get", help="Print one effective setting.")(get)
-    group.command("set", help="Set a key of a profile in the configuration file.")(set_)
-    group.command("unset", help="Remove a key of a profile from the configuration file.")(unset)
-    group.command("path", help="Print where the configuration file is, or would be.")(path)
+    group.command(
+        "list",
+        help=described(
+            "Show every effective setting, and where it comes from.",
+            "logsh config list",
+            "logsh config list --json | jq -r .workspace.source",
+        ),
+    )(list_)
+    group.command(
+        "get",
+        help=described(
+            "Print one effective setting.",
+            "logsh config get workspace",
+            "logsh config get api_key --reveal --profile work",
+        ),
+    )(get)
+    group.command(
+        "set",
+        help=described(
+            "Set a key of a profile in the configuration file.",
+            "logsh config set workspace shop",
+            "logsh config set notify true --profile work",
+        ),
+    )(set_)
+    group.command(
+        "unset", help=described("Remove a key of a profile from the configuration file.", "logsh config unset icon")
+    )(unset)
+    group.command(
+        "path", help=described("Print where the configuration file is, or would be.", '$EDITOR "$(logsh config path)"')
+    )(path)
     app.add_typer(group, name="config")
 
 

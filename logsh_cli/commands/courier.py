@@ -81,8 +81,8 @@ class Rounds:
         return drain.outcome.worst()[0]
 
     def _is_any_young(self) -> bool:
-        since = self.app.clock.time() - KEEP_TRYING_S
-        return self.store.pending_exists(self.owner, due_only=False, accepted_after=since)
+        newest = self.store.newest_pending_at(self.owner)
+        return newest is not None and abs(self.app.clock.time() - newest) < KEEP_TRYING_S
 
     def _rest(self, pause_s: float, last_seen: int, stop: StopRequest) -> None:
         """Wait, but not when something new comes in: it deserves an attempt at once."""

@@ -84,7 +84,7 @@ def look_into_outbox(app: AppContext, found: "Survey") -> "Iterator[Check]":
 def show(app: AppContext, sections: "list[Section]") -> "list[Check]":
     """Print the checks as they are made, or all as one JSON line, and return them."""
     from logsh_cli.doctor import plain as plain_line  # noqa: PLC0415 - see examine
-    from logsh_cli.doctor import to_json  # noqa: PLC0415
+    from logsh_cli.doctor import summary, to_json  # noqa: PLC0415
 
     printer = app.printer
     if printer.json:
@@ -94,7 +94,7 @@ def show(app: AppContext, sections: "list[Section]") -> "list[Check]":
     if app.streams.is_rich(app.streams.stdout):
         from logsh_cli.rich_output import show_checks  # noqa: PLC0415 - rich costs 25 to 45 ms
 
-        return show_checks(app.streams, sections, app.redact, quiet=printer.quiet)
+        return show_checks(app.streams, sections, app.redact, summary, quiet=printer.quiet)
     checks = []
     for section in sections:
         for check in section.checks:
@@ -122,5 +122,5 @@ Exit code, the first of these that applies:
 \b
   logsh doctor
   logsh doctor --profile work
-  logsh doctor -q || logsh doctor --json | mail -s "logsh is ill" ops@example.com
+  logsh doctor -q || echo "logsh needs attention"
 """

@@ -11,7 +11,7 @@ from logsh_cli.stored_profile import open_profile
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command("logout", help="Remove the API key from a profile; its other settings stay.")(logout)
+    app.command("logout", help=HELP, short_help="Remove the API key from a profile.")(logout)
 
 
 def logout(
@@ -45,3 +45,12 @@ def remaining_key(app: AppContext) -> str | None:
     except ConfigError:
         return None
     return None if key is None else key.source
+
+
+HELP = """\
+Remove the API key from a profile; its other settings stay.
+
+\b
+  logsh logout
+  logsh logout --profile work
+"""

@@ -11,6 +11,7 @@ from logsh_cli.delivery import Courier
 from logsh_cli.drain import Drain
 from logsh_cli.errors import EventRefused, ExitCode, NotDelivered, UsageError, interruption
 from logsh_cli.flushing import Flush
+from logsh_cli.help import described
 from logsh_cli.outbox import Changed, Store
 from logsh_cli.outbox_view import HEADER, describe_row, row_cells, row_to_json
 from logsh_cli.result import Tally
@@ -25,12 +26,33 @@ All = Annotated[bool, typer.Option("--all", help="Every event that the command a
 
 def register(app: typer.Typer) -> None:
     """Add the command group to the application."""
-    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=HELP, short_help="Events that are kept.")
-    group.command("list", help="Show what is waiting and what was refused.")(list_)
-    group.command("show", help="Show one kept event, whole.")(show)
-    group.command("flush", help="Try everything that is waiting, now.")(flush)
-    group.command("retry", help="Put refused events back among the waiting ones.")(retry)
-    group.command("drop", help="Let go of kept events for good.")(drop)
+    group = typer.Typer(
+        no_args_is_help=True, rich_markup_mode=None, help=HELP, short_help="See, send or drop kept events."
+    )
+    group.command(
+        "list",
+        help=described(
+            "Show what is waiting and what was refused.", "logsh outbox list", "logsh outbox list --json | jq .event"
+        ),
+    )(list_)
+    group.command("show", help=described("Show one kept event, whole.", "logsh outbox show 12"))(show)
+    group.command(
+        "flush",
+        help=described(
+            "Try everything that is waiting, now.", "logsh outbox flush", "logsh outbox flush --adopt --profile work"
+        ),
+    )(flush)
+    group.command(
+        "retry",
+        help=described(
+            "Put refused events back among the waiting ones.",
+            "logsh outbox retry 12 13",
+            "logsh outbox retry --all && logsh outbox flush",
+        ),
+    )(retry)
+    group.command(
+        "drop", help=described("Let go of kept events for good.", "logsh outbox drop 12", "logsh outbox drop --all")
+    )(drop)
     app.add_typer(group, name="outbox")
 
 
@@ -77,7 +99,12 @@ def show(
 def flush(
     ctx: typer.Context,
     adopt: Annotated[
-        bool, typer.Option("--adopt", help="Also take this profile's events that were accepted under another key.")
+        bool,
+        typer.Option(
+            "--adopt",
+            help="Also take this profile's events that were accepted under another key.",
+            rich_help_panel=options.DELIVERY,
+        ),
     ] = False,
     jobs: options.Jobs = options.DEFAULT_JOBS,
     deadline: options.Deadline = None,

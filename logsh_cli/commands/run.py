@@ -35,27 +35,74 @@ def run(
         list[str] | None, typer.Argument(metavar="-- COMMAND [ARG]...", help="What to run, without a shell.")
     ] = None,
     event: Annotated[
-        str | None, typer.Option("--event", "-e", metavar="NAME", help="The event's name.  [default: the command's]")
+        str | None,
+        typer.Option(
+            "--event",
+            "-e",
+            metavar="NAME",
+            help="The event's name.  [default: the command's]",
+            rich_help_panel=options.EVENT,
+        ),
     ] = None,
     desc: Annotated[
         str | None,
-        typer.Option("--desc", "--description", "-d", metavar="TEXT", help="Put before how the command ended."),
+        typer.Option(
+            "--desc",
+            "--description",
+            "-d",
+            metavar="TEXT",
+            help="Put before how the command ended.",
+            rich_help_panel=options.EVENT,
+        ),
     ] = None,
     workspace: options.Workspace = None,
     meta: options.Meta = None,
     ci: options.Ci = False,
     icon_success: Annotated[
-        str | None, typer.Option("--icon-success", metavar="EMOJI", help="Instead of ✅ when the command succeeds.")
+        str | None,
+        typer.Option(
+            "--icon-success",
+            metavar="EMOJI",
+            help="Instead of :white_check_mark: when the command succeeds.",
+            rich_help_panel=options.EVENT,
+        ),
     ] = None,
     icon_failure: Annotated[
-        str | None, typer.Option("--icon-failure", metavar="EMOJI", help="Instead of ❌ when it does not.")
+        str | None,
+        typer.Option(
+            "--icon-failure", metavar="EMOJI", help="Instead of :x: when it does not.", rich_help_panel=options.EVENT
+        ),
     ] = None,
-    on: Annotated[On, typer.Option("--on", help="Which outcomes are reported.")] = "always",
-    notify_on: Annotated[NotifyOn, typer.Option("--notify-on", help="Which of them send a push.")] = "failure",
+    on: Annotated[
+        On,
+        typer.Option(
+            "--on",
+            metavar="always|failure|success|change",
+            help="Which outcomes are reported.",
+            rich_help_panel=options.REPORT,
+        ),
+    ] = "always",
+    notify_on: Annotated[
+        NotifyOn,
+        typer.Option(
+            "--notify-on",
+            metavar="failure|change|always|never",
+            help="Which of them send a push.",
+            rich_help_panel=options.REPORT,
+        ),
+    ] = "failure",
     success_codes: Annotated[
-        str, typer.Option("--success-codes", metavar="N,N...", help="Exit codes that count as success.")
+        str,
+        typer.Option(
+            "--success-codes",
+            metavar="N,N...",
+            help="Exit codes that count as success.",
+            rich_help_panel=options.REPORT,
+        ),
     ] = "0",
-    report_start: Annotated[bool, typer.Option("--start", help="Report the start, too.")] = False,
+    report_start: Annotated[
+        bool, typer.Option("--start", help="Report the start, too.", rich_help_panel=options.REPORT)
+    ] = False,
     tail: Annotated[
         int | None,
         typer.Option(
@@ -64,14 +111,23 @@ def run(
             max=LONGEST_TAIL,
             metavar="N",
             help="On failure, send the last N characters of output, redacted.",
+            rich_help_panel=options.REPORT,
         ),
     ] = None,
     timeout: Annotated[
         str | None,
-        typer.Option("--timeout", metavar="TIME", help="End the command and all it started after 90s, 15m or 2h."),
+        typer.Option(
+            "--timeout",
+            metavar="TIME",
+            help="End the command and all it started after 90s, 15m or 2h.",
+            rich_help_panel=options.JOB,
+        ),
     ] = None,
     kill_after: Annotated[
-        str, typer.Option("--kill-after", metavar="TIME", help="From TERM to KILL, once the time is out.")
+        str,
+        typer.Option(
+            "--kill-after", metavar="TIME", help="From TERM to KILL, once the time is out.", rich_help_panel=options.JOB
+        ),
     ] = "10s",
     deadline: options.Deadline = None,
     on_missing_key: options.OnMissingKey = None,

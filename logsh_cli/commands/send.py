@@ -5,7 +5,6 @@ from typing import Annotated, NamedTuple
 import typer
 
 from logsh_cli import options, wire
-from logsh_cli.ci import ci_metadata
 from logsh_cli.context import AppContext
 from logsh_cli.dispatch import Policy, dispatch, skips_without_key
 from logsh_cli.errors import UsageError
@@ -40,7 +39,14 @@ def register(app: typer.Typer) -> None:
 def send(
     ctx: typer.Context,
     event: Annotated[
-        str | None, typer.Option("--event", "-e", metavar="NAME", help="What happened, e.g. deploy.done.  [required]")
+        str | None,
+        typer.Option(
+            "--event",
+            "-e",
+            metavar="NAME",
+            help="What happened, e.g. deploy.done.  [required]",
+            rich_help_panel=options.EVENT,
+        ),
     ] = None,
     desc: Annotated[
         str | None,
@@ -50,6 +56,7 @@ def send(
             "-d",
             metavar="TEXT",
             help="One sentence about it; - reads standard input.  [required]",
+            rich_help_panel=options.EVENT,
         ),
     ] = None,
     workspace: options.Workspace = None,
@@ -60,11 +67,21 @@ def send(
     truncate: options.Truncate = False,
     no_validate: options.NoValidate = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the exact request, key redacted, and send nothing.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print the exact request, key redacted, and send nothing.",
+            rich_help_panel=options.DELIVERY,
+        ),
     ] = False,
     background: Annotated[
         bool,
-        typer.Option("--background", "-b", help="Store the event, deliver it from a detached process, return at once."),
+        typer.Option(
+            "--background",
+            "-b",
+            help="Store the event, deliver it from a detached process, return at once.",
+            rich_help_panel=options.DELIVERY,
+        ),
     ] = False,
     deadline: options.Deadline = None,
     best_effort: options.BestEffort = False,

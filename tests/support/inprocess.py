@@ -1,4 +1,4 @@
-"""``main`` called as a function, with streams and an environment of its own: the whole command without a new process."""
+"""``main`` called as a function, with streams and an environment of its own: the whole command, no new process."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ import os
 from typing import TYPE_CHECKING
 
 from logsh_cli.cli import main
+from logsh_cli.connector import Connector
 from logsh_cli.context import AppContext
 from logsh_cli.streams import Streams
 from tests.support.command import Completed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from logsh_cli.client import Client
+    from logsh_cli.destination import Destination
+    from logsh_cli.outbox import Store
 
 
 def text_stream(content: bytes = b"", encoding: str = "utf-8") -> io.TextIOWrapper:
@@ -32,5 +37,49 @@ def call_main(*argv: str, env: Mapping[str, str] | None = None, stdin: bytes = b
     """What ``logsh ARGV`` does; ``env`` is added to the environment of this test."""
     out, err = text_stream(), text_stream()
     merged = {**os.environ, **(env or {})}
-    code = main(argv, AppContext(merged, Streams(text_stream(stdin), out, err, merged)))
+    context = TidyContext(merged, Streams(text_stream(stdin), out, err, merged))
+    try:
+        code = main(argv, context)
+    finally:
+        context.close()
     return Completed(code, written(out), written(err))
+
+
+class TidyContext(AppContext):
+    """A process of logsh leaves its files and connections to the system when it ends; a test's process goes on."""
+
+    def __init__(self, env: Mapping[str, str], streams: Streams) -> None:
+        super().__init__(env, streams)
+        self._made: list[Client | Store] = []
+
+    def close(self) -> None:
+        """Close whatever was opened."""
+        for made in self._made:
+            made.close()
+
+    def store(self) -> Store:
+        return self._noted(super().store())
+
+    def existing_store(self) -> Store:
+        return self._noted(super().existing_store())
+
+    def memory_store(self, because: str) -> Store:
+        return self._noted(super().memory_store(because))
+
+    def connector(self, destination: Destination) -> Connector:
+        return _NotingConnector(super().connector(destination), self._made)
+
+    def _noted(self, store: Store) -> Store:
+        self._made.append(store)
+        return store
+
+
+class _NotingConnector(Connector):
+    def __init__(self, connector: Connector, made: list[Client | Store]) -> None:
+        vars(self).update(vars(connector))
+        self._made = made
+
+    def __call__(self) -> Client:
+        client = super().__call__()
+        self._made.append(client)
+        return client

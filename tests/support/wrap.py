@@ -7,7 +7,6 @@ is JSON: what ``start`` takes. Exits as a shell would.
 from __future__ import annotations
 
 import base64
-import dataclasses
 import json
 import os
 import sys
@@ -22,7 +21,7 @@ def main() -> int:
     report, options, *argv = sys.argv[1:]
     child = start(argv, **json.loads(options))
     ending = child.wait()
-    values = {**dataclasses.asdict(ending), "tail": base64.b64encode(ending.tail).decode()}
+    values = {**ending._asdict(), "tail": base64.b64encode(ending.tail).decode()}
     whole = Path(report + ".part")
     whole.write_text(json.dumps(values))
     whole.rename(report)

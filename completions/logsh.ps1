@@ -1,0 +1,452 @@
+# PowerShell completion for logsh; starts no Python.
+# Made from the commands themselves by `python -m logsh_cli.completion`: change those, not this file.
+
+Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
+    param($wordToComplete, $commandAst, $cursorPosition)
+
+    # What there is at a place: options as "names|what follows them|what they do", with a * where one may be repeated.
+    $table = @{
+        'logsh' = @{
+            Launches = $false
+            Commands = @(
+                'send|Send one event'
+                'run|Run a command and report how it ended'
+                'batch|Send one event for each line of JSON'
+                'outbox|See, send or drop kept events'
+                'login|Keep an API key in the configuration file'
+                'logout|Remove the API key from a profile'
+                'config|See and change settings'
+                'doctor|Check settings, service, key and outbox'
+                'sandbox|Run a local Logsh, alone or around a command'
+                'completion|Print a shell''s completion script'
+            )
+            Options = @(
+                '-V --version||Print the version and exit'
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @()
+        }
+        'logsh send' = @{
+            Launches = $false
+            Commands = @(
+            )
+            Options = @(
+                '-e --event|text|What happened, e.g. deploy.done'
+                '-d --desc --description|text|One sentence about it; - reads standard input'
+                '-w --workspace|text|The workspace; created by the service on first use'
+                '-i --icon|emoji|An emoji, or a shortcode such as :rocket:'
+                '--notify --no-notify||Send a push notification, or don''t'
+                '*-m --meta|text|Metadata; KEY=VALUE is a string, KEY:=JSON a number or boolean'
+                '--ci||Add repository, branch, commit and run from the CI environment'
+                '--truncate||Shorten an over-long description or event to 150 characters'
+                '--no-validate||Let the service judge the event'
+                '--dry-run||Print the exact request, key redacted, and send nothing'
+                '-b --background||Store the event, deliver it from a detached process, return at once'
+                '--deadline|text|Time for all attempts and waits together'
+                '--best-effort||Make a delivery that fails a warning, with exit code 0'
+                '--on-missing-key|words fail skip|Without an API key: fail, or skip with exit code 0'
+                '-p --profile|profiles|Use this profile''s key, URL and defaults'
+                '--json||Print the result as one line of JSON'
+                '-q --quiet||Print nothing on success'
+                '-v --verbose||Show what happens, on standard error'
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @()
+        }
+        'logsh run' = @{
+            Launches = $true
+            Commands = @(
+            )
+            Options = @(
+                '-e --event|text|The event''s name'
+                '-d --desc --description|text|Put before how the command ended'
+                '-w --workspace|text|The workspace; created by the service on first use'
+                '*-m --meta|text|Metadata; KEY=VALUE is a string, KEY:=JSON a number or boolean'
+                '--ci||Add repository, branch, commit and run from the CI environment'
+                '--icon-success|emoji|Instead of :white_check_mark: when the command succeeds'
+                '--icon-failure|emoji|Instead of :x: when it does not'
+                '--on|words always failure success change|Which outcomes are reported'
+                '--notify-on|words failure change always never|Which of them send a push'
+                '--success-codes|text|Exit codes that count as success'
+                '--start||Report the start, too'
+                '--tail|text|On failure, send the last N characters of output, redacted'
+                '--timeout|text|End the command and all it started after 90s, 15m or 2h'
+                '--kill-after|text|From TERM to KILL, once the time is out'
+                '--deadline|text|Time for all attempts and waits together'
+                '--on-missing-key|words fail skip|Without an API key: fail, or skip with exit code 0'
+                '-p --profile|profiles|Use this profile''s key, URL and defaults'
+                '-v --verbose||Show what happens, on standard error'
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @('*command')
+        }
+        'logsh batch' = @{
+            Launches = $false
+            Commands = @(
+            )
+            Options = @(
+                '--jobs|text|Requests under way at once'
+                '--rate|text|At most N requests a second'
+                '-w --workspace|text|The workspace; created by the service on first use'
+                '--truncate||Shorten an over-long description or event to 150 characters'
+                '--no-validate||Let the service judge the event'
+                '--dry-run||Check every line and send nothing'
+                '--deadline|text|Time for all attempts and waits together'
+                '--best-effort||Make a delivery that fails a warning, with exit code 0'
+                '--on-missing-key|words fail skip|Without an API key: fail, or skip with exit code 0'
+                '-p --profile|profiles|Use this profile''s key, URL and defaults'
+                '--json||Print the result as one line of JSON'
+                '-q --quiet||Print nothing on success'
+                '-v --verbose||Show what happens, on standard error'
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @('files')
+        }
+        'logsh outbox' = @{
+            Launches = $false
+            Commands = @(
+                'list|Show what is waiting and what was refused'
+                'show|Show one kept event, whole'
+                'flush|Try everything that is waiting, now'
+                'retry|Put refused events back among the waiting ones'
+                'drop|Let go of kept events for good'
+            )
+            Options = @(
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @()
+        }
+        'logsh outbox list' = @{
+            Launches = $false
+            Commands = @(
+            )
+            Options = @(
+                '--json||Print the result as one line of JSON'
+                '-v --verbose||Show what happens, on standard error'
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @()
+        }
+        'logsh outbox show' = @{
+            Launches = $false
+            Commands = @(
+            )
+            Options = @(
+                '--json||Print the result as one line of JSON'
+                '-v --verbose||Show what happens, on standard error'
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @('text')
+        }
+        'logsh outbox flush' = @{
+            Launches = $false
+            Commands = @(
+            )
+            Options = @(
+                '--adopt||Also take this profile''s events that were accepted under another key'
+                '--jobs|text|Requests under way at once'
+                '--deadline|text|Time for all attempts and waits together'
+                '-p --profile|profiles|Use this profile''s key, URL and defaults'
+                '--json||Print the result as one line of JSON'
+                '-q --quiet||Print nothing on success'
+                '-v --verbose||Show what happens, on standard error'
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @()
+        }
+        'logsh outbox retry' = @{
+            Launches = $false
+            Commands = @(
+            )
+            Options = @(
+                '--all||Every event that the command applies to'
+                '--json||Print the result as one line of JSON'
+                '-q --quiet||Print nothing on success'
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @('*text')
+        }
+        'logsh outbox drop' = @{
+            Launches = $false
+            Commands = @(
+            )
+            Options = @(
+                '--all||Every event that the command applies to'
+                '--json||Print the result as one line of JSON'
+                '-q --quiet||Print nothing on success'
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @('*text')
+        }
+        'logsh login' = @{
+            Launches = $false
+            Commands = @(
+            )
+            Options = @(
+                '--key-stdin||Read the key from the first line of standard input'
+                '-w --workspace|text|Also set the profile''s workspace'
+                '--api-url|text|The URL that the key is for, if self-hosted'
+                '--no-verify||Keep the key without asking the service about it'
+                '-p --profile|profiles|Use this profile''s key, URL and defaults'
+                '--json||Print the result as one line of JSON'
+                '-q --quiet||Print nothing on success'
+                '-v --verbose||Show what happens, on standard error'
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @()
+        }
+        'logsh logout' = @{
+            Launches = $false
+            Commands = @(
+            )
+            Options = @(
+                '-p --profile|profiles|Use this profile''s key, URL and defaults'
+                '--json||Print the result as one line of JSON'
+                '-q --quiet||Print nothing on success'
+                '-v --verbose||Show what happens, on standard error'
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @()
+        }
+        'logsh config' = @{
+            Launches = $false
+            Commands = @(
+                'list|Show every effective setting, and where it comes from'
+                'get|Print one effective setting'
+                'set|Set a key of a profile in the configuration file'
+                'unset|Remove a key of a profile from the configuration file'
+                'path|Print where the configuration file is, or would be'
+            )
+            Options = @(
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @()
+        }
+        'logsh config list' = @{
+            Launches = $false
+            Commands = @(
+            )
+            Options = @(
+                '-p --profile|profiles|Use this profile''s key, URL and defaults'
+                '--json||Print the result as one line of JSON'
+                '-v --verbose||Show what happens, on standard error'
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @()
+        }
+        'logsh config get' = @{
+            Launches = $false
+            Commands = @(
+            )
+            Options = @(
+                '--reveal||Print the API key itself'
+                '-p --profile|profiles|Use this profile''s key, URL and defaults'
+                '--json||Print the result as one line of JSON'
+                '-v --verbose||Show what happens, on standard error'
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @('words api_key workspace api_url ca_file icon notify deadline profile metadata best_effort on_missing_key')
+        }
+        'logsh config set' = @{
+            Launches = $false
+            Commands = @(
+            )
+            Options = @(
+                '-p --profile|profiles|Use this profile''s key, URL and defaults'
+                '--json||Print the result as one line of JSON'
+                '-q --quiet||Print nothing on success'
+                '-v --verbose||Show what happens, on standard error'
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @('words workspace api_url ca_file icon notify deadline', 'setting')
+        }
+        'logsh config unset' = @{
+            Launches = $false
+            Commands = @(
+            )
+            Options = @(
+                '-p --profile|profiles|Use this profile''s key, URL and defaults'
+                '--json||Print the result as one line of JSON'
+                '-q --quiet||Print nothing on success'
+                '-v --verbose||Show what happens, on standard error'
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @('words api_key workspace api_url ca_file icon notify deadline')
+        }
+        'logsh config path' = @{
+            Launches = $false
+            Commands = @(
+            )
+            Options = @(
+                '--json||Print the result as one line of JSON'
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @()
+        }
+        'logsh doctor' = @{
+            Launches = $false
+            Commands = @(
+            )
+            Options = @(
+                '--deadline|text|Time for all attempts and waits together'
+                '-p --profile|profiles|Use this profile''s key, URL and defaults'
+                '--json||Print the result as one line of JSON'
+                '-q --quiet||Print nothing on success'
+                '-v --verbose||Show what happens, on standard error'
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @()
+        }
+        'logsh sandbox' = @{
+            Launches = $true
+            Commands = @(
+            )
+            Options = @(
+                '--port|text|Where to listen; 0 is a free port'
+                '--fail|text|Answer the first requests so: statuses, drop, slow, html; e.g. 503,429,drop'
+                '--json||Print each received event as one line of JSON'
+                '-q --quiet||Print nothing on success'
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @('*command')
+        }
+        'logsh completion' = @{
+            Launches = $false
+            Commands = @(
+            )
+            Options = @(
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @('words bash zsh fish powershell')
+        }
+    }
+
+    function Offer($words, $prefix, $tip) {
+        foreach ($word in $words) {
+            if (-not $word.StartsWith($typed, [StringComparison]::Ordinal)) { continue }
+            $text = $prefix + $word
+            if ($text -match '[\s''"`$(){};,|&<>@#]') { $text = "'" + $text.Replace("'", "''") + "'" }
+            $shown = if ($tip) { $tip } else { $word }
+            [System.Management.Automation.CompletionResult]::new($text, $word, 'ParameterValue', $shown)
+        }
+    }
+
+    function Profiles {
+        $directory = $env:LOGSH_CONFIG_DIR
+        if (-not $directory) {
+            if ($env:OS -eq 'Windows_NT') { $directory = Join-Path $env:LOCALAPPDATA 'logsh' }
+            elseif ($env:XDG_CONFIG_HOME) { $directory = Join-Path $env:XDG_CONFIG_HOME 'logsh' }
+            elseif ($IsMacOS) { $directory = Join-Path $HOME 'Library/Application Support/logsh' }
+            else { $directory = Join-Path $HOME '.config/logsh' }
+        }
+        'default'
+        $header = '^\s*\[\s*profiles\s*\.\s*(?:"([^"]+)"|''([^'']+)''|([A-Za-z0-9_-]+))\s*\]'
+        Get-Content -LiteralPath (Join-Path $directory 'config.toml') -Encoding UTF8 -ErrorAction SilentlyContinue |
+            ForEach-Object { if ($_ -match $header) { "$($Matches[1])$($Matches[2])$($Matches[3])" } }
+    }
+
+    # Offering nothing lets PowerShell complete a file's name.
+    function Values($kind, $prefix, $before) {
+        $kind, $choices = $kind -split ' '
+        switch ($kind) {
+            'words' { Offer $choices $prefix }
+            'profiles' { Offer (Profiles) $prefix }
+            'emoji' { Offer (':rocket: :tada: :sparkles: :fire: :zap: :bulb: :bell: :mega: :email: :package: :gear: :wrench: :hammer: :lock: :key: :link: :mag: :bug: :robot: :computer: :floppy_disk: :file_cabinet: :chart_with_upwards_trend: :chart_with_downwards_trend: :moneybag: :credit_card: :bust_in_silhouette: :busts_in_silhouette: :white_check_mark: :x: :warning: :rotating_light: :no_entry: :construction: :hourglass: :alarm_clock: :calendar: :recycle: :wastebasket: :globe_with_meridians: :cloud: :seedling: :green_circle: :red_circle: :pushpin: :memo: :heart: :wave: :eyes:' -split ' ') $prefix }
+            'setting' {
+                if ($before -eq 'notify') { Offer @('true', 'false') $prefix }
+                if ($before -eq 'icon') { Values 'emoji' $prefix }
+            }
+        }
+    }
+
+    # Complete the user's command as if it stood alone.
+    function Launched($start) {
+        $all = $commandAst.Extent.StartScriptPosition.GetFullScript()
+        $part = $all.Substring($start, [Math]::Min($cursorPosition, $all.Length) - $start)
+        (TabExpansion2 -inputScript $part -cursorColumn $part.Length).CompletionMatches
+    }
+
+    function Find($name) {
+        foreach ($option in $here.Options) {
+            $names, $kind, $does = $option -split '\|', 3
+            if (($names.TrimStart('*') -split ' ') -ccontains $name) { return $option }
+        }
+    }
+
+    $before = @($commandAst.CommandElements | Select-Object -Skip 1 |
+            Where-Object { $_.Extent.EndOffset -lt $cursorPosition })
+    $path = 'logsh'
+    $here = $table[$path]
+    $given = @()
+    $wanted = ''
+    $ended = $false
+    $count = 0
+    $previous = ''
+
+    foreach ($element in $before) {
+        $word = $element.Extent.Text
+        if ($wanted) {
+            $wanted = ''
+        } elseif (-not $ended -and $word -ceq '--') {
+            $ended = $true
+        } elseif (-not $ended -and $word -clike '--*=*') {
+            $given += Find (($word -split '=', 2)[0])
+        } elseif (-not $ended -and $word -clike '--*') {
+            $option = Find $word
+            if ($option) {
+                $given += $option
+                $wanted = ($option -split '\|', 3)[1]
+            }
+        } elseif (-not $ended -and $word -clike '-?*') {
+            for ($i = 1; $i -lt $word.Length; $i++) {
+                $option = Find "-$($word[$i])"
+                if (-not $option) { break }
+                $given += $option
+                $kind = ($option -split '\|', 3)[1]
+                if ($kind) {
+                    if ($i -eq $word.Length - 1) { $wanted = $kind }
+                    break
+                }
+            }
+        } elseif ($here.Commands.Count) {
+            $path = "$path $word"
+            $here = $table[$path]
+            $given = @()
+            if (-not $here) { return }
+        } elseif ($here.Launches) {
+            return Launched $element.Extent.StartOffset
+        } else {
+            $previous = $word
+            if ($count -lt $here.Arguments.Count -and -not $here.Arguments[$count].StartsWith('*')) { $count++ }
+        }
+    }
+
+    $typed = $wordToComplete
+    if ($wanted) { return Values $wanted '' }
+    if (-not $ended -and $typed -clike '--*=*') {
+        $name, $typed = $typed -split '=', 2
+        $option = Find $name
+        if ($option) { return Values (($option -split '\|', 3)[1]) "$name=" }
+        return
+    }
+    $argument = if ($count -lt $here.Arguments.Count) { $here.Arguments[$count].TrimStart('*') } else { '' }
+    if (-not $ended -and ($typed -clike '-*' -or -not ($here.Commands.Count -or $argument))) {
+        foreach ($option in $here.Options) {
+            $names, $kind, $does = $option -split '\|', 3
+            if (-not $names.StartsWith('*') -and $given -ccontains $option) { continue }
+            foreach ($name in $names.TrimStart('*') -split ' ') {
+                # Short ones only where they are asked for: each has a long one that says what it does.
+                if ($name -clike '--*' -or $typed -clike '-' -or $typed -clike '-?') { Offer $name '' $does }
+            }
+        }
+    } elseif ($here.Commands.Count) {
+        foreach ($command in $here.Commands) {
+            $name, $does = $command -split '\|', 2
+            Offer $name '' $does
+        }
+    } elseif ($argument -ceq 'command') {
+        return Launched ($cursorPosition - $typed.Length)
+    } elseif ($argument) {
+        return Values $argument '' $previous
+    }
+}
