@@ -97,7 +97,7 @@ function __logsh_read
         set -l word $words[$i]
         if test -n "$value"
             set value
-        else if test -z "$ended" -a "$word" = --
+        else if test -z "$ended"; and test "$word" = --
             set ended 1
         else if test -z "$ended"; and string match -q -- '--*=*' $word
             set -a given (string split -m 1 = -- $word)[1]

@@ -1,4 +1,4 @@
-"""A shell under a pseudo-terminal: type into it, press TAB, and read what became of the line."""
+"""An interactive shell under a pseudo-terminal: type a line into it, press TAB, and see what becomes of it."""
 
 from __future__ import annotations
 
@@ -9,31 +9,29 @@ import select
 import signal
 import struct
 import subprocess
+import sys
 import termios
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 PATIENCE_S = 60.0
 TAB, KILL_LINE, REVEAL = "\t", "\x15", "\x07"
-_CONTROLS = re.compile(r"\x1b\[[0-9;?>]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[=>]|[\x00\x07\x08\r\x0e\x0f]")
 
-BASH = r"""
-PS1='$ ' PS2='' PROMPT_COMMAND='' HISTFILE=
-bind 'set show-all-if-ambiguous on' 'set bell-style none' 'set completion-query-items 0' 'set page-completions off' 2>/dev/null
-bind 'set show-all-if-ambiguous on'
-bind 'set bell-style none'
-bind 'set completion-query-items 0'
-bind 'set page-completions off'
-bind -x '"\C-g": printf "\n<<%s>>\n" "$READLINE_LINE"'
+# A shell wants the terminal as its controlling one, which only a process of its session can ask for.
+_TAKE_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
 """
+_CONTROLS = re.compile(r"\x1b\[[0-9;?>]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[=>]|[\x00-\x08\r]")
 
 
 class Completed(NamedTuple):
-    """What a TAB did: the command line after it, and what was shown on the way, without control sequences."""
+    """What a TAB did: the command line after it, and what the terminal showed meanwhile, without control sequences."""
 
     line: str
     shown: str
@@ -44,63 +42,70 @@ class Completed(NamedTuple):
         return set(self.shown.split())
 
 
-class Terminal:
-    """A process with a pseudo-terminal of its own; its end is this object's ``close``."""
+class Shell:
+    """An interactive shell. ``setup`` are commands for it that bind Ctrl-G to writing its command line to ``$REVEALED``.
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
+    That is a pipe of its own: what a terminal shows is for people, and each shell redraws it in another way.
+    """
+
+    def __init__(self, argv: Sequence[str], setup: str, env: Mapping[str, str], directory: Path) -> None:
+        script, pipe = directory / "setup", directory / "revealed"
+        script.write_text(setup)
+        os.mkfifo(pipe)
+        self.revealed = os.open(pipe, os.O_RDWR)
         self.master, slave = os.openpty()
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", 100, 160, 0, 0))
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", 200, 200, 0, 0))
         self.process = subprocess.Popen(
-            argv, stdin=slave, stdout=slave, stderr=slave, env=env, cwd=cwd, start_new_session=True, close_fds=True
+            [sys.executable, "-c", _TAKE_TERMINAL, *argv],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={**env, "REVEALED": str(pipe)},
+            cwd=directory,
+            start_new_session=True,
         )
         os.close(slave)
-        self.seen = ""
-
-    def send(self, text: str) -> None:
-        """Type."""
-        os.write(self.master, text.encode())
-
-    def read_until(self, pattern: str) -> re.Match[str]:
-        """Read until the pattern comes; what it matched, and what was before, is consumed."""
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            if match := re.search(pattern, self.seen, re.DOTALL):
-                self.seen = self.seen[match.end() :]
-                return match
-            left = deadline - time.monotonic()
-            assert left > 0, f"no {pattern!r} in {self.seen!r}"
-            if select.select([self.master], [], [], left)[0]:
-                try:
-                    data = os.read(self.master, 65536)
-                except OSError:
-                    data = b""
-                assert data, f"the shell ended after {self.seen!r}"
-                self.seen += data.decode(errors="replace")
-
-    def close(self) -> None:
-        """End the shell and everything in its session."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        os.close(self.master)
-
-
-class Shell(Terminal):
-    """An interactive shell that shows its command line on request."""
-
-    def __init__(self, argv: Sequence[str], setup: Path, env: Mapping[str, str], cwd: Path) -> None:
-        super().__init__(argv, env, cwd)
-        self.send(f". {setup}\r")
-        self.read_until("shell is ready")
+        self._send(f". {script}\r")
+        self._line("ready")
 
     def complete(self, line: str) -> Completed:
         """Type a line, press TAB, and see."""
-        self.send(KILL_LINE + REVEAL)
-        self.read_until("<<>>")
-        self.send(line + TAB + REVEAL)
-        match = self.read_until(r"(.*)<<(.*?)>>")
-        # Terminals break long lines; what is typed has none.
-        return Completed(_plain(match[2]).replace("\n", ""), _plain(match[1]))
+        self._send(KILL_LINE + REVEAL)
+        self._line("")
+        self._send(line + TAB + REVEAL)
+        completed, shown = self._line()
+        return Completed(completed, _CONTROLS.sub("", shown))
 
+    def close(self) -> None:
+        """End the shell and everything in its process group."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        os.close(self.master)
+        os.close(self.revealed)
 
-def _plain(text: str) -> str:
-    return _CONTROLS.sub("", text)
+    def _send(self, text: str) -> None:
+        os.write(self.master, text.encode())
+
+    def _line(self, wanted: str | None = None) -> tuple[str, str]:
+        """The next line through the pipe, or the next one that is as wanted; and what was shown up to then."""
+        deadline = time.monotonic() + PATIENCE_S
+        shown, lines = b"", b""
+        while True:
+            left = deadline - time.monotonic()
+            assert left > 0, f"the shell does not answer; it shows {shown!r}"
+            readable = select.select([self.master, self.revealed], [], [], left)[0]
+            # In this order: what the shell showed before it wrote to the pipe is on the terminal by then.
+            if self.revealed in readable:
+                lines += os.read(self.revealed, 65536)
+            while self.master in select.select([self.master], [], [], 0)[0]:
+                shown += self._read_terminal(shown)
+            if lines.endswith(b"\n"):
+                last = lines.decode().splitlines()[-1]
+                if wanted is None or last == wanted:
+                    return last, shown.decode(errors="replace")
+
+    def _read_terminal(self, shown: bytes) -> bytes:
+        try:
+            return os.read(self.master, 65536)
+        except OSError:
+            raise AssertionError(f"the shell ended; it showed {shown!r}") from None

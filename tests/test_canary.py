@@ -1,0 +1,387 @@
+"""One key, given in every way there is and led through every command and outcome: it must come out nowhere.
+
+And its counterpart: what others write, the service or whoever wrote the event, must not get at the terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support import answers as says
+from tests.support.certs import authority
+from tests.support.command import LOGSH, Completed, environment
+from tests.support.inprocess import call_main
+from tests.support.proxy import ConnectProxy
+from tests.support.sending import EVENT, KEY, LATER, Logsh, kept_rows
+from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ODD_KEY = r"""logsh_a"b\c'd<e>%41&{}$HOME[bold]"""
+"""Characters that change their form in JSON, in shells, in URLs and in markup."""
+
+PART = 8
+"""So much of a key, from its beginning after the prefix or from its end, is a leak as well."""
+
+
+@pytest.fixture
+def service() -> Iterator[Server]:
+    with Server() as running:
+        yield running
+
+
+def leaks(text: str, key: str = KEY) -> list[str]:
+    """What of the key is in a text: the whole, or a piece of it."""
+    tail = key.removeprefix("logsh_")
+    forms = {key, tail[:PART], tail[-PART:], json.dumps(key)[1:-1], key.encode().hex()}
+    return [form for form in forms if form in text]
+
+
+def check(done: Completed, key: str = KEY) -> Completed:
+    """That neither stream has the key, and that the command got far enough to have it."""
+    assert leaks(done.stdout + done.stderr, key) == []
+    assert done.stdout or done.stderr
+    assert done.code not in (2, 70), done.stderr
+    return done
+
+
+def check_files(directory: Path, key: str = KEY) -> None:
+    """That no file of the state directory has the key."""
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        assert leaks(path.read_bytes().decode("latin-1"), key) == [], path
+
+
+# Ways to give a key
+
+
+def in_variable(service: Server, tmp_path: Path, key: str) -> dict[str, str]:  # noqa: ARG001
+    return {"LOGSH_API_KEY": key, "LOGSH_API_URL": service.url}
+
+
+def in_file(service: Server, tmp_path: Path, key: str) -> dict[str, str]:
+    path = tmp_path / "key-file"
+    path.write_text(f"{key}\n")
+    return {"LOGSH_API_KEY_FILE": str(path), "LOGSH_API_URL": service.url}
+
+
+def in_credential(service: Server, tmp_path: Path, key: str) -> dict[str, str]:
+    directory = tmp_path / "credentials"
+    directory.mkdir()
+    (directory / "logsh-api-key").write_text(key)
+    return {"CREDENTIALS_DIRECTORY": str(directory), "LOGSH_API_URL": service.url}
+
+
+def in_profile(service: Server, tmp_path: Path, key: str) -> dict[str, str]:
+    return _in_config(service, tmp_path, key, "")
+
+
+def in_named_profile(service: Server, tmp_path: Path, key: str) -> dict[str, str]:
+    return {**_in_config(service, tmp_path, key, "[profiles.work]\n"), "LOGSH_PROFILE": "work"}
+
+
+def _in_config(service: Server, tmp_path: Path, key: str, table: str) -> dict[str, str]:
+    directory = tmp_path / "config"
+    directory.mkdir(mode=0o700)
+    file = directory / "config.toml"
+    file.write_text(f"{table}api_key = {json.dumps(key)}\napi_url = {json.dumps(service.url)}\n")
+    file.chmod(0o600)
+    return {}
+
+
+WAYS: list[Callable[[Server, Path, str], dict[str, str]]] = [
+    in_variable,
+    in_file,
+    in_credential,
+    in_profile,
+    in_named_profile,
+]
+
+
+def echoes(key: str) -> dict[str, says.Answer]:
+    """Services that repeat the key wherever a service can, so that every outcome has it at hand."""
+    told = f"Authorization: Bearer {key}."
+    cut = "x" * (500 - len(key) // 2)
+    redirect = says.raw(says.http(302, b"", {"Location": f"https://x.invalid/?key={key}", "Content-Type": f"a/{key}"}))
+    return {
+        "delivered": says.ok(),
+        "refused": says.error(400, "bad_request", told, details={"headers": {"authorization": [told]}}),
+        "key refused": says.error(401, "unauthorized", cut + told, details=cut + told),
+        "not available": says.error(503, key, told, LATER),
+        "redirected": redirect,
+        "a page": says.raw(says.http(404, told.encode(), {"Content-Type": f"text/{key}"})),
+        "no HTTP": says.raw(f"{told}\r\n\r\n".encode(), hang_up=True),
+    }
+
+
+@pytest.mark.parametrize("give", WAYS, ids=lambda give: give.__name__)
+@pytest.mark.parametrize("key", [KEY, ODD_KEY], ids=["plain", "odd"])
+def test_no_outcome_of_send_shows_the_key_or_stores_it(
+    service: Server, give: Callable[[Server, Path, str], dict[str, str]], key: str, tmp_path: Path
+) -> None:
+    env = {**give(service, tmp_path, key), "LOGSH_WORKSPACE": "shop"}
+    for service.default in echoes(key).values():
+        for flags in ((), ("-v",), ("--json",), ("--json", "-v"), ("--best-effort",)):
+            done = call_main("send", *EVENT, *flags, env=env)
+            assert leaks(done.stdout + done.stderr, key) == [], flags
+            assert done.code not in (2, 70), done.stderr
+        check(call_main("send", *EVENT, "-v", env={**env, "FORCE_COLOR": "1"}), key)
+        check_files(tmp_path / "state", key)
+    assert {request.headers["authorization"] for request in service.requests} == {f"Bearer {key}"}
+    service.stop()
+    for flags in ((), ("-v",), ("--json",), ("--dry-run",), ("--dry-run", "--json"), ("--dry-run", "-v")):
+        check(call_main("send", *EVENT, "--deadline", "0.05", *flags, env=env), key)
+    first = str(kept_rows(tmp_path)[0].id)
+    for args in (
+        ("outbox", "list"),
+        ("outbox", "list", "--json"),
+        ("outbox", "show", first),
+        ("outbox", "show", first, "--json"),
+        ("config", "list"),
+        ("config", "list", "--json"),
+        ("config", "get", "api_key"),
+        ("config", "get", "api_key", "--json"),
+    ):
+        check(call_main(*args, env=env), key)
+        check(call_main(*args, env={**env, "FORCE_COLOR": "1"}), key)
+    check_files(tmp_path / "state", key)
+
+
+@pytest.mark.parametrize("give", WAYS, ids=lambda give: give.__name__)
+def test_no_other_command_shows_the_key(
+    logsh: Logsh, service: Server, give: Callable[[Server, Path, str], dict[str, str]], tmp_path: Path
+) -> None:
+    env: dict[str, str | None] = {**give(service, tmp_path, KEY), "LOGSH_WORKSPACE": "shop", "LOGSH_DEADLINE": "3"}
+    service.default = echoes(KEY)["key refused"]
+    line = json.dumps({"event": "e", "description": "d"}).encode()
+    check(logsh("batch", "-v", env=env, stdin=line))
+    check(logsh("batch", "--json", env=env, stdin=line))
+    check(logsh("outbox", "flush", "-v", env=env))
+    check(logsh("outbox", "flush", "--json", env=env))
+    check(logsh("doctor", env=env))
+    check(logsh("doctor", "--json", "-v", env=env))
+    check(logsh("run", "-e", "job", "--", "sh", "-c", "exit 3", env=env))
+    check(logsh("run", "-v", "-e", "job", "--", "true", env=env))
+    check(logsh("sandbox", "--json", "--", "sh", "-c", "logsh send -e e -d d -v; logsh config list", env=env))
+    check_files(tmp_path / "state")
+
+
+def test_a_login_shows_only_a_mask_and_keeps_the_key_to_one_file(logsh: Logsh, service: Server, tmp_path: Path) -> None:
+    key = KEY.encode() + b"\n"
+    url = ("--api-url", service.url)
+    service.default = echoes(KEY)["key refused"]
+    assert check(logsh("login", "--key-stdin", "-v", *url, stdin=key)).code == 77
+    service.default = echoes(KEY)["a page"]
+    check(logsh("login", "--key-stdin", "--json", *url, stdin=key))
+    service.default = says.error(403, "validation_error", f"not {KEY}")
+    assert check(logsh("login", "--key-stdin", "-v", *url, stdin=key)).code == 0
+    assert check(logsh("login", "--key-stdin", "--json", *url, stdin=key)).code == 0
+    holders = [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+    assert holders == [tmp_path / "config" / "config.toml"]
+    assert holders[0].stat().st_mode & 0o777 == 0o600
+
+
+# What a user mistakes for something else
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("send", "-e", "e", "-d", "d", "-m", KEY),
+        ("send", "-e", "e", "-d", "d", "-i", KEY),
+        ("send", "-e", KEY * 10, "-d", "d"),
+        ("send", "-e", "e", "-d", "d", "-w", KEY * 2),
+        ("send", "-e", "e", "-d", "d", "-p", KEY),
+        ("send", "-e", "e", "-d", "d", "--deadline", KEY),
+        ("send", "-e", "e", "-d", "d", f"--{KEY}"),
+        ("send", "-e", "e", "-d", "d", KEY),
+        ("send", "-e", "e", "-d", "\udcff" + KEY),
+        ("config", "set", "api_key", KEY),
+        ("config", "get", KEY),
+        ("config", "set", "icon", KEY),
+        ("batch", KEY),
+        ("outbox", "show", KEY),
+        (KEY,),
+    ],
+    ids=lambda args: " ".join(args).replace(KEY, "KEY").encode("ascii", "replace").decode()[:60],
+)
+@pytest.mark.parametrize("flags", [(), ("--json",)], ids=["plain", "json"])
+def test_a_key_in_the_wrong_place_is_not_repeated(args: tuple[str, ...], flags: tuple[str, ...]) -> None:
+    done = call_main(*args, *flags, env={"LOGSH_API_KEY": KEY, "LOGSH_WORKSPACE": "shop"})
+    assert done.code in (2, 78)
+    assert leaks(done.stdout + done.stderr) == []
+
+
+def test_not_even_a_fault_that_is_traced_shows_the_key(logsh: Logsh, service: Server) -> None:
+    env = {"LOGSH_API_KEY": f" {KEY} x", "LOGSH_API_URL": service.url, "LOGSH_WORKSPACE": "w", "LOGSH_DEBUG": "1"}
+    done = logsh("send", *EVENT, "-v", env=env)
+    assert done.code == 78
+    assert leaks(done.stdout + done.stderr) == []
+
+
+def test_the_password_of_a_proxy_is_not_shown(logsh: Logsh, tmp_path: Path) -> None:
+    with Server(tls=authority().server_context()) as server, ConnectProxy({}, credentials="u:other") as proxy:
+        address = proxy.url.replace("://", f"://user:{KEY}@")
+        env = {
+            "LOGSH_API_KEY": "logsh_other",
+            "LOGSH_API_URL": f"https://logsh.test:{server.port}",
+            "LOGSH_WORKSPACE": "w",
+            "HTTPS_PROXY": address,
+            "LOGSH_CA_FILE": str(authority().write_ca(tmp_path)),
+        }
+        for flags in (("-v",), ("--json",)):
+            check(logsh("send", *EVENT, "--deadline", "1", *flags, env=env))
+        proxy.stop()
+        check(logsh("send", *EVENT, "--deadline", "0.2", "-v", env=env))
+        check_files(tmp_path / "state")
+
+
+# Processes
+
+
+def command_lines(mark: str) -> dict[int, str]:
+    """The command line of every process that has ``mark`` in its environment."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if mark.encode() in (entry / "environ").read_bytes():
+                    found[int(entry.name)] = (entry / "cmdline").read_bytes().decode(errors="replace")
+            except OSError:
+                continue  # it has ended, or is not ours
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="there is no /proc on this system")
+@pytest.mark.parametrize("give", WAYS, ids=lambda give: give.__name__)
+def test_no_process_of_logsh_has_the_key_in_its_command_line(
+    service: Server, give: Callable[[Server, Path, str], dict[str, str]], tmp_path: Path
+) -> None:
+    from threading import Event  # noqa: PLC0415 - for this test alone
+
+    gate = Event()
+    service.default = says.gated(gate)
+    env = environment({**give(service, tmp_path, KEY), "LOGSH_WORKSPACE": "shop"})
+    state = str(tmp_path / "state")
+    with subprocess.Popen([LOGSH, "send", *EVENT, "--deadline", "60"], env=env, stdout=subprocess.PIPE) as foreground:
+        service.wait_for(1)
+        assert subprocess.run([LOGSH, "send", *EVENT, "-b", "-q"], env=env, check=False).returncode == 0
+        service.wait_for(2)
+        seen = command_lines(state)
+        assert foreground.pid in seen
+        assert any("courier" in line for line in seen.values())
+        assert leaks("\n".join(seen.values())) == []
+        gate.set()
+        assert foreground.wait(30) == 0
+    until = time.monotonic() + 30
+    while any("courier" in line for line in command_lines(state).values()):
+        assert time.monotonic() < until, "the courier does not end"
+        time.sleep(0.02)
+
+
+# Text from outside
+
+EVIL = "\x1b]0;owned\x07\x1b[2J\x1b[31mred \x9b31m \u202eltr [bold red]b[/] [link=http://x]l[/link] [/nope] :bomb:\r\n> x"
+"""A title, a cleared screen, colours in both forms, reordered text, and rich's own markup."""
+
+HARMLESS = re.compile(r"\x1b\[[0-9;]*m")
+"""Colours and weights, which rich itself writes."""
+
+
+def check_harmless(text: str, *, colours: bool) -> None:
+    """That nothing in a text moves a cursor, sets a title or reorders, and that EVIL's markup stands as it was."""
+    left = HARMLESS.sub("", text.replace("\r\n", "\n")) if colours else text
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", left), ascii(left)
+    assert "\x1b[31m" not in text or "red " not in text.split("\x1b[31m")[1][:4]
+
+
+def under_terminal(*args: str, env: dict[str, str], columns: int = 100) -> tuple[int, str]:
+    """Run ``logsh`` with a terminal as all three streams; returns its exit code and all that it wrote."""
+    import fcntl  # noqa: PLC0415 - Unix only, as pty
+    import struct  # noqa: PLC0415
+    import termios  # noqa: PLC0415
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    env = environment({**env, "TERM": "xterm-256color"})
+    with subprocess.Popen([LOGSH, *args], env=env, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        written = b""
+        while True:
+            try:
+                data = os.read(ours, 65536)
+            except OSError:  # EIO: the other side is closed
+                break
+            if not data:
+                break
+            written += data
+        os.close(ours)
+    return process.returncode, written.decode()
+
+
+def evil_answers() -> dict[str, says.Answer]:
+    return {
+        "delivered": says.ok(),
+        "refused": says.error(400, EVIL, EVIL, details={EVIL: EVIL}),
+        "key refused": says.error(401, "unauthorized", EVIL, details=EVIL),
+        "not available": says.error(503, "x", EVIL, LATER),
+        "a page": says.raw(says.http(404, EVIL.encode(), {"Content-Type": "text/\x1b[31mred"})),
+    }
+
+
+def evil_event() -> list[str]:
+    clean = EVIL.replace("\r\n", " ")
+    return ["-e", clean, "-d", EVIL, "-m", f"{EVIL}={EVIL}", "-m", "list=[red]x[/red]", "-i", "🔥", "--notify"]
+
+
+def test_text_from_outside_is_only_ever_text(service: Server, tmp_path: Path) -> None:
+    env: dict[str, Any] = {"LOGSH_API_KEY": KEY, "LOGSH_API_URL": service.url, "LOGSH_WORKSPACE": "[red]w[/red]"}
+    shown = ""
+    for service.default in evil_answers().values():
+        for flags in ((), ("-v",), ("--dry-run",)):
+            done = call_main("send", *evil_event(), *flags, env=env)
+            check_harmless(done.stdout + done.stderr, colours=False)
+            assert "-v" in flags or len((done.stdout + done.stderr).splitlines()) == 1
+            forced = call_main("send", *evil_event(), *flags, env={**env, "FORCE_COLOR": "1"})
+            check_harmless(forced.stdout + forced.stderr, colours=True)
+            shown += forced.stdout + forced.stderr
+    first = str(kept_rows(tmp_path)[0].id)
+    for args in (("outbox", "list"), ("outbox", "show", first), ("config", "list")):
+        check_harmless(call_main(*args, env=env).stdout, colours=False)
+        check_harmless(call_main(*args, env={**env, "FORCE_COLOR": "1"}).stdout, colours=True)
+    plain = HARMLESS.sub("", shown)
+    assert "[bold red]b[/] [link=http://x]l[/link] [/nope] :bomb:" in plain
+    assert "[red]x[/red]" in plain
+    assert r"\x1b]0;owned\x07" in plain
+
+
+@pytest.mark.parametrize("outcome", ["delivered", "refused", "dry run"])
+def test_at_a_terminal_it_is_only_text_as_well(service: Server, outcome: str) -> None:
+    env = {"LOGSH_API_KEY": KEY, "LOGSH_API_URL": service.url, "LOGSH_WORKSPACE": "[red]w[/red]"}
+    service.default = evil_answers().get(outcome, says.ok())
+    flags = ("--dry-run",) if outcome == "dry run" else ()
+    code, shown = under_terminal("send", *evil_event(), *flags, env=env)
+    assert code == (65 if outcome == "refused" else 0)
+    assert "\x1b[" in shown  # drawn by rich
+    check_harmless(shown, colours=True)
+    assert leaks(shown) == []
+    assert "[bold red]b[/]" in HARMLESS.sub("", shown)
+
+
+def test_an_argument_that_is_wrong_is_only_text_as_well() -> None:
+    for args in (("send", "-e", EVIL, "-d", EVIL * 9, "-i", EVIL), ("send", f"--{EVIL}"), (EVIL,), ("send", "-p", EVIL)):
+        for env in ({}, {"FORCE_COLOR": "1"}):
+            done = call_main(*args, env=env)
+            assert done.code in (2, 78)
+            check_harmless(done.stdout + done.stderr, colours=bool(env))
