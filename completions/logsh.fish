@@ -20,24 +20,25 @@ function __logsh_read
     for i in (seq 2 (count $words))
         set -l word $words[$i]
         if test -n "$value"
+            # Only now: with its value still to come, the option is the one that is being completed.
+            set -a given $value
             set value
-        else if test -z "$ended" -a "$word" = --
+        else if test -z "$ended"; and test "$word" = --
             set ended 1
         else if test -z "$ended"; and string match -q -- '--*=*' $word
             set -a given (string split -m 1 = -- $word)[1]
         else if test -z "$ended"; and string match -q -- '--*' $word
-            set -a given $word
-            contains -- $word --api-url --deadline --desc --description --event --fail --icon --icon-failure --icon-success --jobs --kill-after --meta --notify-on --on --on-missing-key --port --profile --rate --success-codes --tail --timeout --workspace -d -e -i -m -p -w; and set value 1
+            contains -- $word --api-url --deadline --desc --description --event --fail --icon --icon-failure --icon-success --jobs --kill-after --meta --notify-on --on --on-missing-key --port --profile --rate --success-codes --tail --timeout --workspace -d -e -i -m -p -w; and set value $word; or set -a given $word
         else if test -z "$ended"; and string match -q -- '-?*' $word
             set -l letters (string split '' -- (string sub -s 2 -- $word))
             while set -q letters[1]
-                set -a given -$letters[1]
-                set -l takes
-                contains -- -$letters[1] --api-url --deadline --desc --description --event --fail --icon --icon-failure --icon-success --jobs --kill-after --meta --notify-on --on --on-missing-key --port --profile --rate --success-codes --tail --timeout --workspace -d -e -i -m -p -w; and set takes 1
+                set -l name -$letters[1]
                 set -e letters[1]
-                test -n "$takes"; or continue
-                set -q letters[1]; or set value 1
-                break
+                if contains -- $name --api-url --deadline --desc --description --event --fail --icon --icon-failure --icon-success --jobs --kill-after --meta --notify-on --on --on-missing-key --port --profile --rate --success-codes --tail --timeout --workspace -d -e -i -m -p -w
+                    set -q letters[1]; and set -a given $name; or set value $name
+                    break
+                end
+                set -a given $name
             end
         else if contains -- "$place" '' 'outbox' 'config'
             set place (string trim -- "$place $word")
@@ -90,10 +91,10 @@ function __logsh_profiles
             set directory $HOME/.config/logsh
         end
     end
-    echo default
-    test -r $directory/config.toml; and command sed -nE \
-        's/^ *\[ *profiles *\. *("([^"]+)"|\'([^\']+)\'|([A-Za-z0-9_-]+)) *\].*/\2\3\4/p' \
-        $directory/config.toml 2>/dev/null
+    echo default\tProfile
+    test -r $directory/config.toml; or return
+    set -l header '^ *\[ *profiles *\. *("([^"]+)"|\'([^\']+)\'|([A-Za-z0-9_-]+)) *\].*'
+    command sed -nE "s/$header/\2\3\4/p" $directory/config.toml 2>/dev/null | string replace -r '$' \tProfile
 end
 
 function __logsh_emoji

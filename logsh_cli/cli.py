@@ -94,6 +94,10 @@ def main(argv: Sequence[str], context: AppContext | None = None) -> int:
     except LogshError as error:
         return _report(context, argv, error)
     except typer.TyperException as error:
+        # A group without a command. The class has no public name, and typer itself knows it by this one.
+        if type(error).__name__ == "NoArgsIsHelpError":
+            context.streams.err(error.format_message())
+            return int(ExitCode.USAGE)
         return _report(context, argv, _usage_error(error))
     except (KeyboardInterrupt, typer.Abort) as stop:
         return _stopped(context, argv, stop if isinstance(stop, KeyboardInterrupt) else KeyboardInterrupt())

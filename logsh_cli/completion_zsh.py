@@ -85,8 +85,9 @@ def _option(option: Option) -> Iterable[str]:
 def _arguments(command: Command) -> Iterable[str]:
     for number, argument in enumerate(command.arguments, 1):
         if argument.values.kind == "command":
-            yield "'(-)1:command:_command_names -e'"
-            yield "'*::argument:_normal'"
+            # The blank before the action keeps _arguments from adding words of its own to it.
+            yield "'(-)1:command: _command_names -e'"
+            yield "'*::argument:_logsh_command_line'"
         else:
             place = "*" if argument.many else str(number)
             yield _quoted(f"{place}:{_escaped(argument.values.label, '')}:{_action(argument.values)}")
@@ -152,6 +153,15 @@ _logsh_setting() {
     notify) local expl; _wanted values expl value compadd true false ;;
     *) _message value ;;
   esac
+}
+
+# A command of the user's, as if it stood alone. Where no option comes first, the -- is still among the words.
+_logsh_command_line() {
+  if [[ $words[1] == -- ]]; then
+    shift words
+    (( CURRENT-- ))
+  fi
+  _normal
 }
 
 @FUNCTIONS@

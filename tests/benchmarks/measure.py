@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import pty
+import signal
 import sys
 import time
 from contextlib import suppress
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 Stdio = Literal["pipe", "terminal", "null"]
 
 _PR_SET_CHILD_SUBREAPER = 36
+_IGNORED_BY_PYTHON = [signal.SIGPIPE, signal.SIGXFSZ]
 _WITHOUT_TRACE_S = 1.0
+"""Where nothing tells which processes were left behind, they get so long to end."""
 
 
 class Failed(Exception):
@@ -62,7 +65,7 @@ def run(argv: Sequence[str | Path], env: Mapping[str, str], stdio: Stdio = "pipe
     inherited = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate((stdin, writing, writing))]
     try:
         start = time.perf_counter_ns()
-        pid = os.posix_spawn(words[0], words, env, file_actions=inherited, setsigdef=_set_by_python())
+        pid = os.posix_spawn(words[0], words, env, file_actions=inherited, setsigdef=_IGNORED_BY_PYTHON)
     finally:
         os.close(null)
         os.close(writing)
@@ -80,12 +83,6 @@ def run(argv: Sequence[str | Path], env: Mapping[str, str], stdio: Stdio = "pipe
         left_cpu_ms=_reap_left_behind(others),
         output=output,
     )
-
-
-def _set_by_python() -> list[int]:
-    import signal  # noqa: PLC0415 - its enums are needed once
-
-    return [signal.SIGPIPE, signal.SIGXFSZ]
 
 
 def _output_of(stdio: Stdio) -> tuple[int | None, int]:
@@ -110,16 +107,19 @@ def _read_all(reading: int | None) -> tuple[int, bytes]:
 
 
 def _children() -> set[int]:
+    """The processes whose parent we are, where ``/proc`` tells: ``PID (NAME) STATE PPID …``, NAME being anything."""
+    ours = str(os.getpid()).encode()
     pids: set[int] = set()
-    for task in Path("/proc/self/task").glob("*/children"):
-        with suppress(OSError):
-            pids.update(map(int, task.read_text().split()))
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, IndexError):
+            if stat.read_bytes().rpartition(b")")[2].split()[1] == ours:
+                pids.add(int(stat.parent.name))
     return pids
 
 
 def _reap_left_behind(others: set[int]) -> float:
     """Wait until no process but ``others`` is our child; the processor time of those waited for, in ms."""
-    if not Path(f"/proc/self/task/{os.getpid()}/children").exists():
+    if sys.platform != "linux":
         time.sleep(_WITHOUT_TRACE_S)
         return 0.0
     cpu_s = 0.0

@@ -1,0 +1,159 @@
+"""Where measuring happens: logsh installed as its users have it, a server, a trust bundle, and empty directories."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+from contextlib import ExitStack, chdir, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from tests.benchmarks.measure import Failed, adopt_orphans
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+KEY = "logsh_benchmark_0123456789abcdef0123456789abcdef"
+WORKSPACE = "benchmarks"
+_SYSTEM_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora
+    "/etc/ssl/cert.pem",  # macOS
+)
+
+
+class Lab:
+    """One benchmark's surroundings; ``open_lab`` makes one."""
+
+    def __init__(self, directory: Path, venv: Path, ports: dict[str, int], bundle: Path) -> None:
+        self.directory = directory
+        self.python = venv / "bin" / "python"
+        self.logsh = venv / "bin" / "logsh"
+        self.bundle = bundle
+        self._ports = ports
+        self._machines = 0
+
+    def url(self, port: str) -> str:
+        """The base URL of ``http``, ``https`` or ``slow``, the last one over TLS as well."""
+        return f"{'http' if port == 'http' else 'https'}://localhost:{self._ports[port]}"
+
+    def environment(self) -> dict[str, str]:
+        """What every program gets: nothing of this process's own but PATH, and the same certificates for all."""
+        bundle = str(self.bundle)
+        return {
+            "PATH": f"{self.python.parent}:{os.environ.get('PATH', os.defpath)}",
+            "HOME": str(self.directory),
+            "LANG": "C.UTF-8",
+            "TERM": "xterm-256color",
+            "SSL_CERT_FILE": bundle,
+            "REQUESTS_CA_BUNDLE": bundle,
+            "CURL_CA_BUNDLE": bundle,
+        }
+
+    def machine(self, port: str) -> dict[str, str]:
+        """The environment of a new user of logsh whose key, workspace and URL are in the configuration file."""
+        self._machines += 1
+        home = self.directory / f"machine-{self._machines}"
+        config = home / "config"
+        config.mkdir(parents=True, mode=0o700)
+        file = config / "config.toml"
+        file.touch(mode=0o600)
+        file.write_text(f'api_key = "{KEY}"\nworkspace = "{WORKSPACE}"\napi_url = "{self.url(port)}"\n')
+        return {**self.environment(), "LOGSH_CONFIG_DIR": str(config), "LOGSH_STATE_DIR": str(home / "state")}
+
+    def events_received(self) -> int:
+        """How many events the server has had so far."""
+        with socket.create_connection(("127.0.0.1", self._ports["http"])) as connection:
+            connection.sendall(b"GET /count HTTP/1.0\r\n\r\n")
+            with connection.makefile("rb") as answer:
+                return int(answer.read().rpartition(b"\r\n\r\n")[2])
+
+
+@contextmanager
+def open_lab(venv: Path | None) -> Iterator[Lab]:
+    """A lab with logsh from ``venv``, or from one that is made for this and thrown away again.
+
+    The working directory is an empty one meanwhile, so that no project's settings play a part.
+    """
+    adopt_orphans()
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(TemporaryDirectory(prefix="logsh-benchmarks-")))
+        venv = directory / "venv" if venv is None else venv.absolute()
+        install(venv)
+        ca_file, bundle = directory / "ca.pem", directory / "bundle.pem"
+        ports = stack.enter_context(_server(ca_file))
+        bundle.write_bytes(system_bundle().read_bytes() + b"\n" + ca_file.read_bytes())
+        (directory / "empty").mkdir()
+        stack.enter_context(chdir(directory / "empty"))
+        yield Lab(directory, venv, ports, bundle)
+
+
+def install(venv: Path) -> None:
+    """Make a virtual environment with logsh in it as a wheel, its modules compiled; one that has logsh stays as it is."""
+    if (venv / "bin" / "logsh").exists():
+        if note := difference(venv):
+            say(note)
+        return
+    say(f"installing logsh into {venv} ...")
+    # Byte code is what a user's second call finds; pip writes it unless it is told not to.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    for step in (["-m", "venv", "--clear", str(venv)], ["-m", "pip", "install", "--quiet", str(ROOT)]):
+        python = sys.executable if "venv" in step else str(venv / "bin" / "python")
+        done = subprocess.run([python, *step], env=env, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Failed(f"{' '.join(step)} failed:\n{done.stdout}{done.stderr}")
+
+
+def difference(venv: Path) -> str | None:
+    """Why figures from this environment may not be those of a user who installs this source, if they may not."""
+    installed = next(venv.glob("lib/python*/site-packages/logsh_cli"), None)
+    if installed is None:
+        return f"note: logsh in {venv} is no plain installation (an editable one is slower)"
+    names = [str(path.relative_to(ROOT)) for path in (ROOT / "logsh_cli").rglob("*.py")]
+    _, differing, missing = filecmp.cmpfiles(ROOT, installed.parent, names, shallow=False)
+    if differing or missing:
+        return f"note: logsh in {venv} is of another version than {ROOT}; remove {venv} to have it made anew"
+    return None
+
+
+def system_bundle() -> Path:
+    """The machine's list of certificate authorities as one file; certifi's where there is none."""
+    for name in (ssl.get_default_verify_paths().openssl_cafile, *_SYSTEM_BUNDLES):
+        if (path := Path(name)).is_file():
+            return path
+    import certifi  # noqa: PLC0415 - where the system has one, that is what counts
+
+    return Path(certifi.where())
+
+
+def find(program: str) -> Path | None:
+    """A program on PATH, if it is there."""
+    found = shutil.which(program)
+    return None if found is None else Path(found)
+
+
+def say(text: str) -> None:
+    """Progress and notes, beside the tables."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+@contextmanager
+def _server(ca_file: Path) -> Iterator[dict[str, int]]:
+    argv = [sys.executable, str(Path(__file__).with_name("server.py")), str(ca_file)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise Failed("the server did not start")
+        yield json.loads(line)
+        process.stdin.close()

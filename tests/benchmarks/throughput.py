@@ -1,0 +1,130 @@
+"""Many events: what a batch and a flush get through in a second, and what that depends on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.benchmarks import peers
+from tests.benchmarks.figures import Spread, Table, shown
+from tests.benchmarks.lab import KEY, find, say
+from tests.benchmarks.measure import Failed, run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tests.benchmarks.lab import Lab
+    from tests.benchmarks.measure import Sample
+
+CURL_EVERY = 10
+"""curl is so much slower that it gets a tenth of the events; what counts is events a second."""
+
+JOBS = (1, 2, 4, 8, 16, 32)
+
+
+def write_events(path: Path, count: int) -> Path:
+    """A file of so many lines, each an event as it might be."""
+    with path.open("w") as file:
+        for number in range(count):
+            metadata = {"number": number, "plan": "pro", "region": "eu"}
+            event = {**peers.EVENT, "description": f"event number {number} of many", "metadata": metadata}
+            file.write(json.dumps(event) + "\n")
+    return path
+
+
+def fill(lab: Lab, env: Mapping[str, str], count: int) -> None:
+    """Put so many events into an outbox, as if they had not been delivered."""
+    done = subprocess.run(
+        [lab.python, "-c", _FILL, str(count), KEY], env=env, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise Failed(f"the outbox could not be filled:\n{done.stderr}")
+
+
+def copy_state(source: Mapping[str, str], target: Mapping[str, str]) -> None:
+    """Give one machine another one's outbox."""
+    shutil.rmtree(target["LOGSH_STATE_DIR"], ignore_errors=True)
+    shutil.copytree(source["LOGSH_STATE_DIR"], target["LOGSH_STATE_DIR"])
+
+
+def batch_table(lab: Lab, count: int, runs: int) -> Table:
+    """``batch`` and ``outbox flush`` beside curl under xargs, in turns."""
+    events = write_events(lab.directory / "events.jsonl", count)
+    few = write_events(lab.directory / "few.jsonl", max(count // CURL_EVERY, 1))
+    curl, xargs = find("curl"), find("xargs")
+    rows = []
+    for port in ("http", "https"):
+        env, kept = lab.machine(port), lab.machine(port)
+        fill(lab, kept, 1000 if count >= 1000 else count)
+        flushed = lab.machine(port)
+        batch, flush, curls = [], [], []
+        for number in range(runs):
+            say(f"throughput, {port}: {number + 1} of {runs}")
+            copy_state(kept, flushed)
+            batch.append(sending(lab, count, (lab.logsh, "batch", events), env))
+            flush.append(sending(lab, min(count, 1000), (lab.logsh, "outbox", "flush"), flushed))
+            if curl and xargs:
+                argv = (xargs, "-P4", "-n1", "-d", "\n", "-a", few, *peers.curl_argv(lab, port, curl))
+                curls.append(sending(lab, max(count // CURL_EVERY, 1), argv, lab.environment()))
+        rates = [rate for rate, _ in curls]
+        rows.append(_rate_row(f"batch, {port}", batch, rates))
+        rows.append(_rate_row(f"outbox flush, {min(count, 1000):,} kept, {port}", flush, rates))
+        if curls:
+            rows.append(_rate_row(f"xargs -P4 curl, {port}", curls, rates))
+    header = ("", "events/s", "CPU ms/event", "peak MB", "× xargs -P4 curl")
+    note = (
+        f"{runs} runs in turns; {count:,} lines, curl {max(count // CURL_EVERY, 1):,}. Whole processes, starting "
+        "included; the server, on the same machine, takes its share of the processors."
+    )
+    return Table("Throughput on loopback", header, rows, note)
+
+
+def jobs_table(lab: Lab, count: int) -> Table:
+    """How ``batch`` fares as its workers grow in number."""
+    events = write_events(lab.directory / "events.jsonl", count)
+    env = lab.machine("http")
+    rows = []
+    for jobs in JOBS:
+        say(f"batch --jobs {jobs}")
+        rate, sample = sending(lab, count, (lab.logsh, "batch", events, "--jobs", str(jobs)), env)
+        rows.append((str(jobs), shown(rate), shown(sample.cpu_ms / count), shown(sample.peak_mb)))
+    header = ("--jobs", "events/s", "CPU ms/event", "peak MB")
+    return Table("batch, by its number of workers", header, rows, f"{count:,} lines, http, one run each.")
+
+
+def sending(lab: Lab, count: int, argv: Sequence[str | Path], env: Mapping[str, str]) -> tuple[float, Sample]:
+    """Events a second over the whole process. Raises ``Failed`` unless exactly ``count`` arrived."""
+    before = lab.events_received()
+    sample = run(argv, env)
+    if (arrived := lab.events_received() - before) != count:
+        raise Failed(f"{' '.join(map(str, argv))[:200]}: {count} events sent, {arrived} arrived")
+    return count / sample.wall_ms * 1e3, sample
+
+
+def _rate_row(name: str, runs: Sequence[tuple[float, Sample]], curls: Sequence[float]) -> tuple[str, ...]:
+    rates = [rate for rate, _ in runs]
+    cpu = statistics.median(sample.cpu_ms / (rate * sample.wall_ms / 1e3) for rate, sample in runs)
+    peak = max(sample.peak_mb for _, sample in runs)
+    ratio = shown(Spread.of_ratios(rates, curls).middle) if curls else ""
+    return (name, str(Spread.of(rates)), shown(cpu), shown(peak), ratio)
+
+
+_FILL = """
+import sys
+from logsh_cli.outbox import Owner, Outbox
+from logsh_cli.paths import state_dir
+import json, os
+count, key = int(sys.argv[1]), sys.argv[2]
+store = Outbox.open(state_dir(os.environ))
+owner = Owner("default", store.fingerprint(key))
+body = {"workspace": "benchmarks", "event": "backup.nightly", "metadata": {"status": "failed", "exit_code": 2}}
+for start in range(0, count, 1000):
+    numbers = range(start, min(start + 1000, count))
+    store.add(owner, [json.dumps({**body, "description": f"number {n} of many"}).encode() for n in numbers])
+store.close()
+"""
+"""Through logsh's own store, one chunk a transaction, as ``batch`` does: run by the Python that logsh is installed in."""

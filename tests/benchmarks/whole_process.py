@@ -1,0 +1,198 @@
+"""Whole processes: what a cold call of each command costs, beside the same done by other means.
+
+Every round runs all programs once, each of logsh's directly beside the httpx script, which of the two goes first
+changing from round to round. Ratios are those of runs side by side, so that a machine that is busy for a while, or
+slows down, moves both.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.benchmarks import peers
+from tests.benchmarks.figures import Spread, Table, shown
+from tests.benchmarks.lab import Lab, find, say
+from tests.benchmarks.measure import Failed, Sample, run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from tests.benchmarks.measure import Stdio
+    from tests.benchmarks.peers import Peer
+
+SEND = ("send", "-e", peers.EVENT["event"], "-d", peers.EVENT["description"])
+STARTED = "started"
+WARM_UPS = 2
+
+
+class Subject(NamedTuple):
+    """A call of logsh to measure, the script to hold against it, and its target as a ratio to that, if it has one.
+
+    ``until_output``: what counts is the time to the first byte of output, not to the end.
+    """
+
+    label: str
+    arguments: tuple[str, ...]
+    env: Mapping[str, str]
+    script: Peer
+    target: float | None = None
+    stdio: Stdio = "pipe"
+    until_output: bool = False
+    events: int = 0
+
+
+class Round(NamedTuple):
+    """What one round gave: for each subject its own sample and that of the script beside it, then the peers' samples."""
+
+    subjects: dict[str, tuple[Sample, Sample]]
+    peers: dict[str, Sample]
+
+
+def subjects(lab: Lab) -> list[Subject]:
+    """Everything that people call and wait for."""
+    secure, plain = peers.smallest_script(lab, "https"), peers.smallest_script(lab, "http")
+    https = lab.machine("https")
+    return [
+        Subject("send", SEND, https, secure, target=1.0, events=1),
+        Subject("send, on a terminal", SEND, lab.machine("https"), secure, stdio="terminal", events=1),
+        Subject("send, http", SEND, lab.machine("http"), plain, events=1),
+        Subject("send, http, on a terminal", SEND, lab.machine("http"), plain, stdio="terminal", events=1),
+        Subject("send --background", (*SEND, "-b"), lab.machine("https"), secure, target=0.6, events=1),
+        Subject("send --background, slow service", (*SEND, "-b"), lab.machine("slow"), secure, target=0.6, events=1),
+        Subject(
+            "run, until the job starts",
+            ("run", "--", "echo", STARTED),
+            lab.machine("https"),
+            secure,
+            target=0.6,
+            until_output=True,
+            events=1,
+        ),
+        Subject("--version", ("--version",), https, secure),
+        Subject("--help", ("--help",), https, secure),
+        Subject("outbox list", ("outbox", "list"), https, secure),
+    ]
+
+
+def measure(lab: Lab, chosen: Sequence[Subject], others: Sequence[Peer], runs: int) -> list[Round]:
+    """So many rounds of everything, after warm-ups that also check that each program does what it is there for."""
+    for _ in range(WARM_UPS):
+        for subject in chosen:
+            _check(lab, subject.label, (lab.logsh, *subject.arguments), subject.env, subject.events)
+            _check(lab, subject.script.name, subject.script.argv, subject.script.env, 1)
+        for peer in others:
+            _check(lab, peer.name, peer.argv, peer.env, int(peer.posts))
+    rounds = []
+    for number in range(runs):
+        say(f"round {number + 1} of {runs}")
+        pairs = {subject.label: _side_by_side(lab, subject, swap=bool(number % 2)) for subject in chosen}
+        rounds.append(Round(pairs, {peer.name: run(peer.argv, peer.env) for peer in others}))
+    return rounds
+
+
+def table(chosen: Sequence[Subject], others: Sequence[Peer], rounds: Sequence[Round]) -> Table:
+    """Milliseconds of each, and how many times as long as the others it takes."""
+    header = ["", "wall ms", "CPU ms", f"× {peers.SCRIPT}", "CPU ×", "target", *(f"× {peer.name}" for peer in others)]
+    rows = [_subject_row(subject, others, rounds) for subject in chosen]
+    rows.append(_script_row(chosen[0], others, rounds))
+    rows.extend(_peer_row(peer, chosen[0], others, rounds) for peer in others)
+    note = (
+        f"{len(rounds)} rounds; medians, in brackets the quartiles. The {peers.SCRIPT} is `python -c 'import httpx; "
+        "httpx.post(...)'`, in the same environment, making the same request to the same server, by the same trust "
+        f"bundle (the system's and one authority more). {peers.HTTPIE}, {peers.APPRISE} and {peers.CURL} send over "
+        "HTTPS as well. The job that `run` starts is `echo`."
+    )
+    return Table("Whole process", header, rows, note)
+
+
+def notes(chosen: Sequence[Subject], rounds: Sequence[Round], others: Mapping[str, float]) -> list[str]:
+    """What does not fit into the table."""
+    lines = [f"`{name}`: {shown(milliseconds)} ms." for name, milliseconds in others.items()]
+    for subject in chosen:
+        left = [round_.subjects[subject.label][0].left_cpu_ms for round_ in rounds]
+        if any(left):
+            lines.append(
+                f"`{subject.label}`: its delivery, in a process of its own, takes {shown(statistics.median(left))} ms of CPU."
+            )
+    return lines
+
+
+def env_starts_a_job(lab: Lab, runs: int) -> dict[str, float]:
+    """How long `env` takes until a job starts, for comparison with `run`."""
+    env = find("env")
+    if env is None:
+        return {}
+    samples = [run((env, "echo", STARTED), lab.environment()) for _ in range(runs)]
+    return {"env, until the job starts": statistics.median(sample.first_ms for sample in samples)}
+
+
+def _side_by_side(lab: Lab, subject: Subject, *, swap: bool) -> tuple[Sample, Sample]:
+    def own() -> Sample:
+        return run((lab.logsh, *subject.arguments), subject.env, subject.stdio)
+
+    def beside() -> Sample:
+        return run(subject.script.argv, subject.script.env, subject.stdio)
+
+    if swap:
+        script = beside()
+        return own(), script
+    return own(), beside()
+
+
+def _check(lab: Lab, name: str, argv: Sequence[str | Path], env: Mapping[str, str], events: int) -> None:
+    before = lab.events_received()
+    run(argv, env)
+    if (arrived := lab.events_received() - before) != events:
+        raise Failed(f"{name} should have sent {events} event(s), and sent {arrived}")
+
+
+def _subject_row(subject: Subject, others: Sequence[Peer], rounds: Sequence[Round]) -> list[str]:
+    own = [round_.subjects[subject.label][0] for round_ in rounds]
+    script = [round_.subjects[subject.label][1] for round_ in rounds]
+    times = [sample.first_ms if subject.until_output else sample.wall_ms for sample in own]
+    # What `run` uses until the job starts can't be told apart from what it uses afterwards.
+    cpu = [] if subject.until_output else [sample.cpu_ms for sample in own]
+    return [
+        f"logsh {subject.label}",
+        shown(statistics.median(times)),
+        shown(statistics.median(cpu)) if cpu else "",
+        str(Spread.of_ratios(times, [sample.wall_ms for sample in script])),
+        shown(Spread.of_ratios(cpu, [sample.cpu_ms for sample in script]).middle) if cpu else "",
+        "" if subject.target is None else f"≤ {subject.target}",
+        *_against(times, others, rounds),
+    ]
+
+
+def _script_row(subject: Subject, others: Sequence[Peer], rounds: Sequence[Round]) -> list[str]:
+    samples = [round_.subjects[subject.label][1] for round_ in rounds]
+    times = [sample.wall_ms for sample in samples]
+    cpu = statistics.median(sample.cpu_ms for sample in samples)
+    return [peers.SCRIPT, shown(statistics.median(times)), shown(cpu), "1", "1", "", *_against(times, others, rounds)]
+
+
+def _peer_row(peer: Peer, subject: Subject, others: Sequence[Peer], rounds: Sequence[Round]) -> list[str]:
+    own = [round_.peers[peer.name] for round_ in rounds]
+    script = [round_.subjects[subject.label][1] for round_ in rounds]
+    times, cpu = [sample.wall_ms for sample in own], [sample.cpu_ms for sample in own]
+    return [
+        peer.name,
+        shown(statistics.median(times)),
+        shown(statistics.median(cpu)),
+        str(Spread.of_ratios(times, [sample.wall_ms for sample in script])),
+        shown(Spread.of_ratios(cpu, [sample.cpu_ms for sample in script]).middle),
+        "",
+        *_against(times, others, rounds),
+    ]
+
+
+def _against(times: Sequence[float], others: Sequence[Peer], rounds: Sequence[Round]) -> list[str]:
+    ratios = (Spread.of_ratios(times, [round_.peers[peer.name].wall_ms for round_ in rounds]) for peer in others)
+    return [shown(ratio.middle) for ratio in ratios]
+
+
+def load() -> str:
+    """How busy the machine is: processes that want to run, over one minute."""
+    return shown(os.getloadavg()[0])
