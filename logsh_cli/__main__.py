@@ -21,14 +21,15 @@ def run() -> NoReturn:
 
         context = AppContext.of_process()
         code = main(sys.argv[1:], context)
+        context.streams.flush()
+        fatal_signal = context.fatal_signal
     except KeyboardInterrupt as stop:
-        # Also a second signal, while the first was being reported. TERM's class is known by its name, since it may be
-        # its own import that INT interrupted.
+        # Before there was anybody to report it, or a second one while the first was being reported. TERM's class is
+        # known by its name: it may be its own import that INT interrupted.
         if type(stop).__name__ == "TermSignal":
             _leave(143, None)
         _leave(130, signal.SIGINT)
-    context.streams.flush()
-    _leave(code, context.fatal_signal)
+    _leave(code, fatal_signal)
 
 
 def _leave(code: int, fatal_signal: int | None) -> NoReturn:

@@ -36,7 +36,7 @@ def parse_line(content: bytes | None, workspace: str | None, *, validate: bool, 
     if content is None:
         raise InvalidEvent([f"longer than {LONGEST_LINE} bytes"])
     try:
-        text = content.decode("utf-8-sig").strip(WHITE_SPACE)
+        text = content.decode().strip(WHITE_SPACE)  # to which a byte order mark belongs
     except UnicodeDecodeError as error:
         raise InvalidEvent([f"not valid UTF-8 at byte {error.start + 1}"]) from None
     if not text:
@@ -44,8 +44,7 @@ def parse_line(content: bytes | None, workspace: str | None, *, validate: bool, 
     try:
         value = json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-        raise InvalidEvent([f"not valid JSON ({reason}): {excerpt(text)}"]) from None
+        raise InvalidEvent([f"not valid JSON ({_reason(error)}): {excerpt(text)}"]) from None
     draft, problems = draft_from_json(value)
     if draft.workspace is None and workspace is not None and not any(p.startswith("workspace") for p in problems):
         draft = draft._replace(workspace=workspace)
@@ -58,8 +57,21 @@ def parse_line(content: bytes | None, workspace: str | None, *, validate: bool, 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise ValueError("a key comes twice")
+        raise _TwiceError
     return fields
+
+
+class _TwiceError(ValueError):
+    """An object has a key twice: which value was meant is not known."""
+
+
+def _reason(error: ValueError | RecursionError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return error.msg.removesuffix(" at")
+    if isinstance(error, _TwiceError):
+        return "a key comes twice"
+    # Python's own words for these are about Python.
+    return "nested too deeply" if isinstance(error, RecursionError) else "a number is too long"
 
 
 class BatchJob:
@@ -81,12 +93,17 @@ class BatchJob:
         self.most_in_flight = jobs * IN_FLIGHT_PER_WORKER
         self.accepted = 0
         self.invalid = 0
+        self.unreadable: OSError | None = None
         self.outcome = drain.outcome if drain is not None else Outcome()
 
     def run(self, reader: LineReader, on_progress: Callable[[], None] = lambda: None) -> None:
-        """Until the end of the input, a stop, or a store that takes no more."""
+        """Until the end of the input, a stop, a store that takes no more, or an input that is ``unreadable``."""
         while not self.stop:
-            lines = reader.next(BUSY_LOOK_S if self.in_flight else IDLE_LOOK_S)
+            try:
+                lines = reader.next(BUSY_LOOK_S if self.in_flight else IDLE_LOOK_S)
+            except OSError as error:
+                self.unreadable = error
+                break
             if lines == []:
                 break
             if lines and not self.take(lines):

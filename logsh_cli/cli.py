@@ -47,6 +47,12 @@ Send events to Logsh. What is accepted is never lost: it is kept until the servi
   logsh run -e backup.nightly -- ./backup.sh
 """
 
+_LONGEST_MESSAGE = 500
+"""Characters of what typer says about wrong usage; it repeats what was given, whole."""
+
+_SHOWS_ONLY = frozenset({"--help", "-h", "--version", "-V"})
+"""What typer itself writes, and so stumbles over a reader that has gone or a full disk."""
+
 _OWN_SIGNALS = frozenset({"run", "sandbox"})
 """Commands that hand signals on to a process of the user's, and so arrange for them themselves."""
 
@@ -84,25 +90,33 @@ def main(argv: Sequence[str], context: AppContext | None = None) -> int:
     ``argv`` is without the program's name. ``context`` is this process's own unless a test gives another.
     """
     context = context or AppContext.of_process()
-    name = argv[0] if argv else None
     try:
-        if name not in _OWN_SIGNALS:
-            _raise_on_term()
-        command = typer.main.get_command(build_app(_needed_for(name)))
-        outcome = command.main(list(argv), prog_name="logsh", standalone_mode=False, obj=context)
-        return int(outcome or 0)
+        return _run(argv, context)
     except LogshError as error:
         return _report(context, argv, error)
     except typer.TyperException as error:
-        # A group without a command. The class has no public name, and typer itself knows it by this one.
-        if type(error).__name__ == "NoArgsIsHelpError":
-            context.streams.err(error.format_message())
-            return int(ExitCode.USAGE)
-        return _report(context, argv, _usage_error(error))
+        return _misused(context, argv, error)
     except (KeyboardInterrupt, typer.Abort) as stop:
         return _stopped(context, argv, stop if isinstance(stop, KeyboardInterrupt) else KeyboardInterrupt())
     except Exception as fault:  # noqa: BLE001 - the last line of defence: no traceback reaches a user
         return _report(context, argv, _internal_error(context, fault))
+
+
+def _run(argv: Sequence[str], context: AppContext) -> int:
+    name = argv[0] if argv else None
+    if name not in _OWN_SIGNALS:
+        _raise_on_term()
+    command = typer.main.get_command(build_app(_needed_for(name)))
+    try:
+        # Not `command.main`: it would make a signal an exit code of its own, and a closed pipe an exit with 1.
+        with command.make_context("logsh", list(argv), obj=context) as parsed:
+            return int(command.invoke(parsed) or 0)
+    except typer.Exit as done:
+        return done.exit_code
+    except OSError:
+        if _SHOWS_ONLY.isdisjoint(argv):
+            raise
+        return int(ExitCode.OK)
 
 
 def _needed_for(name: str | None) -> Sequence[str]:
@@ -147,9 +161,20 @@ def _report(context: AppContext, argv: Sequence[str], error: LogshError) -> int:
     return int(error.exit_code)
 
 
+def _misused(context: AppContext, argv: Sequence[str], error: typer.TyperException) -> int:
+    # A group without a command: its help is the message. The class has no public name; typer itself knows it by this.
+    if type(error).__name__ == "NoArgsIsHelpError":
+        context.streams.err(error.format_message())
+        return int(ExitCode.USAGE)
+    return _report(context, argv, _usage_error(error))
+
+
 def _usage_error(error: typer.TyperException) -> UsageError:
     where = getattr(getattr(error, "ctx", None), "command_path", "logsh")
-    return UsageError(error.format_message().rstrip("."), hint=f"see `{where} --help`")
+    message = error.format_message().rstrip(".").replace("\n\t", " ")  # Typer lists choices one a line
+    if len(message) > _LONGEST_MESSAGE:
+        message = f"{message[: _LONGEST_MESSAGE - 1]}…"
+    return UsageError(message, hint=f"see `{where} --help`")
 
 
 def _internal_error(context: AppContext, fault: Exception) -> InternalError:

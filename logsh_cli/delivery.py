@@ -31,6 +31,9 @@ LATE_AFTER_S = 60.0
 FRESH_LEASE_S = 5.0
 """A lease younger than this is not renewed before an attempt."""
 
+SURE_LEASE_S = 50.0
+"""A lease younger than this has not ended, whether or not the store can say so."""
+
 
 class AttemptFacts(TypedDict):
     """What the store keeps of the last attempt."""
@@ -162,7 +165,8 @@ class Courier:
         try:
             delivery = self._connect_and_send(event_id, body, accepted_at, budget)
         except BaseException:
-            self.store.release([event_id], self.lease)
+            with suppress(NotKept):  # its lease ends by itself
+                self.store.release([event_id], self.lease)
             raise
         if delivery.fault is None and not delivery.lost:
             self.forget([event_id])
@@ -200,9 +204,14 @@ class Courier:
 
     def _holds(self, event_id: int, leased_at: float) -> bool:
         # A lease a moment old needs no write to prove it. Wall time, since it is what leases are counted in.
-        if abs(self.clock.time() - leased_at) < FRESH_LEASE_S:
+        age = abs(self.clock.time() - leased_at)
+        if age < FRESH_LEASE_S:
             return True
-        return event_id in self.store.renew([event_id], self.lease)
+        try:
+            return event_id in self.store.renew([event_id], self.lease)
+        except NotKept:
+            # A disk that has filled up must not keep us from delivering what nobody else may take yet.
+            return age < SURE_LEASE_S
 
     def forget(self, event_ids: Sequence[int]) -> None:
         """The service has these."""

@@ -5,6 +5,7 @@ settings + Event -> outbox -> delivery -> client -> Result
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from logsh_cli.background import Background
@@ -32,13 +33,15 @@ class Policy(NamedTuple):
     """How to go about it.
 
     ``deadline_s`` is for all attempts together, ``background`` leaves them to another process, ``best_effort`` forgives
-    a failure, and ``skip_without_key`` does nothing where there is no key.
+    a failure, ``skip_without_key`` does nothing where there is no key, and ``takes_along`` has older events delivered
+    after a success.
     """
 
     deadline_s: float
     background: bool = False
     best_effort: bool = False
     skip_without_key: bool = False
+    takes_along: bool = True
 
 
 def skips_without_key(flag: str | None, settings: Settings) -> bool:
@@ -57,7 +60,8 @@ def dispatch(
 ) -> Result:
     """Store the event, deliver it (or have it delivered), and say how it ended.
 
-    ``store`` is one that is open already; ``on_accepted`` is called once the event can't be lost any more.
+    ``store`` is one that is open already; ``on_accepted`` is called once the event can't be lost any more;
+    the time it takes is part of the deadline.
 
     Raises ``ConfigError`` when there is no usable key; everything after that is in the result.
     """
@@ -93,11 +97,11 @@ class _Dispatch:
         courier = Courier(store, self.app.owner(store, self.destination), connect, self.app.clock)
         accepted_at = self.app.clock.time()
         event_id = self._accept(courier, body)
-        on_accepted()
         if self.policy.background and courier.store.unkept_because is None:
-            self._start_courier()
+            on_accepted()
+            leave_to_courier(self.app, self.settings)
             return Result("stored", id=event_id)
-        return self._carry(courier, event_id, body, accepted_at)
+        return self._carry(courier, event_id, body, accepted_at, on_accepted)
 
     def _accept(self, courier: Courier, body: bytes) -> int:
         """Store the event; in memory where there is no room for it, so that it still gets its chance."""
@@ -110,26 +114,39 @@ class _Dispatch:
             (event_id,) = courier.accept([body])
         return event_id
 
-    def _carry(self, courier: Courier, event_id: int, body: bytes, accepted_at: float) -> Result:
+    def _carry(
+        self, courier: Courier, event_id: int, body: bytes, accepted_at: float, on_accepted: Callable[[], None]
+    ) -> Result:
         store = courier.store
         kept_as = event_id if store.unkept_because is None else None
         budget = Budget(self.policy.deadline_s, self.app.clock.monotonic)
         try:
+            on_accepted()
             delivery = courier.carry(event_id, body, accepted_at, budget)
         except KeyboardInterrupt as stop:
+            store.release([event_id], courier.lease)  # `carry` has done so, if it was already on its way
             return _interrupted(stop, kept_as)
         status, exit_code, error = verdict(delivery, unkept_because=store.unkept_because)
-        if delivery.fault is None and store.pending_exists(courier.owner):
-            self._start_courier()
+        if delivery.fault is None and not delivery.lost and self.policy.takes_along:
+            take_along_what_waits(self.app, self.settings, courier)
         return Result(status, None, kept_as, delivery.http_status, delivery.attempts, 0, exit_code, error)
 
-    def _start_courier(self) -> None:
-        explicit = self.settings.profile.source == "--profile"
-        try:
-            start_courier(self.app.env, self.settings.profile.value if explicit else None)
-        except OSError as error:
-            # What it would have carried is stored, and goes out with the next success or flush.
-            self.app.printer.warn(f"could not start a delivery process: {error.strerror}")
+
+def take_along_what_waits(app: AppContext, settings: Settings, courier: Courier) -> None:
+    """After a success: have older events of the same profile and key delivered, if there are any."""
+    with suppress(NotKept):  # a store that can't be read now must not make a failure of a delivery
+        if courier.store.pending_exists(courier.owner):
+            leave_to_courier(app, settings)
+
+
+def leave_to_courier(app: AppContext, settings: Settings) -> None:
+    """Start a process that delivers what is stored."""
+    explicit = settings.profile.source == "--profile"
+    try:
+        start_courier(app.env, settings.profile.value if explicit else None)
+    except OSError as error:
+        # What it would have carried is stored, and goes out with the next success or flush.
+        app.printer.warn(f"could not start a delivery process: {error.strerror}")
 
 
 def _interrupted(stop: KeyboardInterrupt, kept_as: int | None) -> Result:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import queue
 import threading
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from logsh_cli.budget import Budget
 from logsh_cli.delivery import Courier, Delivery, verdict
-from logsh_cli.errors import ConfigError, EventRefused, ExitCode, KeyRefused, LogshError
+from logsh_cli.errors import ConfigError, EventRefused, ExitCode, KeyRefused, LogshError, NotKept
 from logsh_cli.retry import fault_of_error
 
 if TYPE_CHECKING:
@@ -38,11 +39,14 @@ SEVERITY = (
 """Several things at once end with the first of these that applies."""
 
 ACKNOWLEDGE_AT_ONCE = 100
+RENEW_EVERY_S = 15.0
+"""Events may wait for a worker longer than a lease lasts, behind a ``--rate`` or a slow service."""
+
 FIRST_COOLDOWN_S, LONGEST_COOLDOWN_S = 5.0, 60.0
 
 
 class Parcel(NamedTuple):
-    """A stored event on its way through a drain."""
+    """A stored event on its way through a drain. ``leased_at`` is epoch seconds, not later than the lease began."""
 
     id: int
     body: bytes
@@ -167,8 +171,12 @@ class Outcome:
         return int(ExitCode.OK), None
 
 
+class _Stopped(Exception):
+    """The drain was told to stop while a worker waited for its next attempt."""
+
+
 class Drain:
-    """Sends what it is fed over ``jobs`` threads. Feed, poll and finish from one thread only."""
+    """Sends what it is fed over ``jobs`` threads. Feed, poll and settle from one thread only, and poll often."""
 
     def __init__(
         self,
@@ -183,7 +191,8 @@ class Drain:
         self.courier = courier
         self.outcome = Outcome()
         self._connect = connect
-        self._clock = courier.clock
+        self._stopping = threading.Event()
+        self._clock = courier.clock = courier.clock._replace(sleep=self._sleep)
         self._deadline_s = deadline_s
         self._pace = Pace(self._clock, rate)
         self._hold = Hold(self._clock)
@@ -193,8 +202,13 @@ class Drain:
         self._done: queue.SimpleQueue[tuple[Parcel, Delivery | BaseException]] = queue.SimpleQueue()
         self._jobs = jobs
         self._workers: list[threading.Thread] = []
-        self._stopping = threading.Event()
-        self.in_flight = 0
+        self._held: set[int] = set()
+        self._renewed_at = self._clock.monotonic()
+
+    @property
+    def in_flight(self) -> int:
+        """How many events were handed in and not yet acknowledged."""
+        return len(self._held)
 
     def feed(self, parcel: Parcel) -> None:
         """Hand in one event. Keep an eye on ``in_flight``: the drain itself sets no bound."""
@@ -202,24 +216,29 @@ class Drain:
             worker = threading.Thread(target=self._work, daemon=True)
             self._workers.append(worker)
             worker.start()
-        self.in_flight += 1
+        self._held.add(parcel.id)
         self._todo.put(parcel)
 
     def poll(self, timeout_s: float = 0.0) -> int:
         """Acknowledge what has ended, waiting up to ``timeout_s`` for the first; returns how many that was."""
         finished: list[tuple[Parcel, Delivery]] = []
+        fault: BaseException | None = None
         wait = timeout_s
-        while self.in_flight and len(finished) < ACKNOWLEDGE_AT_ONCE:
+        while self._held and len(finished) < ACKNOWLEDGE_AT_ONCE:
             try:
                 parcel, ended = self._done.get(timeout=wait) if wait else self._done.get_nowait()
             except queue.Empty:
                 break
             wait = 0.0
-            self.in_flight -= 1
+            self._held.discard(parcel.id)
             if isinstance(ended, BaseException):
-                raise ended
-            finished.append((parcel, ended))
+                fault = fault or ended
+            else:
+                finished.append((parcel, ended))
         self._acknowledge(finished)
+        if fault is not None:
+            raise fault
+        self._renew()
         return len(finished)
 
     def settle(
@@ -239,15 +258,28 @@ class Drain:
         if delivered:
             self.courier.forget(delivered)
         if untouched:
-            store.release(untouched, self.courier.lease)
+            with suppress(NotKept):  # they are on disk, and leases end by themselves
+                store.release(untouched, self.courier.lease)
         for parcel, delivery in finished:
             if delivery is _UNTOUCHED:
-                self.outcome.counts["queued"] += 1
+                self.outcome.counts["queued" if store.unkept_because is None else "failed"] += 1
                 continue
             if delivery.fault is not None:
                 self.courier.acknowledge(parcel.id, delivery, parcel.attempts_before)
             self.outcome.add(delivery, store.unkept_because)
             self._on_delivery(parcel, delivery)
+
+    def _renew(self) -> None:
+        if self._clock.monotonic() - self._renewed_at < RENEW_EVERY_S:
+            return
+        self._renewed_at = self._clock.monotonic()
+        if self._held:
+            with suppress(NotKept):  # whether an event is still ours is asked again before it is sent
+                self.courier.store.renew(self._held, self.courier.lease)
+
+    def _sleep(self, seconds: float) -> None:
+        if self._stopping.wait(seconds):
+            raise _Stopped
 
     def _work(self) -> None:
         client: Poster | None = None
@@ -259,6 +291,8 @@ class Drain:
                     self._done.put((parcel, self._send(parcel, client)))
                 else:
                     self._done.put((parcel, _UNTOUCHED))
+            except _Stopped:
+                self._done.put((parcel, _UNTOUCHED))
             except LogshError as error:
                 # No client can be made of these settings; the event stays where it is.
                 self._done.put((parcel, Delivery(0, fault=fault_of_error(error))))

@@ -58,12 +58,13 @@ class Flush:
         while held and not self.stop:
             rows = [row for event_id in held if (row := self.store.get(event_id)) is not None]
             free = {row.id for row in rows if row.state == "pending"}
-            held = {row.id for row in rows if row.state == "leased"}
+            held = {row.id for row in rows if row.state != "rejected"}
             if free:
                 lease = self.drain.courier.lease
                 taken = self.store.take(
                     self.owner, lease=lease, limit=PORTION, ids=free, ignore_wait=True, adopt=self.adopt
                 )
+                held -= {row.id for row in taken}  # what somebody else took before us is waited for like the others
                 self._feed(taken)
                 self._settle(on_progress)
             elif held:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import queue
+import select
 import threading
 from typing import NamedTuple
 
@@ -61,13 +62,13 @@ class LineReader:
 
     def _read(self) -> None:
         rest, number, overlong = b"", 0, False
-        while block := os.read(self._descriptor, BLOCK_BYTES):
+        while block := self._block():
             self.position += len(block)
             *whole, rest = (rest + block).split(b"\n")
             lines = []
             for content in whole:
                 number += 1
-                lines.append(Line(number, None if overlong else content))
+                lines.append(Line(number, None if overlong or len(content) > LONGEST_LINE else content))
                 overlong = False
             if len(rest) > LONGEST_LINE:
                 rest, overlong = b"", True
@@ -77,3 +78,11 @@ class LineReader:
                 self._chunks.put(lines[start : start + LINES_A_CHUNK])
         if rest or overlong:
             self._chunks.put([Line(number + 1, None if overlong else rest)])
+
+    def _block(self) -> bytes:
+        # Standard input may have been made non-blocking by another program that shares it.
+        while True:
+            try:
+                return os.read(self._descriptor, BLOCK_BYTES)
+            except BlockingIOError:
+                select.select([self._descriptor], [], [])

@@ -106,10 +106,9 @@ class Outbox(Store):
                 raise StoreUnavailable(f"the lock {path} can't be had: {error.strerror}") from error
             yield held
 
-    def _begin_anew(self, reason: str) -> bool:
+    def _begin_anew(self, reason: str) -> None:
         self._file.set_aside(self._db, reason)
         self._use(self._file.connect())
-        return True
 
 
 class MemoryOutbox(Store):

@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from logsh_cli.outbox_faults import is_damage, patiently, unavailable
+from logsh_cli.outbox_faults import Damaged, is_damage, patiently, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,10 @@ class Database:
         self._write(lambda _: None)
 
     def _read(self, select: str, given: dict[str, Any] | tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        return self._guarded(lambda: patiently(lambda: self._db.execute(select, given).fetchall()))
+        return self._guarded(lambda: self._fetch(select, given))
+
+    def _fetch(self, select: str, given: dict[str, Any] | tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        return patiently(lambda: self._db.execute(select, given).fetchall())
 
     def _write(self, work: Callable[[sqlite3.Connection], T], *, synced: bool = False) -> T:
         """Do ``work`` in a transaction that holds the write lock from its beginning.
@@ -79,17 +82,17 @@ class Database:
             try:
                 try:
                     return step()
-                except sqlite3.Error as error:
-                    if not (is_damage(error) and self._begin_anew(str(error))):
+                except (sqlite3.Error, Damaged) as error:
+                    if not is_damage(error):
                         raise
+                    self._begin_anew(str(error))
                 return step()
-            except sqlite3.Error as error:
+            except (sqlite3.Error, Damaged) as error:
                 raise unavailable(self._name, error) from error
 
-    def _begin_anew(self, reason: str) -> bool:
-        """Put a fresh file in place of a damaged one; ``False`` when there is no such way out."""
-        del reason
-        return False
+    def _begin_anew(self, reason: str) -> None:
+        """Put a fresh file in place of a damaged one; raises ``Damaged`` when there is no such way out."""
+        raise Damaged(reason)
 
     def _use(self, db: sqlite3.Connection) -> None:
         self._db = db

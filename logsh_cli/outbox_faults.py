@@ -65,11 +65,13 @@ class Damaged(Exception):
     """The file is not, or is no longer, an outbox."""
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+def is_damage(error: sqlite3.Error | Damaged) -> bool:
     """Whether the file itself is broken, so that no later attempt could succeed.
 
     A missing table counts: a file that was cut off may open as a valid, emptier database.
     """
+    if isinstance(error, Damaged):
+        return True
     code = _code(error)
     if code == sqlite3.SQLITE_IOERR_SHORT_READ or code & _PRIMARY_CODE in _DAMAGED:
         return True
@@ -79,7 +81,7 @@ def is_damage(error: sqlite3.Error) -> bool:
     return str(error).startswith(_UNDECODABLE)
 
 
-def unavailable(place: object, error: sqlite3.Error) -> StoreUnavailable:
+def unavailable(place: object, error: sqlite3.Error | Damaged) -> StoreUnavailable:
     """The error for a user, in place of SQLite's; ``place`` names the file."""
     reason = _REASONS.get(_code(error) & _PRIMARY_CODE, str(error))
     return StoreUnavailable(f"the outbox {place} can't be used: {reason}")
@@ -101,7 +103,7 @@ def patiently(step: Callable[[], T]) -> T:
         time.sleep(_PAUSE_S)
 
 
-def _code(error: sqlite3.Error) -> int:
+def _code(error: Exception) -> int:
     # Errors that Python raises by itself, such as on a closed connection, have none.
     code: int = getattr(error, "sqlite_errorcode", 0)
     return code

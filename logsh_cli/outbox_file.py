@@ -128,7 +128,7 @@ class StoreFile:
             if size % _PAGE_BYTES and patiently(lambda: db.execute("PRAGMA quick_check(1)").fetchone()) != ("ok",):
                 raise Damaged("it was cut off")  # noqa: TRY301 - the same
         except BaseException as error:
-            if isinstance(error, Damaged) or (isinstance(error, sqlite3.Error) and is_damage(error)):
+            if isinstance(error, (sqlite3.Error, Damaged)) and is_damage(error):
                 self.set_aside(db, str(error))
                 return None
             if db is not None:

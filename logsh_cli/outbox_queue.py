@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from logsh_cli.outbox_database import OWNED, PENDING, owned_by, storable
-from logsh_cli.outbox_rows import COLUMNS, DUE, DUE_HALVES, FREE, LEASE_S, MAX_WAIT_S, Owner, Row, moment, read_row
+from logsh_cli.outbox_faults import Damaged
+from logsh_cli.outbox_rows import COLUMNS, DUE, DUE_HALVES, FREE, LEASE_S, MAX_WAIT_S, Owner, Row, moment, read_rows
+from logsh_cli.outbox_schema import SALT_BYTES
 from logsh_cli.outbox_shelves import Shelves, fitting, require_room
 
 if TYPE_CHECKING:
@@ -46,8 +48,14 @@ class Store(Shelves):
         """What stands for a key in here: 16 hex digits that don't lead back to it and differ between stores."""
         from hashlib import blake2b  # noqa: PLC0415 - 3 ms, for OpenSSL
 
-        ((salt,),) = self._read("SELECT salt FROM store LIMIT 1")
+        salt = self._guarded(self._salt)
         return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=FINGERPRINT_BYTES, salt=salt).hexdigest()
+
+    def _salt(self) -> bytes:
+        salt = [value for (value,) in self._fetch("SELECT salt FROM store", ())]
+        if len(salt) != 1 or not isinstance(salt[0], bytes) or len(salt[0]) != SALT_BYTES:
+            raise Damaged("its salt is gone")
+        return salt[0]
 
     def add(self, owner: Owner, bodies: Sequence[bytes], *, lease: str | None = None) -> list[int]:
         """Accept events, all or none, in one synced transaction; returns their ids, in order.
@@ -104,10 +112,11 @@ class Store(Shelves):
             else:
                 one_by_one = (db.execute(f"{select} AND id = :id", {**given, "id": i}).fetchone() for i in wanted)
                 found = [values for values in one_by_one if values is not None][:limit]
+            rows = read_rows(found, now, after=after, taken_by=owner)
             key = owner.key_fingerprint
             update = "UPDATE events SET key_fingerprint = ?, lease = ?, lease_until = ? WHERE id = ?"
-            db.executemany(update, ((key, lease, until, values[0]) for values in found))
-            return [read_row(values, now, taken_by=owner) for values in found]
+            db.executemany(update, ((key, lease, until, row.id) for row in rows))
+            return rows
 
         wanted = sorted({fitting(row_id) for row_id in ids or ()})
         return self._write(work)

@@ -5,7 +5,13 @@ Named tuples, since this is loaded at every call: a frozen dataclass takes 0.8 m
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from logsh_cli.outbox_faults import Damaged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 State = Literal["pending", "leased", "rejected"]
 
@@ -27,6 +33,11 @@ COLUMNS = (
     "http_status, rejected_at"
 )
 """The columns that ``read_row`` reads, in its order."""
+
+_KINDS: tuple[tuple[type, ...], ...] = (
+    *((int,), (str,), (str,), (bytes,), (float,), (int,), (float,), (float,)),
+    *((str, NoneType), (str, NoneType), (int, NoneType), (float, NoneType)),
+)
 
 FREE = "(lease_until <= :now OR lease_until > :now + :longest_lease)"
 """SQL for: nobody holds the event. True of every rejected one."""
@@ -91,8 +102,30 @@ def is_free(lease_until: float, now: float) -> bool:
     return lease_until <= now or lease_until > now + LEASE_S + CLOCK_SLACK_S
 
 
+def read_rows(found: Iterable[tuple[Any, ...]], now: float, *, after: int, taken_by: Owner | None = None) -> list[Row]:
+    """Rows as selected by ``COLUMNS`` in the order of their ids, all above ``after``; ``taken_by`` just leased them.
+
+    Raises:
+        Damaged: they are in no order, in which somebody who walks on from the last one would walk in a circle.
+    """
+    rows = []
+    for values in found:
+        row = read_row(values, now, taken_by=taken_by)
+        if row.id <= after:
+            raise Damaged("its events are in disorder")
+        after = row.id
+        rows.append(row)
+    return rows
+
+
 def read_row(values: tuple[Any, ...], now: float, *, taken_by: Owner | None = None) -> Row:
-    """A row as selected by ``COLUMNS``; ``taken_by`` has just leased it."""
+    """A row as selected by ``COLUMNS``; ``taken_by`` has just leased it.
+
+    Raises:
+        Damaged: a value is of a kind that was never stored there.
+    """
+    if any(type(value) not in kinds for value, kinds in zip(values, _KINDS, strict=True)):
+        raise Damaged("an event in it is broken")
     row_id, profile, fingerprint, body, accepted_at, attempts, not_before, lease_until, *end = values
     if end[-1] is not None:  # rejected_at
         state: State = "rejected"

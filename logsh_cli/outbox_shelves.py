@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from logsh_cli.outbox_database import PENDING, Database, owned_by
 from logsh_cli.outbox_faults import OutboxFull
-from logsh_cli.outbox_rows import COLUMNS, FREE, Changed, Counts, Owner, Row, State, is_free, moment, read_row
+from logsh_cli.outbox_rows import COLUMNS, FREE, Changed, Counts, Owner, Row, State, moment, read_row, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -42,16 +42,22 @@ class Shelves(Database):
         select = f"SELECT {COLUMNS} FROM events NOT INDEXED WHERE {where} ORDER BY id LIMIT {_PORTION}"
         after = 0
         while True:
-            now = self._now()
-            portion = self._read(select, {**moment(now), **owned_by(owner), "after": after})
-            yield from (read_row(values, now) for values in portion)
+            portion = self._guarded(lambda: self._portion(select, owner, after))  # noqa: B023 - called at once
+            yield from portion
             if len(portion) < _PORTION:
                 return
-            after = portion[-1][0]
+            after = portion[-1].id
+
+    def _portion(self, select: str, owner: Owner | None, after: int) -> list[Row]:
+        now = self._now()
+        return read_rows(self._fetch(select, {**moment(now), **owned_by(owner), "after": after}), now, after=after)
 
     def get(self, row_id: int) -> Row | None:
         """One event, whole; ``None`` when there is none of that id."""
-        found = self._read(f"SELECT {COLUMNS} FROM events WHERE id = :id", {"id": fitting(row_id)})
+        return self._guarded(lambda: self._row(row_id))
+
+    def _row(self, row_id: int) -> Row | None:
+        found = self._fetch(f"SELECT {COLUMNS} FROM events WHERE id = :id", {"id": fitting(row_id)})
         return read_row(found[0], self._now()) if found else None
 
     def counts(self, owner: Owner | None = None) -> Counts:
@@ -117,14 +123,13 @@ class Shelves(Database):
     def _each(
         self, db: sqlite3.Connection, ids: tuple[int, ...], change: Callable[[sqlite3.Connection, int], None]
     ) -> Changed:
-        now = self._now()
         done = 0
         leased, missing = [], []
         for row_id in ids:
-            found = db.execute("SELECT lease_until FROM events WHERE id = ?", (fitting(row_id),)).fetchone()
-            if found is None:
+            row = self._row(row_id)
+            if row is None:
                 missing.append(row_id)
-            elif not is_free(found[0], now):
+            elif row.state == "leased":
                 leased.append(row_id)
             else:
                 change(db, row_id)

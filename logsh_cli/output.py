@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from logsh_cli.errors import ExitCode
 from logsh_cli.text import Redactor, printable
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ class Printer:
             self.json_line(result.to_json())
             return
         if result.error is not None:
-            self.error(result.error, prefix=_prefix(result), kept_as=_kept_id(result))
+            if self._in_workflow and result.error.exit_code in _DELIVERY_PROBLEMS:
+                self.result_trouble(result)
+            else:
+                self.error(result.error, prefix=_prefix(result), kept_as=_kept_id(result))
         elif not self.quiet or result.status == "dry_run":
             if self.streams.is_rich(self.streams.stdout):
                 from logsh_cli import rich_output  # noqa: PLC0415 - rich costs 25 to 45 ms
@@ -84,15 +88,24 @@ class Printer:
     def trouble(self, error: LogshError, prefix: str = "") -> None:
         """Trouble with a delivery on one line whatever the terminal: a warning in the log of a GitHub workflow."""
         text = (f"{prefix}: " if prefix else "") + one_line(error)
-        if self.streams.env.get("GITHUB_ACTIONS") == "true":
+        if self._in_workflow:
             self.streams.err(f"::warning title=logsh::{workflow_text(self.redact(printable(text)))}")
         else:
             self.note(text)
 
     def result_trouble(self, result: Result) -> None:
-        """The same for a result with an error."""
-        if result.error is not None:
-            self.trouble(result.error, _PREFIXES.get(result.status, "") + _kept_id(result))
+        """The same for a result with an error; that an event was skipped, as asked for, is no trouble."""
+        if result.error is None:
+            return
+        prefix = _PREFIXES.get(result.status, "") + _kept_id(result)
+        if result.status == "skipped":
+            self.note(f"{prefix}: {one_line(result.error)}")
+        else:
+            self.trouble(result.error, prefix)
+
+    @property
+    def _in_workflow(self) -> bool:
+        return self.streams.env.get("GITHUB_ACTIONS") == "true"
 
     def problem(self, text: str) -> None:
         """Something that is wrong with the input, on standard error, also when quiet."""
@@ -189,6 +202,7 @@ def plain_tally(tally: Tally) -> str:
     return f"{', '.join(counts) or 'nothing to deliver'} ({tally.elapsed_ms / 1000:.1f} s)"
 
 
+_DELIVERY_PROBLEMS = (ExitCode.REFUSED, ExitCode.NOT_KEPT, ExitCode.KEPT, ExitCode.KEY_REFUSED)
 _PREFIXES = {"queued": "not delivered, kept", "rejected": "refused", "skipped": "skipped"}
 
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 # Basic colours only: they follow the terminal's own palette, so they read on a light ground as on a dark one.
 GOOD, BAD, DIM, KEY = "green", "bold red", "dim", "cyan"
+
+_UNBROKEN = 10_000
+"""Columns off a terminal (``FORCE_COLOR``): the real width is not known, and a guess must not break lines."""
 _MARKS = {"ok": ("✓", GOOD), "warn": ("!", "bold yellow"), "fail": ("✗", BAD), "skip": ("·", DIM)}
 _CHECK_NAME_WIDTH = 14
 _UNBROKEN = 10_000
@@ -62,6 +65,7 @@ def console_for(streams: Streams, stream: TextIO | None) -> Console:
     return Console(
         file=cast("TextIO", Forgiving(stream)),
         force_terminal=True if forced else None,
+        width=None if stream is not None and stream.isatty() else _UNBROKEN,
         no_color=True if streams.env.get("NO_COLOR") else None,
         highlight=False,
         markup=False,

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support import server as scripted
-from tests.support.certs import Authority
+from tests.support.certs import authority
 from tests.support.command import LOGSH, Completed, environment
 from tests.support.server import COLUMNS, Answer, Server
 
@@ -160,11 +160,9 @@ def test_two_different_urls_are_a_question_not_a_guess(logsh: Logsh, service: Se
     assert saved(config)["api_key"] == KEY
 
 
-def test_a_private_authority_is_trusted_where_the_profile_says_so(
-    logsh: Logsh, config: Path, tmp_path: Path, authority: Authority
-) -> None:
-    ca_file = authority.write_ca(tmp_path)
-    with Server(key=KEY, validate=True, tls=authority.server_context()) as service:
+def test_a_private_authority_is_trusted_where_the_profile_says_so(logsh: Logsh, config: Path, tmp_path: Path) -> None:
+    ca_file = authority().write_ca(tmp_path)
+    with Server(key=KEY, validate=True, tls=authority().server_context()) as service:
         assert login(logsh, "--api-url", service.url).code == 69
         assert saved(config) is None
         assert logsh("config", "set", "ca_file", str(ca_file)).code == 0
@@ -252,15 +250,17 @@ def test_a_key_of_the_environment_that_comes_before_the_saved_one_is_mentioned(l
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX terminals")
 def test_at_a_terminal_the_key_is_asked_for_without_echo(service: Server, config: Path) -> None:
     manager, terminal = pty.openpty()
-    command = [str(LOGSH), "login", "--api-url", service.url]
     # A session of its own with this terminal: the prompt goes to /dev/tty.
-    starter = "import os, sys, fcntl, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
-    with subprocess.Popen(
-        [sys.executable, "-c", starter, *command], stdin=terminal, stdout=terminal, stderr=terminal, env=environment()
-    ) as process:
+    starter = (
+        "import os, sys, fcntl, termios\n"
+        "os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", starter, str(LOGSH), "login", "--api-url", service.url]
+    with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment()) as process:
         os.close(terminal)
         seen = b""
-        while b"API key" not in seen:
+        # The space comes once the echo is off, which throws away what was typed before.
+        while b"API key: " not in seen:
             seen += os.read(manager, 1024)
         os.write(manager, KEY.encode() + b"\n")
         while chunk := read_or_end(manager):

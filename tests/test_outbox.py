@@ -156,6 +156,18 @@ def test_pending_events_are_seen_by_their_owner_only(store: Store) -> None:
     assert store.pending_exists(OTHER_KEY)
 
 
+def test_the_newest_event_can_be_asked_for(store: Store, clock: Clock) -> None:
+    assert store.newest_id() == 0
+    assert store.newest_pending_at(ME) is None
+    store.add(ME, [b"x"], lease="l")
+    clock.time += 5
+    store.add(OTHER_KEY, [b"y"])
+    assert store.newest_id() == 2
+    assert store.newest_pending_at(ME) == clock.time - 5
+    reject(store, 1, "l")
+    assert store.newest_pending_at(ME) is None
+
+
 @pytest.mark.parametrize("profile", ["🦊 emoji", "nul\x00inside", "bytes\udcff", "' OR 1 --"])
 def test_any_text_can_name_a_profile(store: Store, profile: str) -> None:
     owner = Owner(profile, "a" * 16)

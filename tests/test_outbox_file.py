@@ -303,6 +303,23 @@ def test_damage_that_shows_while_at_work_is_dealt_with_at_once(tmp_path: Path) -
     assert len(set_aside(tmp_path)) == len(outbox.notices) == 1
 
 
+@pytest.mark.parametrize(
+    "damage",
+    ["UPDATE events SET body = 'text'", "UPDATE events SET profile = CAST(x'ff' AS TEXT)", "DELETE FROM store"],
+    ids=["a value of another kind", "text that is none", "no salt"],
+)
+def test_content_that_was_never_stored_is_damage(tmp_path: Path, damage: str) -> None:
+    outbox = Outbox.open(tmp_path)
+    outbox.add(ME, [b"x"])
+    db = sqlite3.connect(tmp_path / "outbox.db")
+    db.execute(damage)
+    db.commit()
+    db.close()
+    assert list(outbox.rows()) == [] or outbox.fingerprint("key")
+    assert outbox.add(ME, [b"new"]) == [1]
+    assert len(set_aside(tmp_path)) == len(outbox.notices) == 1
+
+
 def test_many_processes_set_a_damaged_file_aside_once(tmp_path: Path) -> None:
     (tmp_path / "outbox.db").write_bytes(b"this is no database\n" * 500)
     out = run(

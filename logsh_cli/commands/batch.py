@@ -1,5 +1,6 @@
 """``logsh batch``: one event a line, many at a time, none of them lost."""
 
+import gc
 import os
 import stat
 from functools import partial
@@ -11,9 +12,9 @@ from logsh_cli import options
 from logsh_cli.batch_job import BatchJob, parse_line
 from logsh_cli.context import AppContext
 from logsh_cli.delivery import Courier
-from logsh_cli.dispatch import FORGIVABLE, skips_without_key
+from logsh_cli.dispatch import FORGIVABLE, skips_without_key, take_along_what_waits
 from logsh_cli.drain import Drain
-from logsh_cli.errors import ExitCode, MissingKey, UsageError, interruption
+from logsh_cli.errors import EventRefused, ExitCode, MissingKey, UsageError, interruption
 from logsh_cli.lines import LineReader
 from logsh_cli.result import Tally
 from logsh_cli.settings import Flags, Settings, value_of
@@ -76,11 +77,16 @@ def batch(
         best_effort=best_effort,
         on_missing_key=on_missing_key,
     )
-    return app.finish_tally(act(app, given))
+    tally = act(app, given)
+    if dry_run and tally.error is None and not json and not quiet:
+        app.printer.line(f"dry_run: {tally.accepted} good, nothing was sent ({tally.elapsed_ms / 1000:.1f} s)")
+        return 0
+    return app.finish_tally(tally)
 
 
 def act(app: AppContext, given: BatchOptions) -> Tally:
     """Read, store and send every line, then count."""
+    gc.enable()  # a stream may go on for days, and failed connections leave cycles behind
     started = app.clock.monotonic()
     settings = app.settings(given.flags)
     descriptor = open_input(app, given.file)
@@ -100,13 +106,13 @@ def act(app: AppContext, given: BatchOptions) -> Tally:
         job = BatchJob(parse, app.printer.problem, drain, stop, jobs=given.jobs)
         with app.printer.progress("sending", total=input_size(descriptor)) as show:
             reader = LineReader(descriptor)
-            try:
-                job.run(reader, lambda: show(reader.position, job.outcome.counts))
-            except OSError as error:
-                raise UsageError(f"{given.file} can't be read: {error.strerror}") from None
+            job.run(reader, lambda: show(reader.position, job.outcome.counts))
+        if job.unreadable is not None:
+            note_unreadable(job, reader, given.file, job.unreadable)
         if stop:
-            stopped = interruption(stop.error(), hint="what was accepted and not sent is kept: `logsh outbox flush`")
-            job.outcome.note(stopped.exit_code, stopped)
+            note_stop(job, stop)
+        elif drain is not None and job.outcome.counts["delivered"]:
+            take_along_what_waits(app, settings, drain.courier)
     exit_code, worst = job.outcome.worst()
     if exit_code in FORGIVABLE and (given.best_effort or settings.best_effort):
         exit_code = ExitCode.OK
@@ -121,6 +127,22 @@ def act(app: AppContext, given: BatchOptions) -> Tally:
         exit_code=exit_code,
         error=worst,
     )
+
+
+def note_unreadable(job: BatchJob, reader: LineReader, file: str, error: OSError) -> None:
+    """The input ended in a fault: wrong usage if nothing of it could be read, else like a bad line."""
+    message = f"{file} can't be read{' any further' if reader.position else ''}: {error.strerror}"
+    if not reader.position:
+        raise UsageError(message)
+    job.outcome.note(EventRefused.exit_code, EventRefused(message))
+
+
+def note_stop(job: BatchJob, stop: StopRequest) -> None:
+    """A signal ended it early: say where the rest is."""
+    lost = job.outcome.counts["failed"]
+    kept = "what was accepted and not sent is kept: `logsh outbox flush`"
+    stopped = interruption(stop.error(), hint=f"{lost} events could not be kept" if lost else kept)
+    job.outcome.note(stopped.exit_code, stopped)
 
 
 def make_drain(app: AppContext, settings: Settings, given: BatchOptions) -> Drain:

@@ -10,8 +10,9 @@ from logsh_cli.context import AppContext
 from logsh_cli.errors import ConfigError
 from logsh_cli.help import described
 from logsh_cli.output import one_line
-from logsh_cli.profile_values import mask_key, parse_value, unknown_setting
-from logsh_cli.settings import BUILT_IN, Flags, Setting, Settings
+from logsh_cli.profile_values import parse_value, unknown_setting
+from logsh_cli.settings import Flags
+from logsh_cli.settings_view import effective, plain, to_json
 from logsh_cli.stored_profile import config_path, open_profile
 from logsh_cli.text import printable
 
@@ -156,43 +157,6 @@ def path(ctx: typer.Context, json: options.Json = False) -> int:
     else:
         printer.line(place)
     return 0
-
-
-def effective(settings: Settings, *, reveal: bool = False) -> dict[str, Setting | None]:
-    """Every setting by its name, ``None`` where it is not set; the key masked unless ``reveal``."""
-    key = settings.api_key
-    if key is not None and not reveal:
-        key = Setting(mask_key(key.value), key.source)
-    metadata = Setting(dict(settings.metadata), settings.metadata_source) if settings.metadata_source else None
-    return {
-        "profile": settings.profile,
-        "api_url": settings.api_url,
-        "api_key": key,
-        "workspace": settings.workspace,
-        "icon": settings.icon,
-        "notify": settings.notify,
-        "deadline": settings.deadline,
-        "ca_file": settings.ca_file,
-        "metadata": metadata,
-        "best_effort": Setting(settings.best_effort, "LOGSH_BEST_EFFORT" if settings.best_effort else BUILT_IN),
-        "on_missing_key": Setting(
-            settings.on_missing_key or "fail", "LOGSH_ON_MISSING_KEY" if settings.on_missing_key else BUILT_IN
-        ),
-    }
-
-
-def to_json(setting: Setting | None) -> dict[str, Any]:
-    """``{"value", "source"}``, both null where it is not set."""
-    return {"value": None, "source": None} if setting is None else {"value": setting.value, "source": setting.source}
-
-
-def plain(value: Any) -> str:
-    """A value as the configuration file spells it, without quotation marks."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return json_text.dumps(value, ensure_ascii=False)
 
 
 def report(app: AppContext, profile: str, key: str, value: Any, sentence: str) -> None:

@@ -3,7 +3,9 @@
 Not for people, and so hidden: it has no streams, and its exit code is read by nobody.
 """
 
+import gc
 from collections.abc import Callable
+from pathlib import Path
 
 import typer
 
@@ -32,6 +34,7 @@ def register(app: typer.Typer) -> None:
 
 
 def courier(ctx: typer.Context, profile: options.Profile = None) -> int:
+    gc.enable()  # it may be at work for minutes
     app: AppContext = ctx.obj
     settings = app.settings(Flags(profile=profile))
     destination = settings.destination()
@@ -39,13 +42,13 @@ def courier(ctx: typer.Context, profile: options.Profile = None) -> int:
     if store.unkept_because is not None:
         return 0
     owner = app.owner(store, destination)
-    rounds = Rounds(app, store, owner, app.connector(destination), settings.deadline.value)
     lock = state_dir(app.env) / f"courier-{owner.key_fingerprint}.lock"
+    rounds = Rounds(app, store, owner, app.connector(destination), settings.deadline.value, lock)
     with StopRequest() as stop:
         # One courier a key is enough. Whoever stored an event and then did not get the lock can leave it to the holder,
         # who looks once more after letting go.
         held = True
-        while held and not stop and store.pending_exists(owner):
+        while held and not stop and store.newest_id() > rounds.last_seen:
             with file_lock(lock, wait=False) as held:
                 if held:
                     rounds.go(stop)
@@ -56,23 +59,29 @@ class Rounds:
     """One walk through the outbox after another, while there is an event young enough to be tried again."""
 
     def __init__(
-        self, app: AppContext, store: Store, owner: Owner, connect: Callable[[], Poster], deadline_s: float
+        self, app: AppContext, store: Store, owner: Owner, connect: Callable[[], Poster], deadline_s: float, lock: Path
     ) -> None:
         self.app = app
         self.store = store
         self.owner = owner
         self.connect = connect
         self.deadline_s = deadline_s
+        self.lock = lock
+        self.last_seen = 0
 
     def go(self, stop: StopRequest) -> None:
         """Until nothing young is left, the key is refused, or a stop."""
         pause = FIRST_PAUSE_S
-        while not stop:
-            last_seen = self.store.newest_id()
+        while not stop and self._is_there():
+            self.last_seen = self.store.newest_id()
             if self._walk(stop) in (ExitCode.KEY_REFUSED, ExitCode.CONFIG) or not self._is_any_young():
                 return
-            self._rest(pause, last_seen, stop)
+            self._rest(pause, stop)
             pause = min(pause * 2, LONGEST_PAUSE_S)
+
+    def _is_there(self) -> bool:
+        # A throw-away state directory, such as the sandbox's, may go while we wait; nobody needs us then.
+        return self.lock.exists()
 
     def _walk(self, stop: StopRequest) -> int:
         owned = Courier(self.store, self.owner, self.connect, self.app.clock)
@@ -84,8 +93,13 @@ class Rounds:
         newest = self.store.newest_pending_at(self.owner)
         return newest is not None and abs(self.app.clock.time() - newest) < KEEP_TRYING_S
 
-    def _rest(self, pause_s: float, last_seen: int, stop: StopRequest) -> None:
+    def _rest(self, pause_s: float, stop: StopRequest) -> None:
         """Wait, but not when something new comes in: it deserves an attempt at once."""
         until = self.app.clock.monotonic() + pause_s
-        while not stop and self.app.clock.monotonic() < until and self.store.newest_id() == last_seen:
+        while (
+            not stop
+            and self.app.clock.monotonic() < until
+            and self._is_there()
+            and self.store.newest_id() <= self.last_seen
+        ):
             stop.event.wait(LOOK_S)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from logsh_cli import options
-from logsh_cli.commands.config import effective, plain
 from logsh_cli.context import AppContext
 from logsh_cli.settings import Flags
+from logsh_cli.settings_view import effective, plain
 
 if TYPE_CHECKING:
     from logsh_cli.doctor import Check, Section

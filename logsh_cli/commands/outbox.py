@@ -1,5 +1,6 @@
 """``logsh outbox``: see what waits, send it, put it back, or let go of it."""
 
+import gc
 from functools import partial
 from typing import Annotated
 
@@ -126,6 +127,7 @@ def flush_all(app: AppContext, flags: Flags, *, adopt: bool, jobs: int) -> Tally
     # Nothing waits for anybody: no key or client is needed to say so. Cron calls this every minute.
     if not store.counts().pending:
         return Tally(elapsed_ms=round((app.clock.monotonic() - started) * 1000))
+    gc.enable()  # many failed connections would leave as many cycles behind
     destination = settings.destination()
     owner = app.owner(store, destination)
     connect = app.connector(destination)

@@ -5,7 +5,7 @@ Only what is needed to start the command is imported up here; everything about L
 
 import os
 import signal
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from logsh_cli.context import AppContext
 from logsh_cli.errors import UsageError
 from logsh_cli.outcome import NotifyOn, On, parse_duration, parse_success_codes
 from logsh_cli.run_options import RunOptions
+
+if TYPE_CHECKING:
+    from logsh_cli.job_report import JobReport
 
 LONGEST_TAIL = 500
 
@@ -171,16 +174,26 @@ def supervise(
     """Start the command, wait for it, report it, and return its status; nothing of ours may change that."""
     held = hold_signals() if os.name == "posix" else None
     child = start(given.argv, tail=given.tail, timeout_s=timeout_s, kill_after_s=kill_after_s, held=held)
-    from logsh_cli.job_report import JobReport  # noqa: PLC0415 - the command runs already
-
-    report = JobReport(app, given)
-    if report_start and child.started:
+    report = _prepare_report(app, given)
+    if report_start and child.started and report is not None:
         report.begin()
     ending = child.wait(hold_signals=True)
-    report.finish(ending, before_sending=child.release_signals)
+    if report is not None:
+        report.finish(ending, before_sending=child.release_signals)
     if ending.signal == signal.SIGINT and ending.exit_code is None:
         app.fatal_signal = signal.SIGINT
     return shell_status(ending)
+
+
+def _prepare_report(app: AppContext, given: RunOptions) -> "JobReport | None":
+    """Load what tells of the command, now that it runs; without it there is still a command to wait for."""
+    try:
+        from logsh_cli.job_report import JobReport  # noqa: PLC0415 - the command runs already
+
+        return JobReport(app, given)
+    except Exception as fault:  # noqa: BLE001 - an upgrade under way, no memory, no descriptors
+        app.printer.note(f"the command is not reported: {type(fault).__name__}: {fault}")
+        return None
 
 
 HELP = """\

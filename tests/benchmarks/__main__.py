@@ -92,6 +92,8 @@ def main(argv: Sequence[str]) -> int:
     chosen = [sections[name] for name in given.only or SECTIONS]
     texts = [_machine()]
     print(texts[0], flush=True)
+    if os.getloadavg()[0] > (os.cpu_count() or 1) / 2:
+        say("note: the machine is busy; ratios still mean something, milliseconds and rates do not")
     try:
         with open_lab(given.venv) as lab:
             for section in chosen:
@@ -111,7 +113,7 @@ def main(argv: Sequence[str]) -> int:
 def _machine() -> str:
     return (
         f"Measured with `python -m tests.benchmarks` on {os.cpu_count()} processors, {platform.system()} "
-        f"{platform.machine()}, Python {platform.python_version()}, load {whole_process.load()} at the start. "
+        f"{platform.machine()}, Python {platform.python_version()}, load {os.getloadavg()[0]:.2f} at the start. "
         "Ratios carry over to other machines, milliseconds do not."
     )
 

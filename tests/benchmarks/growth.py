@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.benchmarks.figures import Table, shown
 from tests.benchmarks.lab import say
-from tests.benchmarks.measure import run
+from tests.benchmarks.measure import run_long
 from tests.benchmarks.throughput import copy_state, fill, sending, write_events
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ def lines_table(lab: Lab, sizes: Sequence[int]) -> Table:
     for size in sizes:
         say(f"batch --dry-run, {size:,} lines")
         events = write_events(lab.directory / "growing.jsonl", size)
-        sample = run((lab.logsh, "batch", "--dry-run", events), env)
+        sample = run_long((lab.logsh, "batch", "--dry-run", events), env, lab.python)
         per_line = sample.wall_ms / size * 1e3
         rows.append((f"{size:,}", shown(sample.wall_ms / 1e3), shown(per_line), shown(sample.peak_mb)))
         events.unlink()
-    return Table("batch --dry-run", ("lines", "s", "µs/line", "peak MB"), rows)
+    return Table("batch --dry-run", ("lines", "s", "µs/line", "peak MB"), rows, "One run each.")
 
 
 def backlog_table(lab: Lab, sizes: Sequence[int]) -> Table:
@@ -36,9 +36,9 @@ def backlog_table(lab: Lab, sizes: Sequence[int]) -> Table:
         say(f"outbox, {size:,} waiting")
         full, used = lab.machine("http"), lab.machine("http")
         fill(lab, full, size)
-        shown_all = run((lab.logsh, "outbox", "list"), full)
+        shown_all = run_long((lab.logsh, "outbox", "list"), full, lab.python)
         copy_state(full, used)
-        dropped = run((lab.logsh, "outbox", "drop", "--all"), used)
+        dropped = run_long((lab.logsh, "outbox", "drop", "--all"), used, lab.python)
         copy_state(full, used)
         rate, flushed = sending(lab, size, (lab.logsh, "outbox", "flush"), used)
         rows.append(

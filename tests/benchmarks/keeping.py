@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import statistics
-import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,7 +49,7 @@ def table(lab: Lab, runs: int) -> Table:
         shown_count = "" if count is None else str(count)
         rows.append((name, str(Spread.of(walls)), shown(statistics.median(cpus)), str(ratio), shown_count))
     note = f"{runs} runs in turns. One `fdatasync` of 4 kB takes {Spread.of(disk)} ms on this disk."
-    header = ("send, with its store", "wall ms", "CPU ms", "× in memory", "syncs")
+    header = ("send, with its store", "wall ms", "CPU ms", "/ in memory", "syncs")
     return Table("What keeping an event costs", header, rows, note)
 
 
@@ -79,6 +78,3 @@ def _one_sync_ms(path: Path) -> float:
         return (time.perf_counter() - start) * 1e3
     finally:
         os.close(descriptor)
-
-
-__all__ = ["syncs", "table"]

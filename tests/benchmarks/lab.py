@@ -97,7 +97,10 @@ def open_lab(venv: Path | None) -> Iterator[Lab]:
 
 
 def install(venv: Path) -> None:
-    """Make a virtual environment with logsh in it as a wheel, its modules compiled; one that has logsh stays as it is."""
+    """Make a virtual environment with logsh in it as users have it: a wheel, compiled.
+
+    One that has logsh is used as it is.
+    """
     if (venv / "bin" / "logsh").exists():
         if note := difference(venv):
             say(note)

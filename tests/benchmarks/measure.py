@@ -1,7 +1,4 @@
-"""Run a program once and say what it cost, as the kernel counts it; POSIX only.
-
-This process is kept small on purpose: a child's peak memory, as ``wait4`` gives it, is never below its parent's.
-"""
+"""Run a program once and say what it cost, as the kernel counts it; POSIX only."""
 
 from __future__ import annotations
 
@@ -18,10 +15,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Stdio = Literal["pipe", "terminal", "null"]
+Stdio = Literal["pipe", "terminal"]
 
 _PR_SET_CHILD_SUBREAPER = 36
 _IGNORED_BY_PYTHON = [signal.SIGPIPE, signal.SIGXFSZ]
+_MAXRSS_PER_MB = 1024**2 if sys.platform == "darwin" else 1024
 _WITHOUT_TRACE_S = 1.0
 """Where nothing tells which processes were left behind, they get so long to end."""
 
@@ -32,7 +30,7 @@ class Failed(Exception):
 
 class Sample(NamedTuple):
     """One run. ``wall_ms`` is from the start of the spawn to the reaped process, ``cpu_ms`` user and system time,
-    ``first_ms`` the time to the first byte of its output (0 without any), ``peak_mb`` its largest resident size.
+    ``first_ms`` the time to the first byte of its output (0 without any).
 
     ``left_cpu_ms`` is what processes that it left behind used, until their end.
     """
@@ -40,9 +38,16 @@ class Sample(NamedTuple):
     wall_ms: float
     cpu_ms: float
     first_ms: float
-    peak_mb: float
     left_cpu_ms: float
     output: bytes
+
+
+class LongSample(NamedTuple):
+    """One run of something that takes its time; ``peak_mb`` is its largest resident size."""
+
+    wall_ms: float
+    cpu_ms: float
+    peak_mb: float
 
 
 def adopt_orphans() -> None:
@@ -79,24 +84,46 @@ def run(argv: Sequence[str | Path], env: Mapping[str, str], stdio: Stdio = "pipe
         wall_ms=(end - start) / 1e6,
         cpu_ms=(usage.ru_utime + usage.ru_stime) * 1e3,
         first_ms=(first - start) / 1e6 if first else 0.0,
-        peak_mb=usage.ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024),
         left_cpu_ms=_reap_left_behind(others),
         output=output,
     )
 
 
-def _output_of(stdio: Stdio) -> tuple[int | None, int]:
-    if stdio == "null":
-        return None, os.open(os.devnull, os.O_RDWR)
+def run_long(argv: Sequence[str | Path], env: Mapping[str, str], python: Path) -> LongSample:
+    """Run ``argv`` to its end, its input and output being nothing, and take its peak memory.
+
+    The kernel counts what a process was before ``exec`` as well, so that no child of ours can be seen to be smaller
+    than we are: it is started by a ``python`` that imports nothing, and has 10 MB.
+
+    Raises:
+        Failed: it did not end with status 0.
+    """
+    result = run([python, "-I", "-S", "-c", _LAUNCHER, *argv], env).output
+    wall_ns, cpu_s, peak = result.rsplit(b"\n", 1)[-1].split()
+    return LongSample(int(wall_ns) / 1e6, float(cpu_s) * 1e3, int(peak) / _MAXRSS_PER_MB)
+
+
+_LAUNCHER = """
+import os, sys, time
+null = os.open(os.devnull, os.O_RDWR)
+to_null = [(os.POSIX_SPAWN_DUP2, null, number) for number in (0, 1)]
+start = time.perf_counter_ns()
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=to_null)
+_, status, usage = os.wait4(pid, 0)
+end = time.perf_counter_ns()
+sys.stdout.write(f"\\n{end - start} {usage.ru_utime + usage.ru_stime} {usage.ru_maxrss}")
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def _output_of(stdio: Stdio) -> tuple[int, int]:
     reading, writing = pty.openpty() if stdio == "terminal" else os.pipe()
     os.set_inheritable(reading, False)
     return reading, writing
 
 
-def _read_all(reading: int | None) -> tuple[int, bytes]:
+def _read_all(reading: int) -> tuple[int, bytes]:
     """When the first byte came (0 for never), and everything."""
-    if reading is None:
-        return 0, b""
     first, pieces = 0, []
     with suppress(OSError):  # a terminal whose last user is gone gives EIO
         while piece := os.read(reading, 65536):

@@ -74,10 +74,8 @@ def _body_length(head: bytes) -> int:
     return int(head[start + len(_LENGTH) :].split(b"\r\n", 1)[0])
 
 
-async def serve(ca_file: Path) -> None:
-    """Listen on three ports until standard input ends; the authority that signed for TLS is written to ``ca_file``."""
-    authority = trustme.CA()
-    ca_file.write_bytes(authority.cert_pem.bytes())
+async def serve(authority: trustme.CA) -> None:
+    """Listen on three ports until standard input ends."""
     secure = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost", "127.0.0.1", "::1").configure_cert(secure)
     loop = asyncio.get_running_loop()
@@ -94,5 +92,7 @@ async def serve(ca_file: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("ca_file", type=Path)
-    asyncio.run(serve(parser.parse_args().ca_file))
+    parser.add_argument("ca_file", type=Path, help="where to write the authority that signed for TLS")
+    ca = trustme.CA()
+    parser.parse_args().ca_file.write_bytes(ca.cert_pem.bytes())
+    asyncio.run(serve(ca))

@@ -1,6 +1,6 @@
 """How long a cold ``logsh send`` takes, as a ratio to the smallest httpx script, to HTTPie and to curl.
 
-``python tests/benchmarks/startup.py [--runs N] [--peers] [--venv PATH]``; the rest is in ``python -m tests.benchmarks``.
+``python tests/benchmarks/startup.py [--runs N] [--peers] [--venv PATH]``; ``python -m tests.benchmarks`` does the rest.
 """
 
 from __future__ import annotations

@@ -6,22 +6,24 @@ import json
 import shutil
 import statistics
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.benchmarks import peers
 from tests.benchmarks.figures import Spread, Table, shown
 from tests.benchmarks.lab import KEY, find, say
-from tests.benchmarks.measure import Failed, run
+from tests.benchmarks.measure import Failed, run_long
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from tests.benchmarks.lab import Lab
-    from tests.benchmarks.measure import Sample
+    from tests.benchmarks.measure import LongSample
 
 CURL_EVERY = 10
 """curl is so much slower that it gets a tenth of the events; what counts is events a second."""
+
+KEPT = 1000
 
 JOBS = (1, 2, 4, 8, 16, 32)
 
@@ -59,23 +61,23 @@ def batch_table(lab: Lab, count: int, runs: int) -> Table:
     rows = []
     for port in ("http", "https"):
         env, kept = lab.machine(port), lab.machine(port)
-        fill(lab, kept, 1000 if count >= 1000 else count)
+        fill(lab, kept, min(KEPT, count))
         flushed = lab.machine(port)
         batch, flush, curls = [], [], []
         for number in range(runs):
             say(f"throughput, {port}: {number + 1} of {runs}")
             copy_state(kept, flushed)
             batch.append(sending(lab, count, (lab.logsh, "batch", events), env))
-            flush.append(sending(lab, min(count, 1000), (lab.logsh, "outbox", "flush"), flushed))
+            flush.append(sending(lab, min(KEPT, count), (lab.logsh, "outbox", "flush"), flushed))
             if curl and xargs:
                 argv = (xargs, "-P4", "-n1", "-d", "\n", "-a", few, *peers.curl_argv(lab, port, curl))
                 curls.append(sending(lab, max(count // CURL_EVERY, 1), argv, lab.environment()))
         rates = [rate for rate, _ in curls]
         rows.append(_rate_row(f"batch, {port}", batch, rates))
-        rows.append(_rate_row(f"outbox flush, {min(count, 1000):,} kept, {port}", flush, rates))
+        rows.append(_rate_row(f"outbox flush, {min(KEPT, count):,} kept, {port}", flush, rates))
         if curls:
             rows.append(_rate_row(f"xargs -P4 curl, {port}", curls, rates))
-    header = ("", "events/s", "CPU ms/event", "peak MB", "× xargs -P4 curl")
+    header = ("", "events/s", "CPU ms/event", "peak MB", "/ xargs -P4 curl")
     note = (
         f"{runs} runs in turns; {count:,} lines, curl {max(count // CURL_EVERY, 1):,}. Whole processes, starting "
         "included; the server, on the same machine, takes its share of the processors."
@@ -96,16 +98,16 @@ def jobs_table(lab: Lab, count: int) -> Table:
     return Table("batch, by its number of workers", header, rows, f"{count:,} lines, http, one run each.")
 
 
-def sending(lab: Lab, count: int, argv: Sequence[str | Path], env: Mapping[str, str]) -> tuple[float, Sample]:
+def sending(lab: Lab, count: int, argv: Sequence[str | Path], env: Mapping[str, str]) -> tuple[float, LongSample]:
     """Events a second over the whole process. Raises ``Failed`` unless exactly ``count`` arrived."""
     before = lab.events_received()
-    sample = run(argv, env)
+    sample = run_long(argv, env, lab.python)
     if (arrived := lab.events_received() - before) != count:
         raise Failed(f"{' '.join(map(str, argv))[:200]}: {count} events sent, {arrived} arrived")
     return count / sample.wall_ms * 1e3, sample
 
 
-def _rate_row(name: str, runs: Sequence[tuple[float, Sample]], curls: Sequence[float]) -> tuple[str, ...]:
+def _rate_row(name: str, runs: Sequence[tuple[float, LongSample]], curls: Sequence[float]) -> tuple[str, ...]:
     rates = [rate for rate, _ in runs]
     cpu = statistics.median(sample.cpu_ms / (rate * sample.wall_ms / 1e3) for rate, sample in runs)
     peak = max(sample.peak_mb for _, sample in runs)
@@ -114,10 +116,9 @@ def _rate_row(name: str, runs: Sequence[tuple[float, Sample]], curls: Sequence[f
 
 
 _FILL = """
-import sys
-from logsh_cli.outbox import Owner, Outbox
+import json, os, sys
+from logsh_cli.outbox import Outbox, Owner
 from logsh_cli.paths import state_dir
-import json, os
 count, key = int(sys.argv[1]), sys.argv[2]
 store = Outbox.open(state_dir(os.environ))
 owner = Owner("default", store.fingerprint(key))
@@ -127,4 +128,4 @@ for start in range(0, count, 1000):
     store.add(owner, [json.dumps({**body, "description": f"number {n} of many"}).encode() for n in numbers])
 store.close()
 """
-"""Through logsh's own store, one chunk a transaction, as ``batch`` does: run by the Python that logsh is installed in."""
+"""Through logsh's own store, one chunk a transaction, as ``batch`` does it; for the Python that has logsh."""

@@ -7,7 +7,6 @@ slows down, moves both.
 
 from __future__ import annotations
 
-import os
 import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 SEND = ("send", "-e", peers.EVENT["event"], "-d", peers.EVENT["description"])
 STARTED = "started"
-WARM_UPS = 2
+WARM_UPS = 1
 
 
 class Subject(NamedTuple):
@@ -45,7 +44,7 @@ class Subject(NamedTuple):
 
 
 class Round(NamedTuple):
-    """What one round gave: for each subject its own sample and that of the script beside it, then the peers' samples."""
+    """What one round gave: for each subject its own sample and that of the script beside it, and the peers'."""
 
     subjects: dict[str, tuple[Sample, Sample]]
     peers: dict[str, Sample]
@@ -95,7 +94,15 @@ def measure(lab: Lab, chosen: Sequence[Subject], others: Sequence[Peer], runs: i
 
 def table(chosen: Sequence[Subject], others: Sequence[Peer], rounds: Sequence[Round]) -> Table:
     """Milliseconds of each, and how many times as long as the others it takes."""
-    header = ["", "wall ms", "CPU ms", f"× {peers.SCRIPT}", "CPU ×", "target", *(f"× {peer.name}" for peer in others)]
+    header = [
+        "",
+        "wall ms",
+        "CPU ms",
+        f"/ {peers.SCRIPT}",
+        "CPU / script",
+        "target",
+        *(f"/ {peer.name}" for peer in others),
+    ]
     rows = [_subject_row(subject, others, rounds) for subject in chosen]
     rows.append(_script_row(chosen[0], others, rounds))
     rows.extend(_peer_row(peer, chosen[0], others, rounds) for peer in others)
@@ -115,7 +122,8 @@ def notes(chosen: Sequence[Subject], rounds: Sequence[Round], others: Mapping[st
         left = [round_.subjects[subject.label][0].left_cpu_ms for round_ in rounds]
         if any(left):
             lines.append(
-                f"`{subject.label}`: its delivery, in a process of its own, takes {shown(statistics.median(left))} ms of CPU."
+                f"`{subject.label}`: the process that it leaves behind to deliver takes "
+                f"{shown(statistics.median(left))} ms of CPU."
             )
     return lines
 
@@ -191,8 +199,3 @@ def _peer_row(peer: Peer, subject: Subject, others: Sequence[Peer], rounds: Sequ
 def _against(times: Sequence[float], others: Sequence[Peer], rounds: Sequence[Round]) -> list[str]:
     ratios = (Spread.of_ratios(times, [round_.peers[peer.name].wall_ms for round_ in rounds]) for peer in others)
     return [shown(ratio.middle) for ratio in ratios]
-
-
-def load() -> str:
-    """How busy the machine is: processes that want to run, over one minute."""
-    return shown(os.getloadavg()[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import tempfile
 from typing import TYPE_CHECKING
 
 from logsh_cli.cli import main
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from logsh_cli.outbox import Store
 
 
-def text_stream(content: bytes = b"", encoding: str = "utf-8") -> io.TextIOWrapper:
+def text_stream(encoding: str = "utf-8") -> io.TextIOWrapper:
     """A stream in memory that writes as the process's own do: at once, and never failing on a character."""
     return io.TextIOWrapper(
-        io.BytesIO(content), encoding=encoding, errors="backslashreplace", newline="\n", write_through=True
+        io.BytesIO(), encoding=encoding, errors="backslashreplace", newline="\n", write_through=True
     )
 
 
@@ -37,11 +38,14 @@ def call_main(*argv: str, env: Mapping[str, str] | None = None, stdin: bytes = b
     """What ``logsh ARGV`` does; ``env`` is added to the environment of this test."""
     out, err = text_stream(), text_stream()
     merged = {**os.environ, **(env or {})}
-    context = TidyContext(merged, Streams(text_stream(stdin), out, err, merged))
-    try:
-        code = main(argv, context)
-    finally:
-        context.close()
+    with tempfile.TemporaryFile() as file:
+        file.write(stdin)
+        file.seek(0)
+        context = TidyContext(merged, Streams(io.TextIOWrapper(file), out, err, merged))
+        try:
+            code = main(argv, context)
+        finally:
+            context.close()
     return Completed(code, written(out), written(err))
 
 

@@ -27,6 +27,7 @@ import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execvp(sys.argv[1], sys.argv[1:])
 """
+_MOVES = re.compile(r"\x1b\[[0-9;]*[A-H]")
 _CONTROLS = re.compile(
     r"\x1b\[[0-9;?>]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[=>]|[\x00-\x08\r]"
 )
@@ -45,7 +46,7 @@ class Completed(NamedTuple):
 
 
 class Shell:
-    """An interactive shell. ``setup`` are commands for it that bind Ctrl-G to writing its command line to ``$REVEALED``.
+    """An interactive shell. ``setup`` is for it to read: it binds Ctrl-G to writing the command line to ``$REVEALED``.
 
     That is a pipe of its own: what a terminal shows is for people, and each shell redraws it in another way.
     """
@@ -76,7 +77,7 @@ class Shell:
         self._line("")
         self._send(line + TAB + REVEAL)
         completed, shown = self._line()
-        return Completed(completed, _CONTROLS.sub("", shown))
+        return Completed(completed, _CONTROLS.sub("", _MOVES.sub(" ", shown)))
 
     def close(self) -> None:
         """End the shell and everything in its process group."""

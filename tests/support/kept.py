@@ -1,0 +1,52 @@
+"""Events put into a test's outbox as if logsh had accepted them: of any owner, at any time."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+from logsh_cli.outbox import Outbox, Owner
+from tests.support.sending import KEY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.server import Server
+
+
+def keep(
+    tmp_path: Path,
+    *names: str,
+    key: str = KEY,
+    profile: str = "default",
+    at: float | None = None,
+    lease: str | None = None,
+) -> list[int]:
+    """Accept events of those names, at that time (epoch seconds); returns their ids."""
+    store = Outbox.open(tmp_path / "state", now=lambda: time.time() if at is None else at)
+    try:
+        owner = Owner(profile, store.fingerprint(key))
+        return store.add(owner, [body_of(name) for name in names], lease=lease)
+    finally:
+        store.close()
+
+
+def body_of(name: str) -> bytes:
+    """An event of that name as it is stored."""
+    return json.dumps({"workspace": "shop", "event": name, "description": "d"}, ensure_ascii=False).encode()
+
+
+def shelve(tmp_path: Path, event_id: int, message: str = "Icon must be a valid emoji.") -> None:
+    """What the service refused: the event was leased by the holder ``"l"``, and is now rejected."""
+    store = Outbox.open(tmp_path / "state")
+    try:
+        facts = {"attempts": 1, "error_name": "refused", "error_message": message, "http_status": 403}
+        assert store.rejected(event_id, "l", **facts)  # type: ignore[arg-type]
+    finally:
+        store.close()
+
+
+def arrived(server: Server) -> list[str]:
+    """The names of the events that a server took, sorted: workers overtake one another."""
+    return sorted(body["event"] for body in server.events)

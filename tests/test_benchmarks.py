@@ -1,0 +1,74 @@
+"""The benchmark suite itself: that it works, not what it finds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.figures import BEGIN, END, HEADING, Spread, Table, with_figures
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are measured as POSIX counts them")
+@pytest.mark.parametrize(
+    ("command", "titles"),
+    [
+        pytest.param(
+            ["-m", "tests.benchmarks"],
+            ["Whole process", "What keeping an event costs", "Throughput on loopback", "batch --dry-run", "The outbox"],
+            id="everything",
+        ),
+        pytest.param(["tests/benchmarks/startup.py"], ["Whole process"], id="startup"),
+    ],
+)
+def test_the_benchmarks_run_and_print_their_tables(command: list[str], titles: list[str]) -> None:
+    argv = [sys.executable, *command, "--tiny", "--runs", "1", "--venv", sys.prefix]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    for title in titles:
+        assert f"**{title}" in done.stdout
+    assert "| logsh send" in done.stdout
+    assert "| httpx script" in done.stdout
+
+
+def test_a_spread_is_the_median_and_the_quartiles_of_the_paired_ratios() -> None:
+    assert Spread.of_ratios([1.0, 4.0, 9.0], [1.0, 2.0, 3.0]) == Spread(2.0, 1.5, 2.5)
+    assert str(Spread.of([1234.0])) == "1,234 (1,234-1,234)"
+
+
+def test_a_table_is_markdown_whose_columns_line_up() -> None:
+    table = Table("Title", ("what", "ms"), [("a", "1.00"), ("longer", "12")], "A note.")
+    assert str(table).splitlines() == [
+        "**Title**",
+        "",
+        "| what   |   ms |",
+        "| ------ | ---: |",
+        "| a      | 1.00 |",
+        "| longer |   12 |",
+        "",
+        "A note.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("readme", "expected"),
+    [
+        pytest.param("# A\n", f"# A\n\n{HEADING}\n\n{BEGIN}\nnew\n{END}\n", id="no section yet"),
+        pytest.param(
+            f"# A\n{BEGIN}\nold\n{END}\nmore\n", f"# A\n{BEGIN}\nnew\n{END}\nmore\n", id="only what is between"
+        ),
+    ],
+)
+def test_figures_replace_the_old_ones_and_touch_nothing_else_in_the_readme(readme: str, expected: str) -> None:
+    assert with_figures(readme, "new\n") == expected
+    assert with_figures(expected, "new") == expected
+
+
+@pytest.mark.parametrize("readme", [f"{BEGIN}\nold\n", f"old\n{END}\n", f"{END}\nold\n{BEGIN}\n"])
+def test_a_readme_with_a_marker_missing_is_not_written(readme: str) -> None:
+    with pytest.raises(ValueError, match="must have"):
+        with_figures(readme, "new")

@@ -1,0 +1,102 @@
+"""Everything that can go wrong has a name, a message, and an exit code that the README explains."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import logsh_cli
+import logsh_cli.errors
+from logsh_cli.errors import (
+    EXIT_CODE_MEANINGS,
+    ExitCode,
+    InvalidEvent,
+    LogshError,
+    Terminated,
+    TermSignal,
+    interruption,
+)
+from logsh_cli.result import error_to_json
+
+README = Path(logsh_cli.__file__).parents[1] / "README.md"
+WINDOWS_ONLY = {"logsh_cli.child_windows"}
+
+
+def tree(root: type[LogshError]) -> list[type[LogshError]]:
+    """A class and everything below it."""
+    return [root, *(leaf for child in root.__subclasses__() for leaf in tree(child))]
+
+
+def load_everything() -> None:
+    """Import each module, so that classes outside of ``errors`` are known too."""
+    for module in pkgutil.walk_packages(logsh_cli.__path__, "logsh_cli."):
+        if not module.name.endswith("__main__") and module.name not in WINDOWS_ONLY:
+            importlib.import_module(module.name)
+
+
+load_everything()
+CLASSES = tree(LogshError)
+
+
+def readme_table() -> dict[int, str]:
+    """The README's exit codes: the first column's number, the second column's words."""
+    rows = re.findall(r"^\|\s*(\d+)\s*\|\s*(.+?)\s*\|$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    return {int(code): meaning.replace("`", "") for code, meaning in rows}
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_every_error_has_a_name_and_an_exit_code_of_the_readme(kind: type[LogshError]) -> None:
+    assert re.fullmatch(r"[a-z][a-z_]+", kind.name)
+    assert isinstance(kind.exit_code, ExitCode)
+    assert kind.exit_code != ExitCode.OK
+    assert int(kind.exit_code) in readme_table()
+    assert kind.__doc__
+
+
+def test_names_tell_classes_apart() -> None:
+    names = [kind.name for kind in CLASSES]
+    assert sorted(names) == sorted(set(names))
+
+
+def test_the_code_and_the_readme_have_the_same_table() -> None:
+    assert readme_table() == {int(code): meaning for code, meaning in EXIT_CODE_MEANINGS.items()}
+    assert set(EXIT_CODE_MEANINGS) == set(ExitCode)
+
+
+def test_every_exit_code_but_success_has_an_error() -> None:
+    assert {kind.exit_code for kind in CLASSES} == set(ExitCode) - {ExitCode.OK}
+
+
+def test_the_tree_in_the_docstring_is_the_tree() -> None:
+    own = {kind.__name__: kind for kind in CLASSES if kind.__module__ == "logsh_cli.errors"}
+    drawn = re.findall(r"(?:├── |└── )(\w+)(?:\s+(\d+))?", logsh_cli.errors.__doc__ or "")
+    assert {name for name, _ in drawn} == set(own) - {"LogshError"}
+    for name, code in drawn:
+        # Where no code is drawn, it is that of the class above.
+        (above,) = own[name].__bases__
+        assert issubclass(above, LogshError)
+        assert int(own[name].exit_code) == int(code or above.exit_code), name
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_every_error_carries_its_message_and_hint_into_the_machine_form(kind: type[LogshError]) -> None:
+    error = InvalidEvent(["one", "two"], hint="do that") if kind is InvalidEvent else kind("one; two", hint="do that")
+    assert error_to_json(error) == {"name": kind.name, "message": "one; two", "hint": "do that"}
+    assert str(error) == "one; two"
+    assert "hint" in inspect.signature(kind).parameters
+
+
+def test_a_signal_becomes_the_error_that_reports_it() -> None:
+    assert (interruption(KeyboardInterrupt()).exit_code, interruption(KeyboardInterrupt()).name) == (130, "interrupted")
+    ended = interruption(TermSignal(), hint="kept")
+    assert isinstance(ended, Terminated)
+    assert (ended.exit_code, ended.name, ended.hint) == (143, "terminated", "kept")
+
+
+def test_no_handler_of_ordinary_exceptions_swallows_a_signal() -> None:
+    assert not issubclass(TermSignal, Exception)

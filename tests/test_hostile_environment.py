@@ -1,0 +1,560 @@
+"""Where nothing is as it should be: locales, streams, directories, arguments and signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from logsh_cli.errors import ExitCode
+from tests.support import answers as says
+from tests.support.command import LOGSH, Completed, environment
+from tests.support.inprocess import call_main
+from tests.support.sending import BODY, EVENT, KEY, LATER, Logsh, check_result, kept_rows, settings_for
+from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+posix = pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
+
+NOWHERE = {
+    "LOGSH_API_URL": "http://127.0.0.1:1",
+    "LOGSH_API_KEY": KEY,
+    "LOGSH_WORKSPACE": "shop",
+    "LOGSH_DEADLINE": "0.05",
+    "HTTPS_PROXY": "http://127.0.0.1:1",
+}
+"""Settings with which nothing reaches a network, whatever else is given."""
+
+
+@pytest.fixture
+def service() -> Iterator[Server]:
+    with Server() as running:
+        yield running
+
+
+def shell(script: str, env: Mapping[str, str | None]) -> Completed:
+    """Run a line of ``sh`` in which ``$LOGSH`` is the installed command."""
+    line = ["/bin/sh", "-c", script]
+    done = subprocess.run(
+        line, env=environment({**env, "LOGSH": str(LOGSH)}), capture_output=True, check=False, timeout=60
+    )
+    return Completed(done.returncode, done.stdout, done.stderr)
+
+
+def check_clear(done: Completed, *codes: int) -> None:
+    """A documented exit code and words in place of a traceback."""
+    assert done.code in codes, done
+    assert "Traceback" not in done.stderr
+    assert "a fault in logsh" not in done.stderr + done.stdout
+
+
+# Locales
+
+LOCALES: dict[str, dict[str, str | None]] = {
+    "LANG=C": {"LANG": "C", "LC_ALL": None, "LC_CTYPE": None},
+    "LC_ALL=C": {"LC_ALL": "C"},
+    "LC_ALL=POSIX": {"LC_ALL": "POSIX"},
+    "a locale that is not installed": {"LC_ALL": "xx_XX.ISO-8859-15"},
+    "PYTHONIOENCODING=ascii": {"PYTHONIOENCODING": "ascii"},
+    "PYTHONIOENCODING=ascii:strict": {"PYTHONIOENCODING": "ascii:strict", "LC_ALL": "C"},
+    "PYTHONIOENCODING=utf-16": {"PYTHONIOENCODING": "utf-16"},
+    "nothing at all": {name: None for name in os.environ if name not in {"HOME", "PATH"}},
+}
+
+
+@pytest.mark.parametrize("locale", LOCALES.values(), ids=LOCALES.keys())
+def test_a_poor_locale_changes_neither_the_event_nor_the_exit_code(
+    logsh: Logsh, service: Server, locale: dict[str, str | None], tmp_path: Path
+) -> None:
+    env: dict[str, str | None] = {**locale, **settings_for(service), "LOGSH_STATE_DIR": str(tmp_path / "state")}
+    given = ("send", "-e", "größe", "-d", "世界 👋", "-i", "🚀", "-m", "ключ=значение")
+    for flags in ((), ("--json",), ("--dry-run",), ("-v",)):
+        done = logsh(*given, *flags, env=env)
+        check_clear(done, 0)
+    for body in service.events:
+        assert (body["event"], body["description"], body["icon"]) == ("größe", "世界 👋", "🚀")
+        assert body["metadata"] == {"ключ": "значение"}
+    service.default = says.error(400, "bad_request", "Nein, danke für 🎉")
+    check_clear(logsh(*given, env={**env, "FORCE_COLOR": "1"}), 65)
+
+
+def test_json_stays_json_where_only_ascii_can_be_written(logsh: Logsh, service: Server) -> None:
+    env = settings_for(service, PYTHONIOENCODING="ascii")
+    done = logsh("send", "-e", "größe", "-d", "👋", "--json", env=env)
+    assert done.raw_stdout.isascii()
+    assert done.json["event"] == {"workspace": "shop", "event": "größe", "description": "👋"}
+
+
+def test_without_utf8_mode_arguments_that_can_not_be_understood_are_refused_clearly(
+    logsh: Logsh, service: Server
+) -> None:
+    env = settings_for(service, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    check_clear(logsh("send", "-e", "e", "-d", "Grüße", env=env), 0, 2)
+    assert all(body["description"] == "Grüße" for body in service.events)
+
+
+# Streams
+
+
+@posix
+@pytest.mark.parametrize("redirections", [">&-", "2>&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("flags", ["", "--json -v"], ids=["plain", "json and verbose"])
+def test_a_closed_stream_changes_nothing_about_the_event(
+    service: Server, redirections: str, flags: str, tmp_path: Path
+) -> None:
+    send = f'"$LOGSH" send -e deploy.done -d "v1 is live" {flags} {redirections}'
+    check_clear(shell(send, settings_for(service)), 0)
+    assert service.events == [BODY]
+    service.default = says.error(503, "x", "Later.", LATER)
+    check_clear(shell(send, settings_for(service)), 75)
+    assert [row.state for row in kept_rows(tmp_path)] == ["pending"]
+
+
+@posix
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full on this system")
+@pytest.mark.parametrize("env", [{}, {"FORCE_COLOR": "1"}], ids=["plain", "rich"])
+def test_a_full_disk_behind_the_streams_changes_nothing_about_the_event(
+    service: Server, env: dict[str, str], tmp_path: Path
+) -> None:
+    send = '"$LOGSH" send -e deploy.done -d "v1 is live"'
+    full = {**settings_for(service), **env}
+    for redirections in (">/dev/full", ">/dev/full 2>&1", "--json >/dev/full", "-v 2>/dev/full"):
+        assert shell(f"{send} {redirections}", full).code == 0
+    service.default = says.error(400, "bad_request")
+    assert shell(f"{send} 2>/dev/full", full).code == 65
+    assert len(kept_rows(tmp_path)) == 1
+    check_clear(shell('"$LOGSH" outbox list >/dev/full', full), 0)
+
+
+@posix
+@pytest.mark.parametrize("env", [{}, {"FORCE_COLOR": "1"}], ids=["plain", "rich"])
+def test_a_reader_that_has_gone_changes_nothing_about_the_event(
+    service: Server, env: dict[str, str], tmp_path: Path
+) -> None:
+    codes = []
+    for answer in (says.ok(), says.error(503, "x", "Later.", LATER)):
+        service.default = answer
+        ours, theirs = os.pipe()
+        os.close(ours)
+        command = [str(LOGSH), "send", *EVENT, "-v"]
+        variables = environment({**settings_for(service), **env})
+        codes.append(subprocess.run(command, env=variables, stdout=theirs, stderr=theirs, check=False).returncode)
+        os.close(theirs)
+    assert codes == [0, 75]
+    assert len(kept_rows(tmp_path)) == 1
+
+
+@posix
+@pytest.mark.parametrize(
+    "command", ["--help", "--version", "send --help", "outbox list", "config list", "doctor --json"]
+)
+@pytest.mark.parametrize("redirection", [">&-", ">/dev/full", "| true"])
+def test_commands_that_only_show_something_end_quietly(command: str, redirection: str) -> None:
+    done = shell(f'"$LOGSH" {command} {redirection}', NOWHERE)
+    check_clear(done, *{int(code) for code in ExitCode} - {ExitCode.FAULT})
+
+
+# Directories
+
+
+def homeless(home: str | None) -> dict[str, str | None]:
+    return {"HOME": home, "LOGSH_CONFIG_DIR": None, "LOGSH_STATE_DIR": None, "XDG_RUNTIME_DIR": None}
+
+
+@posix
+@pytest.mark.parametrize("home", ["/proc", "/dev/null", "/proc/nowhere/at/all", "read-only"])
+def test_a_home_that_takes_no_files_costs_only_the_promise_to_keep(
+    logsh: Logsh, service: Server, home: str, tmp_path: Path
+) -> None:
+    if home == "read-only":
+        if os.geteuid() == 0:
+            pytest.skip("root may write to any directory")
+        directory = tmp_path / "locked"
+        directory.mkdir(mode=0o500)
+        home = str(directory)
+    env: dict[str, str | None] = {**settings_for(service), **homeless(home)}
+    done = logsh("send", *EVENT, "--json", env=env)
+    check_result(done, status="delivered", id=None)
+    assert done.stderr == ""
+    done = logsh("send", *EVENT, "-b", "--json", env=env)
+    check_result(done, status="delivered", id=None)
+    assert service.events == [BODY, BODY]
+    service.default = says.error(503, "x", "Later.", LATER)
+    done = logsh("send", *EVENT, "--json", env=env)
+    result = check_result(done, status="failed", exit_code=69, id=None, error="not_kept")
+    assert "Later." in result["error"]["message"]
+
+
+def test_a_home_that_is_not_there_yet_is_made(logsh: Logsh, service: Server, tmp_path: Path) -> None:
+    home = tmp_path / "not" / "yet"
+    done = logsh("send", *EVENT, "--json", env={**settings_for(service), **homeless(str(home))})
+    check_result(done, status="delivered", id=1)
+    (state,) = home.rglob("outbox.db")
+    assert state.stat().st_mode & 0o777 == 0o600
+
+
+def test_without_a_home_everything_works_that_is_told_where(logsh: Logsh, service: Server) -> None:
+    done = logsh("send", *EVENT, "--json", env={**settings_for(service), "HOME": None})
+    check_result(done, status="delivered", id=1)
+
+
+def test_without_a_path_even_a_background_delivery_works(logsh: Logsh, service: Server) -> None:
+    done = logsh("send", *EVENT, "-b", "--json", env={**settings_for(service), "PATH": None})
+    check_result(done, status="stored")
+    assert service.wait_for_events(1) == [BODY]
+
+
+@posix
+def test_a_working_directory_that_is_gone_is_no_obstacle(service: Server, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = f'cd "{gone}" && rmdir "{gone}" && "$LOGSH" send -e deploy.done -d "v1 is live" --json'
+    done = shell(script, settings_for(service))
+    check_clear(done, 0)
+    check_result(done, status="delivered")
+    done = shell(
+        script.replace("--json", "-b --json").replace("&& rmdir", f'; mkdir -p "{gone}"; cd "{gone}"; rmdir'),
+        settings_for(service),
+    )
+    check_result(done, status="stored")
+    assert service.wait_for_events(2) == [BODY, BODY]
+
+
+def test_a_module_in_the_working_directory_is_not_taken_for_a_library(
+    logsh: Logsh, service: Server, tmp_path: Path
+) -> None:
+    for name in ("httpx", "typer", "json", "sqlite3", "logsh_cli"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('loaded from the working directory')")
+    check_clear(logsh("send", *EVENT, env=settings_for(service), cwd=tmp_path), 0)
+    check_clear(logsh("send", *EVENT, "-b", env=settings_for(service), cwd=tmp_path), 0)
+    assert service.wait_for_events(2) == [BODY, BODY]
+
+
+@posix
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff\xfe\0", b"workspace = ", b"a = 1\n" * 20_000, b""],
+    ids=["binary", "half a line", "unknown keys", "empty"],
+)
+def test_a_broken_configuration_file_is_78_and_named(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir(mode=0o700)
+    (tmp_path / "config" / "config.toml").write_bytes(content)
+    done = call_main("send", *EVENT, "--json", env=NOWHERE)
+    check_clear(done, 75 if not content else 78)
+    assert not content or "config.toml" in done.json["error"]["message"]
+
+
+# Arguments
+
+BAD_TEXTS = {
+    "a byte that is no UTF-8": "caf\udce9",
+    "a lone surrogate": "\ud800",
+    "NUL": "a\0b",
+    "only NUL": "\0",
+    "100 KB": "x" * 100_000,
+    "a line break": "a\nb\x1b[31m",
+}
+PLACES: dict[str, tuple[str, ...]] = {
+    "event": ("send", "-d", "d", "-e"),
+    "description": ("send", "-e", "e", "-d"),
+    "workspace": ("send", *EVENT, "-w"),
+    "icon": ("send", *EVENT, "-i"),
+    "meta": ("send", *EVENT, "-m"),
+    "profile": ("send", *EVENT, "-p"),
+    "deadline": ("send", *EVENT, "--deadline"),
+    "on-missing-key": ("send", *EVENT, "--on-missing-key"),
+    "argument": ("send", *EVENT),
+    "command": (),
+    "batch file": ("batch",),
+    "batch rate": ("batch", "--rate"),
+    "outbox id": ("outbox", "show"),
+    "outbox command": ("outbox",),
+    "config get": ("config", "get"),
+    "config set workspace": ("config", "set", "workspace"),
+    "config set ca_file": ("config", "set", "ca_file"),
+    "config set api_url": ("config", "set", "api_url"),
+    "config set profile": ("config", "set", "workspace", "w", "-p"),
+    "login url": ("login", "--key-stdin", "--no-verify", "--api-url"),
+    "login profile": ("login", "--key-stdin", "--no-verify", "-p"),
+    "logout profile": ("logout", "-p"),
+    "completion": ("completion",),
+    "sandbox faults": ("sandbox", "--fail"),
+    "sandbox port": ("sandbox", "--port"),
+    "doctor deadline": ("doctor", "--deadline"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
+@pytest.mark.parametrize("text", BAD_TEXTS.values(), ids=BAD_TEXTS.keys())
+def test_text_that_can_not_be_meant_is_refused_clearly_wherever_it_stands(place: tuple[str, ...], text: str) -> None:
+    for flags in ((), ("--json",)):
+        done = call_main(*place, text, *flags, env=NOWHERE, stdin=b"logsh_key\n")
+        check_clear(done, 0, 2, 75, 78)
+        assert "\x1b" not in done.stdout + done.stderr
+        shown = done.stdout + done.stderr
+        shown.encode()
+        if "send" in place and text != BAD_TEXTS["a line break"]:
+            assert done.code in (2, 78)
+            assert len(shown) < 2_000
+
+
+@posix
+@pytest.mark.parametrize("place", [*PLACES][:8])
+def test_a_byte_that_is_no_utf8_gets_a_clear_answer_from_the_process_too(logsh: Logsh, place: str) -> None:
+    args = [word.encode() for word in PLACES[place]]
+    done = logsh(*args, b"caf\xe9", env=NOWHERE)
+    check_clear(done, 2, 78)
+    assert done.stderr.startswith("logsh: ")
+
+
+def test_more_arguments_than_anybody_needs_are_no_obstacle(logsh: Logsh, service: Server) -> None:
+    many = [word for number in range(3_000) for word in ("-m", f"k{number}={'v' * 20}")]
+    check_clear(logsh("send", *EVENT, *many, env=settings_for(service)), 0)
+    assert len(service.events[0]["metadata"]) == 3_000
+    done = logsh("send", "-e", "e", "-d", "x" * 100_000, "--json", env=settings_for(service))
+    check_result(done, exit_code=2, error="invalid_event")
+    check_clear(logsh("send", "-e", "e", "-d", "x" * 100_000, "--no-validate", env=settings_for(service)), 0)
+    assert service.events[1]["description"] == "x" * 100_000
+
+
+VARIABLES = (
+    "LOGSH_API_URL",
+    "LOGSH_API_KEY",
+    "LOGSH_API_KEY_FILE",
+    "LOGSH_WORKSPACE",
+    "LOGSH_PROFILE",
+    "LOGSH_ICON",
+    "LOGSH_NOTIFY",
+    "LOGSH_DEADLINE",
+    "LOGSH_BEST_EFFORT",
+    "LOGSH_ON_MISSING_KEY",
+    "LOGSH_CA_FILE",
+    "LOGSH_CONFIG_DIR",
+    "LOGSH_STATE_DIR",
+    "CREDENTIALS_DIRECTORY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "COLUMNS",
+    "TERM",
+    "FORCE_COLOR",
+)
+ODD_VALUES = (
+    "x" * 100_000,
+    "\x1b[31m",
+    "caf\udce9",
+    "nan",
+    "-1",
+    "1e999",
+    "\n\n",
+    "😀" * 200,
+    "[",
+    "~nobody/x",
+    "/dev/null",
+)
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_no_value_of_a_variable_is_a_fault(name: str, tmp_path: Path) -> None:
+    for value in ODD_VALUES:
+        env = {**NOWHERE, name: value}
+        if name == "LOGSH_DEADLINE" and not value.strip():
+            continue  # as good as unset
+        if name == "LOGSH_API_KEY_FILE":
+            env["LOGSH_API_KEY"] = ""
+        done = call_main("send", *EVENT, "--json", env=env)
+        check_clear(done, 2, 69, 75, 78)
+        assert "\x1b[31m" not in done.stderr + done.stdout
+        assert done.json["exit_code"] == done.code
+        call = call_main("send", *EVENT, env=env)
+        assert (call.code, len(call.stdout)) == (done.code, 0)
+    assert tmp_path.exists()
+
+
+# Signals
+
+
+@pytest.fixture
+def hanging(service: Server) -> Iterator[Server]:
+    gate = Event()
+    service.default = says.gated(gate)
+    yield service
+    gate.set()
+
+
+def started(server: Server, *flags: str) -> subprocess.Popen[bytes]:
+    command = [str(LOGSH), "send", *EVENT, "--deadline", "60", *flags]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment(settings_for(server)), stdout=pipe, stderr=pipe)
+
+
+def ended(process: subprocess.Popen[bytes]) -> Completed:
+    stdout, stderr = process.communicate(timeout=30)
+    return Completed(process.returncode, stdout, stderr)
+
+
+@posix
+@pytest.mark.parametrize(
+    ("number", "returncode", "name"),
+    [(signal.SIGINT, -signal.SIGINT, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    ids=["INT", "TERM"],
+)
+def test_a_signal_during_a_delivery_keeps_the_event_and_says_so(
+    hanging: Server, number: signal.Signals, returncode: int, name: str, tmp_path: Path
+) -> None:
+    process = started(hanging, "--json")
+    hanging.wait_for(1)
+    process.send_signal(number)
+    done = ended(process)
+    result: dict[str, Any] = done.json
+    assert done.code == returncode
+    assert (result["status"], result["id"], result["exit_code"]) == (
+        "queued",
+        1,
+        130 if number == signal.SIGINT else 143,
+    )
+    assert result["error"]["name"] == name
+    assert done.stderr == ""
+    assert [row.state for row in kept_rows(tmp_path)] == ["pending"]
+
+    process = started(hanging, "--best-effort")
+    hanging.wait_for(2)
+    process.send_signal(number)
+    done = ended(process)
+    assert done.code == returncode
+    assert done.stderr.startswith("logsh: not delivered, kept as #2: ")
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
+def test_a_signal_at_any_moment_ends_it_and_loses_nothing_that_was_accepted(
+    hanging: Server, number: signal.Signals, tmp_path: Path
+) -> None:
+    moments = random.Random(number)
+    arrived = 0
+    for _ in range(8):
+        process = started(hanging)
+        time.sleep(moments.uniform(0.01, 0.2))  # the moment is what is being tried
+        process.send_signal(number)
+        done = ended(process)
+        # Before logsh has its own say, the signal does what it does to every Python program.
+        if "Fatal Python error" not in done.stderr:
+            assert done.code in ((-signal.SIGINT,) if number == signal.SIGINT else (143, -signal.SIGTERM))
+        assert "logsh_cli/c" not in done.stderr, done.stderr
+        rows = kept_rows(tmp_path)
+        assert len(rows) >= len(hanging.requests)
+        assert len(rows) >= arrived + ("kept as" in done.stderr)
+        arrived = len(rows)
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
+def test_signals_by_the_dozen_end_it_as_one_does(hanging: Server, number: signal.Signals, tmp_path: Path) -> None:
+    process = started(hanging)
+    hanging.wait_for(1)
+    while process.poll() is None:
+        process.send_signal(number)
+        time.sleep(0.0005)
+    done = ended(process)
+    assert done.code == (-signal.SIGINT if number == signal.SIGINT else 143)
+    assert "Traceback" not in done.stderr
+    assert len(kept_rows(tmp_path)) == 1
+
+
+@posix
+def test_a_signal_that_was_ignored_from_the_start_stays_ignored(service: Server) -> None:
+    service.default = says.slow(0.5)
+    script = 'trap "" INT TERM; "$LOGSH" send -e deploy.done -d "v1 is live" & wait $!'
+    command = ["/bin/sh", "-c", script]
+    env = environment({**settings_for(service), "LOGSH": str(LOGSH)})
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, start_new_session=True)
+    service.wait_for(1)
+    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGTERM)
+    out, _ = process.communicate(timeout=30)
+    assert out.startswith(b"delivered: ")
+
+
+# Whatever else
+
+WORDS = st.sampled_from(
+    [
+        *(
+            "send",
+            "batch",
+            "outbox",
+            "config",
+            "login",
+            "logout",
+            "completion",
+            "list",
+            "show",
+            "flush",
+            "retry",
+            "drop",
+        ),
+        *(
+            "get",
+            "set",
+            "unset",
+            "path",
+            "api_key",
+            "workspace",
+            "icon",
+            "ca_file",
+            "deadline",
+            "notify",
+            "bash",
+            "zsh",
+        ),
+        *("-e", "--event", "-d", "--desc", "-", "-w", "--workspace", "-i", "--icon", "-m", "--meta", "--notify"),
+        *("--no-notify", "--truncate", "--no-validate", "--dry-run", "--deadline", "--best-effort", "--on-missing-key"),
+        *("skip", "fail", "-p", "--profile", "--json", "-q", "-v", "--jobs", "--rate", "--all", "--adopt", "--reveal"),
+        *("--key-stdin", "--no-verify", "--ci", "--help", "--version", "--", "-x", "--evnt", "default", "1", "0.01"),
+        *("a=b", "a:=1", "a:=[", "=", ":rocket:", "🚀", ".", "/", "/dev/null", "/proc/self/mem", "~", ""),
+    ]
+)
+ARGV = st.lists(WORDS | st.text(max_size=8), max_size=9)
+STARTS = st.sampled_from(
+    [
+        [],
+        ["send"],
+        ["send", *EVENT],
+        ["send", *EVENT, "--dry-run"],
+        ["config"],
+        ["outbox"],
+        ["batch"],
+        ["login"],
+        ["logout"],
+    ]
+)
+DOCUMENTED = {int(code) for code in ExitCode} - {ExitCode.FAULT}
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(start=STARTS, argv=ARGV, stdin=st.binary(max_size=40))
+def test_no_command_line_is_a_fault(tmp_path: Path, start: list[str], argv: list[str], stdin: bytes) -> None:
+    for directory in ("config", "state"):
+        shutil.rmtree(tmp_path / directory, ignore_errors=True)
+    line = [*start, *argv]
+    # These would serve, start a process of their own, or wait for one.
+    if not {"run", "sandbox", "courier", "doctor", "-b", "--background"}.isdisjoint(line):
+        return
+    done = call_main(*line, env=NOWHERE, stdin=stdin)
+    assert done.code in DOCUMENTED, done
+    assert "Traceback" not in done.stderr
+    if "--json" in line and "--help" not in line and "-h" not in line and done.code:
+        json.loads(done.stdout.splitlines()[0])
