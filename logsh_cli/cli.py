@@ -151,7 +151,7 @@ def _stopped(context: AppContext, argv: Sequence[str], stop: KeyboardInterrupt) 
 def _report(context: AppContext, argv: Sequence[str], error: LogshError) -> int:
     # The parser may have failed before it saw --json, and a script that asked for JSON gets JSON all the same.
     own_words = argv[: list(argv).index("--")] if "--" in argv else argv
-    if "--json" in own_words:
+    if "--json" in own_words and argv[0] != "run":  # whose standard output is the job's
         context.printer.json = True
     many = list(argv[:1]) == ["batch"] or list(argv[:2]) == ["outbox", "flush"]
     if context.printer.json and many:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
+import threading
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypedDict
 
@@ -17,7 +18,7 @@ from logsh_cli.errors import EventRefused, ExitCode, LogshError, NotDelivered, N
 from logsh_cli.wire import encode_body
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from logsh_cli.budget import Budget
     from logsh_cli.clock import Clock
@@ -33,6 +34,8 @@ FRESH_LEASE_S = 5.0
 
 SURE_LEASE_S = 50.0
 """A lease younger than this has not ended, whether or not the store can say so."""
+
+RENEW_EVERY_S = 20.0
 
 
 class AttemptFacts(TypedDict):
@@ -193,14 +196,34 @@ class Courier:
         hold: SharedPause | None = None,
     ) -> Delivery:
         """All attempts for one leased event, without telling the store; any thread may do this."""
-        return attempt(
-            dated(body, accepted_at, self.clock.time()),
-            client,
-            budget,
-            self.clock,
-            still_ours=lambda: self._holds(event_id, leased_at),
-            hold=hold,
-        )
+        with self._kept_alive(event_id, budget):
+            return attempt(
+                dated(body, accepted_at, self.clock.time()),
+                client,
+                budget,
+                self.clock,
+                still_ours=lambda: self._holds(event_id, leased_at),
+                hold=hold,
+            )
+
+    @contextmanager
+    def _kept_alive(self, event_id: int, budget: Budget) -> Iterator[None]:
+        """Renew the lease now and then while an attempt may outlast it: a long deadline, a slow service."""
+        if budget.remaining() < SURE_LEASE_S:
+            yield
+            return
+        over = threading.Event()
+
+        def renew() -> None:
+            while not over.wait(RENEW_EVERY_S):
+                with suppress(NotKept):
+                    self.store.renew([event_id], self.lease)
+
+        threading.Thread(target=renew, daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
 
     def _holds(self, event_id: int, leased_at: float) -> bool:
         # A lease a moment old needs no write to prove it. Wall time, since it is what leases are counted in.
@@ -238,7 +261,7 @@ class Courier:
                 self.store.rejected(event_id, self.lease, **facts)
             else:
                 wait = retry.stored_wait(delivery.fault, attempts)
-                self.store.failed(event_id, self.lease, **facts, not_before=self.clock.time() + wait)
+                self.store.failed(event_id, self.lease, **facts, not_before=self.clock.time() + wait if wait else 0.0)
 
 
 def verdict(delivery: Delivery, *, unkept_because: str | None = None) -> tuple[Status, int, LogshError | None]:

@@ -189,9 +189,11 @@ def plain_request(request: Any) -> str:
 
 def plain_tally(tally: Tally) -> str:
     """The counts that are not zero, in words, on one line."""
+    done = tally.delivered + tally.queued + tally.rejected
     counts = [
         f"{number} {word}"
         for number, word in (
+            (0 if done else tally.accepted, "valid"),
             (tally.delivered, "delivered"),
             (tally.queued, "kept"),
             (tally.rejected, "refused"),

@@ -10,8 +10,8 @@ import os
 import pty
 import re
 import subprocess
-import time
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,8 +20,9 @@ from tests.support import answers as says
 from tests.support.certs import authority
 from tests.support.command import LOGSH, Completed, environment
 from tests.support.inprocess import call_main
+from tests.support.processes import finish, processes_with, running
 from tests.support.proxy import ConnectProxy
-from tests.support.sending import EVENT, KEY, LATER, Logsh, kept_rows
+from tests.support.sending import EVENT, KEY, LATER, Logsh, kept_rows, wait_for_background
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -254,44 +255,25 @@ def test_the_password_of_a_proxy_is_not_shown(logsh: Logsh, tmp_path: Path) -> N
 # Processes
 
 
-def command_lines(mark: str) -> dict[int, str]:
-    """The command line of every process that has ``mark`` in its environment."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                if mark.encode() in (entry / "environ").read_bytes():
-                    found[int(entry.name)] = (entry / "cmdline").read_bytes().decode(errors="replace")
-            except OSError:
-                continue  # it has ended, or is not ours
-    return found
-
-
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="there is no /proc on this system")
 @pytest.mark.parametrize("give", WAYS, ids=lambda give: give.__name__)
 def test_no_process_of_logsh_has_the_key_in_its_command_line(
-    service: Server, give: Callable[[Server, Path, str], dict[str, str]], tmp_path: Path
+    logsh: Logsh, service: Server, give: Callable[[Server, Path, str], dict[str, str]], tmp_path: Path
 ) -> None:
-    from threading import Event  # noqa: PLC0415 - for this test alone
-
     gate = Event()
     service.default = says.gated(gate)
-    env = environment({**give(service, tmp_path, KEY), "LOGSH_WORKSPACE": "shop"})
-    state = str(tmp_path / "state")
-    with subprocess.Popen([LOGSH, "send", *EVENT, "--deadline", "60"], env=env, stdout=subprocess.PIPE) as foreground:
+    env = {**give(service, tmp_path, KEY), "LOGSH_WORKSPACE": "shop"}
+    with running("send", *EVENT, "--deadline", "60", env=env) as foreground:
         service.wait_for(1)
-        assert subprocess.run([LOGSH, "send", *EVENT, "-b", "-q"], env=env, check=False).returncode == 0
+        assert logsh("send", *EVENT, "-b", "-q", env=env).code == 0
         service.wait_for(2)
-        seen = command_lines(state)
+        seen = processes_with(tmp_path / "state")
         assert foreground.pid in seen
-        assert any("courier" in line for line in seen.values())
-        assert leaks("\n".join(seen.values())) == []
+        assert any("courier" in argv for argv in seen.values())
+        assert leaks(repr(seen)) == []
         gate.set()
-        assert foreground.wait(30) == 0
-    until = time.monotonic() + 30
-    while any("courier" in line for line in command_lines(state).values()):
-        assert time.monotonic() < until, "the courier does not end"
-        time.sleep(0.02)
+        assert finish(foreground).code == 0
+        assert len(wait_for_background(service, 2, tmp_path)) == 2
 
 
 # Text from outside

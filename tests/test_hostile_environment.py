@@ -21,7 +21,17 @@ from logsh_cli.errors import ExitCode
 from tests.support import answers as says
 from tests.support.command import LOGSH, Completed, environment
 from tests.support.inprocess import call_main
-from tests.support.sending import BODY, EVENT, KEY, LATER, Logsh, check_result, kept_rows, settings_for
+from tests.support.sending import (
+    BODY,
+    EVENT,
+    KEY,
+    LATER,
+    Logsh,
+    check_result,
+    kept_rows,
+    settings_for,
+    wait_for_background,
+)
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -211,10 +221,10 @@ def test_without_a_home_everything_works_that_is_told_where(logsh: Logsh, servic
     check_result(done, status="delivered", id=1)
 
 
-def test_without_a_path_even_a_background_delivery_works(logsh: Logsh, service: Server) -> None:
+def test_without_a_path_even_a_background_delivery_works(logsh: Logsh, service: Server, tmp_path: Path) -> None:
     done = logsh("send", *EVENT, "-b", "--json", env={**settings_for(service), "PATH": None})
     check_result(done, status="stored")
-    assert service.wait_for_events(1) == [BODY]
+    assert wait_for_background(service, 1, tmp_path) == [BODY]
 
 
 @posix
@@ -230,7 +240,7 @@ def test_a_working_directory_that_is_gone_is_no_obstacle(service: Server, tmp_pa
         settings_for(service),
     )
     check_result(done, status="stored")
-    assert service.wait_for_events(2) == [BODY, BODY]
+    assert wait_for_background(service, 2, tmp_path) == [BODY, BODY]
 
 
 def test_a_module_in_the_working_directory_is_not_taken_for_a_library(
@@ -240,7 +250,7 @@ def test_a_module_in_the_working_directory_is_not_taken_for_a_library(
         (tmp_path / f"{name}.py").write_text("raise SystemExit('loaded from the working directory')")
     check_clear(logsh("send", *EVENT, env=settings_for(service), cwd=tmp_path), 0)
     check_clear(logsh("send", *EVENT, "-b", env=settings_for(service), cwd=tmp_path), 0)
-    assert service.wait_for_events(2) == [BODY, BODY]
+    assert wait_for_background(service, 2, tmp_path) == [BODY, BODY]
 
 
 @posix

@@ -14,7 +14,7 @@ import pytest
 
 import logsh_cli
 from tests.support.command import environment
-from tests.support.sending import EVENT, settings_for
+from tests.support.sending import EVENT, settings_for, wait_for_background
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -266,10 +266,10 @@ def test_a_send_with_a_configuration_file_reads_it_and_no_more(
     assert (loaded - httpx_alone) & HEAVY == {"tomllib"}
 
 
-def test_a_stored_event_loads_no_http_client(service: Server) -> None:
+def test_a_stored_event_loads_no_http_client(service: Server, tmp_path: Path) -> None:
     loaded = loaded_by("send", *EVENT, "--background", env=settings_for(service))
     assert loaded & (HEAVY | NETWORK) == set()
-    assert service.wait_for_events(1)
+    assert wait_for_background(service, 1, tmp_path)
 
 
 def test_a_dry_run_loads_neither_store_nor_client() -> None:

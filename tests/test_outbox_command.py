@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+import subprocess
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from logsh_cli.outbox import Outbox
+from tests.support.command import LOGSH, environment
 from tests.support.inprocess import call_main
 from tests.support.kept import arrived, body_of, keep, shelve
-from tests.support.sending import KEY, LATER, Logsh, kept_rows, settings_for
+from tests.support.sending import KEY, LATER, kept_rows, settings_for
 from tests.support.server import Server, error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.support.command import Completed
 
@@ -137,9 +140,8 @@ def test_one_event_is_shown_whole(tmp_path: Path) -> None:
     one_of_each(tmp_path)
     done = call_main("outbox", "show", "2")
     assert done.code == 0
-    shown = {line[:13].strip(): line[13:].strip() for line in done.stdout.splitlines()}
-    shown = dict(line.split("  ", 1) for line in done.stdout.splitlines())
-    facts = {label.strip(): value.strip() for label, value in shown.items()}
+    pairs = (line.split("  ", 1) for line in done.stdout.splitlines())
+    facts = {label.strip(): value.strip() for label, value in pairs}
     assert facts["id"] == "2"
     assert facts["state"] == "waiting to be delivered"
     assert facts["accepted"].endswith("(5m ago)")
@@ -250,8 +252,6 @@ def test_an_outbox_that_can_not_be_used_is_said_with_69(tmp_path: Path, args: tu
 
 @pytest.mark.parametrize("args", ACTIONS, ids=" ".join)
 def test_an_outbox_of_a_newer_version_is_left_alone(tmp_path: Path, args: tuple[str, ...]) -> None:
-    import sqlite3  # noqa: PLC0415 - to write what a later version would
-
     keep(tmp_path, "e")
     db = sqlite3.connect(tmp_path / "state" / "outbox.db")
     db.execute("PRAGMA user_version = 99")
@@ -281,11 +281,7 @@ def test_a_damaged_outbox_is_set_aside_and_said_so(tmp_path: Path, args: tuple[s
 # A great many
 
 
-def test_a_long_list_ends_quietly_when_its_reader_has_seen_enough(logsh: Logsh, tmp_path: Path) -> None:
-    import subprocess  # noqa: PLC0415
-
-    from tests.support.command import LOGSH, environment  # noqa: PLC0415
-
+def test_a_long_list_ends_quietly_when_its_reader_has_seen_enough(tmp_path: Path) -> None:
     keep(tmp_path, *[f"e{number}" for number in range(5_000)])
     done = subprocess.run(
         ["sh", "-c", '"$0" outbox list --json | head -n 1; "$0" outbox list | head -n 1', str(LOGSH)],
@@ -298,7 +294,6 @@ def test_a_long_list_ends_quietly_when_its_reader_has_seen_enough(logsh: Logsh, 
     assert done.stdout.count("\n") == 2
     assert "Traceback" not in done.stderr
     assert "Broken" not in done.stderr
-    del logsh
 
 
 def test_a_body_is_stored_as_it_is_sent(tmp_path: Path, service: Server) -> None:

@@ -355,11 +355,11 @@ def test_rubbish_and_half_requests_make_no_event_and_harm_nobody(
     sandbox: Sandbox, rubbish: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with sandbox.connect() as connection:
-        connection.sendall(rubbish)
-        connection.shutdown(socket.SHUT_WR)
         try:
+            connection.sendall(rubbish)
+            connection.shutdown(socket.SHUT_WR)
             answer = read_all(connection)
-        except ConnectionResetError:
+        except OSError:  # the server may have answered and hung up before it had read all of it
             answer = b""
     assert b" 200 " not in answer[:20]
     assert sandbox.events == []

@@ -12,7 +12,17 @@ import pytest
 from tests.support import answers as says
 from tests.support.command import LOGSH, environment
 from tests.support.inprocess import call_main
-from tests.support.sending import BODY, EVENT, KEY, LATER, Logsh, check_result, kept_rows, settings_for
+from tests.support.sending import (
+    BODY,
+    EVENT,
+    KEY,
+    LATER,
+    Logsh,
+    check_result,
+    kept_rows,
+    settings_for,
+    wait_for_background,
+)
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -482,11 +492,7 @@ def test_background_returns_before_the_service_answers_and_delivers_all_the_same
 ) -> None:
     done = logsh("send", *EVENT, "--background", "--json", env=settings_for(service))
     check_result(done, status="stored", exit_code=0, id=1, event=BODY, attempts=0, http_status=None, error=None)
-    assert service.wait_for_events(1) == [BODY]
-    service.wait_until_idle()
-    until = time.monotonic() + FAR_BEYOND_S
-    while kept_rows(tmp_path) and time.monotonic() < until:
-        time.sleep(0.02)
+    assert wait_for_background(service, 1, tmp_path) == [BODY]
     assert kept_rows(tmp_path) == []
 
 
@@ -507,5 +513,4 @@ def test_a_delivery_takes_what_waited_along(logsh: Logsh, service: Server, tmp_p
     env = settings_for(service)
     assert logsh("send", "-e", "first", "-d", "d", env=env).code == 75
     assert logsh("send", "-e", "second", "-d", "d", env=env).code == 0
-    assert [body["event"] for body in service.wait_for_events(2)] == ["second", "first"]
-    assert list((tmp_path / "state").iterdir())
+    assert [body["event"] for body in wait_for_background(service, 2, tmp_path)] == ["second", "first"]

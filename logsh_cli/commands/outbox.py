@@ -146,6 +146,9 @@ def flush_all(app: AppContext, flags: Flags, *, adopt: bool, jobs: int) -> Tally
             job.walk_held(on_progress)
     counts = drain.outcome.counts
     waiting = store.counts(owner).pending
+    others = store.counts().pending - waiting
+    if others and not app.printer.quiet:
+        app.printer.note(f"{others} more belong to another profile or key (--adopt takes those of this profile's keys)")
     exit_code, error = drain.outcome.worst()
     if stop:
         error = interruption(stop.error(), hint="the rest is kept")

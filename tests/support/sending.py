@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from logsh_cli.outbox import Outbox
+from tests.support.processes import kill_what_is_left, wait_until, wait_until_none_is_left
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +54,21 @@ def kept_rows(tmp_path: Path) -> list[Row]:
         return list(store.rows())
     finally:
         store.close()
+
+
+def wait_for_background(service: Server, count: int, tmp_path: Path) -> list[Any]:
+    """The events that detached deliveries brought, once these have nothing left to do.
+
+    One that a test leaves behind would go on trying, and find the port in the hands of another test's server.
+    """
+    try:
+        events = service.wait_for_events(count)
+        wait_until(lambda: not kept_rows(tmp_path), "the outbox does not become empty")
+    finally:
+        if not kept_rows(tmp_path):
+            wait_until_none_is_left(tmp_path / "state")
+        kill_what_is_left(tmp_path / "state")
+    return events
 
 
 def check_result(done: Completed, **expected: Any) -> dict[str, Any]:
