@@ -77,6 +77,20 @@ class Printer:
         """One line of result on standard output."""
         self.streams.out(self.redact(printable(text)))
 
+    def arrival(self, at: str, event: Mapping[str, Any]) -> None:
+        """An event that the sandbox received, on one line."""
+        subject = f"{event.get('icon', '')} {event['event']}".strip()
+        facts = "notify " * bool(event.get("notify")) + " ".join(
+            f"{key}={shown_value(value)}" for key, value in event.get("metadata", {}).items()
+        )
+        if self.streams.is_rich(self.streams.stdout):
+            from logsh_cli.rich_output import show_parts  # noqa: PLC0415 - rich costs 25 to 45 ms
+
+            parts = ((at, "dim"), (subject, "bold"), (event["description"], ""), (f"[{event['workspace']}]", "cyan"))
+            show_parts(self.streams, (*parts, (facts, "dim")), self.redact)
+        else:
+            self.line(f"{at}  {subject}  {event['description']}  [{event['workspace']}] {facts}".rstrip())
+
     def note(self, text: str) -> None:
         """One line that is not a result, on standard error."""
         self.streams.err(self.redact(f"logsh: {printable(text)}"))
@@ -149,6 +163,13 @@ class Printer:
             rich_output.show_error(self.streams, error, prefix=prefix + kept_as, redact=self.redact)
             return
         self.note(prefix + kept_as + _separator(prefix, kept_as) + one_line(error))
+
+
+def shown_value(value: object) -> str:
+    """A metadata value as people write it: a string as it is, anything else as JSON."""
+    import json  # noqa: PLC0415 - only for what is shown
+
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def workflow_text(text: str) -> str:

@@ -118,6 +118,13 @@ def progress_bar(streams: Streams, what: str, total: int | None) -> Iterator[Cal
         yield move
 
 
+def show_parts(streams: Streams, parts: Iterable[tuple[str, str]], redact: Callable[[str], str]) -> None:
+    """Texts on one line, each with its style; those that are empty are left out."""
+    safe = _safe(redact)
+    shown = [Text(safe(text.strip()), style) for text, style in parts if text.strip()]
+    _print(console_for(streams, streams.stdout), Text("  ").join(shown))
+
+
 def show_columns(
     streams: Streams,
     header: tuple[str, ...],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import json
 import queue
 import signal
 import sys
@@ -96,17 +95,7 @@ def show(printer: Printer, request: Received) -> None:
         at = request.at.isoformat(timespec="milliseconds")
         printer.json_line({"event": request.event, "received_at": at, "status": request.status})
     else:
-        printer.line(_plain(request))
-
-
-def _plain(request: Received) -> str:
-    event = request.event or {}
-    facts = [f"[{event['workspace']}]"]
-    facts += ["notify"] if event.get("notify") else []
-    for key, value in event.get("metadata", {}).items():
-        facts.append(f"{key}={value if isinstance(value, str) else json.dumps(value)}")
-    subject = " ".join(filter(None, (event.get("icon"), event["event"])))
-    return f"{request.at.astimezone():%H:%M:%S}  {subject}  {event['description']}  {' '.join(facts)}"
+        printer.arrival(f"{request.at.astimezone():%H:%M:%S}", request.event)
 
 
 def _server(arrivals: queue.SimpleQueue[Received], faults: Sequence[Fault], port: int | None) -> SandboxServer:
