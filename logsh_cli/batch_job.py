@@ -111,7 +111,7 @@ class BatchJob:
             self.keep_up()
             on_progress()
         if self.drain is not None:
-            self.drain.settle(lambda: not self.stop, on_progress)
+            self.drain.settle(on_progress)
 
     @property
     def in_flight(self) -> int:

@@ -46,7 +46,7 @@ FIRST_COOLDOWN_S, LONGEST_COOLDOWN_S = 5.0, 60.0
 
 
 class Parcel(NamedTuple):
-    """A stored event on its way through a drain. ``leased_at`` is epoch seconds, not later than the lease began."""
+    """A stored event on its way through a drain. ``leased_at`` is epoch seconds."""
 
     id: int
     body: bytes
@@ -176,7 +176,10 @@ class _Stopped(Exception):
 
 
 class Drain:
-    """Sends what it is fed over ``jobs`` threads. Feed, poll and settle from one thread only, and poll often."""
+    """Sends what it is fed over ``jobs`` threads. Feed, poll and settle from one thread only, and poll often.
+
+    Once ``stopping`` is set, what is under way ends, and the rest is given back.
+    """
 
     def __init__(
         self,
@@ -186,12 +189,13 @@ class Drain:
         jobs: int,
         deadline_s: float,
         rate: float | None = None,
+        stopping: threading.Event | None = None,
         on_delivery: Callable[[Parcel, Delivery], None] = lambda _parcel, _delivery: None,
     ) -> None:
         self.courier = courier
         self.outcome = Outcome()
         self._connect = connect
-        self._stopping = threading.Event()
+        self._stopping = stopping or threading.Event()
         self._clock = courier.clock = courier.clock._replace(sleep=self._sleep)
         self._deadline_s = deadline_s
         self._pace = Pace(self._clock, rate)
@@ -203,7 +207,7 @@ class Drain:
         self._jobs = jobs
         self._workers: list[threading.Thread] = []
         self._held: set[int] = set()
-        self._renewed_at = self._clock.monotonic()
+        self._renewed_at = self._clock.time()
 
     @property
     def in_flight(self) -> int:
@@ -241,13 +245,9 @@ class Drain:
         self._renew()
         return len(finished)
 
-    def settle(
-        self, keep_going: Callable[[], bool] = lambda: True, on_progress: Callable[[], None] = lambda: None
-    ) -> None:
-        """Wait until everything fed has ended; once ``keep_going`` says no, only what is under way."""
+    def settle(self, on_progress: Callable[[], None] = lambda: None) -> None:
+        """Wait until everything fed has ended."""
         while self.in_flight:
-            if not keep_going():
-                self._stopping.set()
             self.poll(0.1)
             on_progress()
 
@@ -270,9 +270,9 @@ class Drain:
             self._on_delivery(parcel, delivery)
 
     def _renew(self) -> None:
-        if self._clock.monotonic() - self._renewed_at < RENEW_EVERY_S:
+        if abs(self._clock.time() - self._renewed_at) < RENEW_EVERY_S:
             return
-        self._renewed_at = self._clock.monotonic()
+        self._renewed_at = self._clock.time()
         if self._held:
             with suppress(NotKept):  # whether an event is still ours is asked again before it is sent
                 self.courier.store.renew(self._held, self.courier.lease)

@@ -27,21 +27,13 @@ class Flush:
         self.drain = drain
         self.stop = stop
         self.adopt = adopt
-        self.taken = 0
-        self.last_id = 0
+        self.tried: set[int] = set()
 
     def walk(self, *, ignore_wait: bool, on_progress: Callable[[], None] = lambda: None) -> None:
         """Every event that is free now, oldest first, each once however it ends."""
         after = 0
         while not self.stop:
-            rows = self.store.take(
-                self.owner,
-                lease=self.drain.courier.lease,
-                limit=PORTION,
-                after=after,
-                ignore_wait=ignore_wait,
-                adopt=self.adopt,
-            )
+            rows = self._take(after=after, ignore_wait=ignore_wait)
             if not rows:
                 break
             after = rows[-1].id
@@ -49,36 +41,35 @@ class Flush:
             while self.drain.in_flight > PORTION // 4 and not self.stop:
                 self.drain.poll(LOOK_S)
                 on_progress()
-        self.last_id = max(self.last_id, after)
-        self._settle(on_progress)
+        self.drain.settle(on_progress)
 
     def walk_held(self, on_progress: Callable[[], None] = lambda: None) -> None:
-        """Wait for events that other processes are delivering just now, and take over those that they give back."""
-        held = {row.id for row in self.store.rows(state="leased") if self._is_ours(row)}
+        """After ``walk``: wait for events that other processes were delivering, and take those that they give back."""
+        # Some may be free again by now, and were passed over all the same.
+        held = {row.id for row in self.store.rows() if self._is_ours(row)} - self.tried
         while held and not self.stop:
-            rows = [row for event_id in held if (row := self.store.get(event_id)) is not None]
+            rows = [row for event_id in held if (row := self.store.get(event_id)) is not None and self._is_ours(row)]
             free = {row.id for row in rows if row.state == "pending"}
-            held = {row.id for row in rows if row.state != "rejected"}
-            if free:
-                lease = self.drain.courier.lease
-                taken = self.store.take(
-                    self.owner, lease=lease, limit=PORTION, ids=free, ignore_wait=True, adopt=self.adopt
-                )
-                held -= {row.id for row in taken}  # what somebody else took before us is waited for like the others
-                self._feed(taken)
-                self._settle(on_progress)
-            elif held:
+            taken = self._take(free) if free else []
+            held = {row.id for row in rows} - {row.id for row in taken}
+            self._feed(taken)
+            self.drain.settle(on_progress)
+            if held and not taken:
                 self.stop.event.wait(LOOK_S)
                 on_progress()
 
+    def _take(self, ids: set[int] | None = None, *, after: int = 0, ignore_wait: bool = True) -> list[Row]:
+        lease = self.drain.courier.lease
+        return self.store.take(
+            self.owner, lease=lease, limit=PORTION, after=after, ids=ids, ignore_wait=ignore_wait, adopt=self.adopt
+        )
+
     def _is_ours(self, row: Row) -> bool:
-        return row.owner == self.owner or (self.adopt and row.owner.profile == self.owner.profile)
+        whose = row.owner == self.owner or (self.adopt and row.owner.profile == self.owner.profile)
+        return whose and row.state != "rejected"
 
     def _feed(self, rows: Iterable[Row]) -> None:
         leased_at = self.drain.courier.clock.time()
         for row in rows:
-            self.taken += 1
+            self.tried.add(row.id)
             self.drain.feed(Parcel(row.id, row.body, row.accepted_at, leased_at, row.attempts))
-
-    def _settle(self, on_progress: Callable[[], None]) -> None:
-        self.drain.settle(lambda: not self.stop, on_progress)

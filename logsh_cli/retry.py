@@ -71,7 +71,7 @@ def fault_of_answer(answer: Answer, now: float) -> Fault | None:
     meaning = _STATUS_OF_NAME.get(answer.name or "", answer.status)
     said = _what_was_said(answer)
     if meaning in REFUSED_STATUSES:
-        return Fault(EventRefused(f"the service refused the event: {said}", hint=answer.details), answer.status)
+        return Fault(EventRefused(f"the service refused the event: {said}"), answer.status)
     if meaning in (401, 403):
         return Fault(KeyRefused(f"the service refused the key: {said}", hint=_KEY_HINT), answer.status)
     if meaning in (_PAYMENT, _TIMEOUT, LIMIT_STATUS) or meaning >= 500:  # noqa: PLR2004 - the server-error class

@@ -317,6 +317,7 @@ def test_a_stream_goes_on_after_bad_lines_and_an_outage(service: Server, tmp_pat
         batch.stdin.write(b"bad\n" + lines(1, 1))
         batch.stdin.flush()
         service.wait_for_events(1)
+        wait_until(lambda: not kept_rows(tmp_path), "e1 is acknowledged")
         service.stop()
         batch.stdin.write(lines(1, 2))
         batch.stdin.flush()

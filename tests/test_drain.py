@@ -122,14 +122,17 @@ def draining(
     jobs: int = 4,
     clock: Clock | None = None,
     rate: float | None = None,
+    stopping: threading.Event | None = None,
 ) -> Iterator[Drain]:
     """A drain to that server, stopped at the end whatever is still under way."""
+    stopping = stopping or threading.Event()
     courier = Courier(store, ME, lambda: connect(server.url), clock or Clock())
-    drain = Drain(courier, lambda: connect(server.url), jobs=jobs, deadline_s=10, rate=rate)
+    drain = Drain(courier, lambda: connect(server.url), jobs=jobs, deadline_s=10, rate=rate, stopping=stopping)
     try:
         yield drain
     finally:
-        drain.settle(lambda: False)
+        stopping.set()
+        drain.settle()
 
 
 # A pace
@@ -370,7 +373,7 @@ def test_events_that_wait_for_a_worker_stay_ours(service: Server, connect: Conne
     outbox = Outbox.open(tmp_path / "outbox", now=lambda: time.now)
     gate = threading.Event()
     service.default = says.gated(gate)
-    with draining(outbox, service, connect, jobs=1, clock=time.clock) as drain:
+    with draining(outbox, service, connect, jobs=1, clock=Clock(time=lambda: time.now)) as drain:
         feed(drain, bodies(3))
         service.wait_for(1)
         for _ in range(10):
@@ -387,13 +390,14 @@ def test_events_that_wait_for_a_worker_stay_ours(service: Server, connect: Conne
 def test_told_to_stop_it_ends_what_is_under_way_and_gives_the_rest_back(
     service: Server, connect: Connect, outbox: Outbox
 ) -> None:
-    gate = threading.Event()
+    gate, stopping = threading.Event(), threading.Event()
     service.default = says.gated(gate)
-    with draining(outbox, service, connect, jobs=2) as drain:
+    with draining(outbox, service, connect, jobs=2, stopping=stopping) as drain:
         ids = feed(drain, bodies(10))
         service.wait_for(2)
-        threading.Timer(0.1, gate.set).start()
-        drain.settle(lambda: False)
+        stopping.set()
+        gate.set()
+        drain.settle()
         assert drain.outcome.counts == {"delivered": 2, "queued": 8}
     assert [(row.id, row.state, row.attempts) for row in outbox.rows()] == [(i, "pending", 0) for i in ids[2:]]
 
@@ -402,22 +406,25 @@ def test_told_to_stop_it_waits_for_no_next_attempt(service: Server, connect: Con
     an_hour = {"Retry-After": "3600"}
     service.default = says.error(503, headers=an_hour)
     courier = Courier(outbox, ME, lambda: connect(service.url), Clock())
-    drain = Drain(courier, lambda: connect(service.url), jobs=2, deadline_s=7200)
+    stopping = threading.Event()
+    drain = Drain(courier, lambda: connect(service.url), jobs=2, deadline_s=7200, stopping=stopping)
     feed(drain, bodies(2))
     service.wait_for(2)
-    drain.settle(lambda: False)
+    stopping.set()
+    drain.settle()
     assert drain.outcome.counts == {"queued": 2}
     assert outbox.counts() == Counts(2, 0, 0)
 
 
 def test_without_a_store_what_was_not_sent_when_stopped_is_lost(service: Server, connect: Connect) -> None:
-    gate = threading.Event()
+    gate, stopping = threading.Event(), threading.Event()
     service.default = says.gated(gate)
-    with draining(MemoryOutbox(because="disk full"), service, connect, jobs=1) as drain:
+    with draining(MemoryOutbox(because="disk full"), service, connect, jobs=1, stopping=stopping) as drain:
         feed(drain, bodies(3))
         service.wait_for(1)
-        threading.Timer(0.1, gate.set).start()
-        drain.settle(lambda: False)
+        stopping.set()
+        gate.set()
+        drain.settle()
         assert drain.outcome.counts == {"delivered": 1, "failed": 2}
 
 

@@ -160,8 +160,10 @@ def test_a_signal_lets_end_what_is_under_way_and_keeps_the_rest(
     done = finish(process)
     assert done.code == code
     assert "the rest is kept" in done.stderr
-    assert "2 delivered, 28 kept" in done.stderr
-    assert [row.state for row in kept_rows(tmp_path)] == ["pending"] * 28
+    went_out = len(service.events)
+    assert 2 <= went_out < 30
+    assert f"{went_out} delivered, {30 - went_out} kept" in done.stderr
+    assert [row.state for row in kept_rows(tmp_path)] == ["pending"] * (30 - went_out)
 
 
 # Whose events

@@ -184,17 +184,30 @@ def homeless(home: str | None) -> dict[str, str | None]:
     return {"HOME": home, "LOGSH_CONFIG_DIR": None, "LOGSH_STATE_DIR": None, "XDG_RUNTIME_DIR": None}
 
 
+@pytest.fixture
+def read_only_directory(tmp_path: Path) -> Iterator[Path]:
+    """A directory that takes no files; root, who may write in spite of any mode, gets a mount that is read-only."""
+    directory = tmp_path / "locked"
+    directory.mkdir(mode=0o500)
+    if os.geteuid() != 0:
+        yield directory
+        return
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", directory], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"root may write to any directory, and may not mount one here: {mounted.stderr!r}")
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", directory], check=True)
+
+
 @posix
 @pytest.mark.parametrize("home", ["/proc", "/dev/null", "/proc/nowhere/at/all", "read-only"])
 def test_a_home_that_takes_no_files_costs_only_the_promise_to_keep(
-    logsh: Logsh, service: Server, home: str, tmp_path: Path
+    logsh: Logsh, service: Server, home: str, request: pytest.FixtureRequest
 ) -> None:
     if home == "read-only":
-        if os.geteuid() == 0:
-            pytest.skip("root may write to any directory")
-        directory = tmp_path / "locked"
-        directory.mkdir(mode=0o500)
-        home = str(directory)
+        home = str(request.getfixturevalue("read_only_directory"))
     env: dict[str, str | None] = {**settings_for(service), **homeless(home)}
     done = logsh("send", *EVENT, "--json", env=env)
     check_result(done, status="delivered", id=None)

@@ -22,7 +22,7 @@ from tests.support.sending import KEY, kept_rows, settings_for
 from tests.support.server import Server, error, gated, ok
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from tests.support.command import Completed
     from tests.support.sending import Logsh
@@ -44,8 +44,14 @@ def service() -> Iterator[Server]:
 def run(logsh: Logsh, service: Server) -> Logsh:
     """``logsh run ARGS`` with everything set up well."""
 
-    def call(*args: str | bytes, env: dict[str, str | None] | None = None, **more: Any) -> Completed:
-        return logsh("run", *args, env={**settings_for(service), **(env or {})}, **more)
+    def call(
+        *args: str | bytes,
+        env: Mapping[str, str | None] | None = None,
+        stdin: bytes | None = None,
+        cwd: Path | None = None,
+        timeout: float = PATIENCE_S,
+    ) -> Completed:
+        return logsh("run", *args, env={**settings_for(service), **(env or {})}, stdin=stdin, cwd=cwd, timeout=timeout)
 
     return call
 
@@ -412,7 +418,7 @@ def test_reporting_the_start_does_not_keep_the_job_waiting(service: Server, tmp_
 def test_a_start_that_can_not_be_told_leaves_one_line_and_that_after_the_job(run: Logsh) -> None:
     script = "sleep 0.5; echo the job >&2"
     for on in ("always", "failure"):
-        done = run("--start", "--on", on, *sh(script), env={"LOGSH_API_URL": "http://127.0.0.1:1"})
+        done = run("--start", "--on", on, "--deadline", "1", *sh(script), env={"LOGSH_API_URL": "http://127.0.0.1:1"})
         job, line = done.stderr.splitlines()
         assert job == "the job"
         assert line.startswith("logsh: not delivered, kept as #")

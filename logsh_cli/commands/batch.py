@@ -92,7 +92,7 @@ def act(app: AppContext, given: BatchOptions) -> Tally:
     descriptor = open_input(app, given.file)
     with StopRequest() as stop:
         try:
-            drain = None if given.dry_run else make_drain(app, settings, given)
+            drain = None if given.dry_run else make_drain(app, settings, given, stop)
         except MissingKey as error:
             if not skips_without_key(given.on_missing_key, settings):
                 raise
@@ -145,13 +145,15 @@ def note_stop(job: BatchJob, stop: StopRequest) -> None:
     job.outcome.note(stopped.exit_code, stopped)
 
 
-def make_drain(app: AppContext, settings: Settings, given: BatchOptions) -> Drain:
+def make_drain(app: AppContext, settings: Settings, given: BatchOptions, stop: StopRequest) -> Drain:
     """Store and workers for this batch's destination. Raises ``ConfigError`` when there is no usable key."""
     destination = settings.destination()
     store = app.store()
     connect = app.connector(destination)
     courier = Courier(store, app.owner(store, destination), connect, app.clock)
-    return Drain(courier, connect, jobs=given.jobs, deadline_s=settings.deadline.value, rate=given.rate)
+    return Drain(
+        courier, connect, jobs=given.jobs, deadline_s=settings.deadline.value, rate=given.rate, stopping=stop.event
+    )
 
 
 def open_input(app: AppContext, file: str) -> int:

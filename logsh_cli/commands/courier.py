@@ -85,7 +85,8 @@ class Rounds:
 
     def _walk(self, stop: StopRequest) -> int:
         owned = Courier(self.store, self.owner, self.connect, self.app.clock)
-        drain = Drain(owned, self.connect, jobs=options.DEFAULT_JOBS, deadline_s=self.deadline_s)
+        jobs = options.DEFAULT_JOBS
+        drain = Drain(owned, self.connect, jobs=jobs, deadline_s=self.deadline_s, stopping=stop.event)
         Flush(self.store, self.owner, drain, stop).walk(ignore_wait=False)
         return drain.outcome.worst()[0]
 

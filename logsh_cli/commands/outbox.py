@@ -132,10 +132,10 @@ def flush_all(app: AppContext, flags: Flags, *, adopt: bool, jobs: int) -> Tally
     owner = app.owner(store, destination)
     connect = app.connector(destination)
     courier = Courier(store, owner, connect, app.clock)
-    drain = Drain(courier, connect, jobs=jobs, deadline_s=settings.deadline.value)
     left = partial(store.counts, None if adopt else owner)
     # The lock first: while we wait for it, Ctrl-C simply ends us.
     with store.flush_lock(wait=True), StopRequest() as stop:
+        drain = Drain(courier, connect, jobs=jobs, deadline_s=settings.deadline.value, stopping=stop.event)
         job = Flush(store, owner, drain, stop, adopt=adopt)
         with app.printer.progress("delivering", total=left().pending) as move:
 
@@ -162,7 +162,7 @@ def flush_all(app: AppContext, flags: Flags, *, adopt: bool, jobs: int) -> Tally
         error = NotDelivered(f"{waiting} events are being delivered by another process")
         exit_code = error.exit_code
     elapsed_ms = round((app.clock.monotonic() - started) * 1000)
-    return Tally(job.taken, counts["delivered"], waiting, counts["rejected"], 0, elapsed_ms, exit_code, error)
+    return Tally(len(job.tried), counts["delivered"], waiting, counts["rejected"], 0, elapsed_ms, exit_code, error)
 
 
 def retry(

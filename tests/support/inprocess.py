@@ -8,6 +8,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from logsh_cli.cli import main
+from logsh_cli.clock import Clock
 from logsh_cli.connector import Connector
 from logsh_cli.context import AppContext
 from logsh_cli.streams import Streams
@@ -34,14 +35,16 @@ def written(stream: io.TextIOWrapper) -> bytes:
     return stream.buffer.getvalue()
 
 
-def call_main(*argv: str, env: Mapping[str, str] | None = None, stdin: bytes = b"") -> Completed:
-    """What ``logsh ARGV`` does; ``env`` is added to the environment of this test."""
+def call_main(
+    *argv: str, env: Mapping[str, str] | None = None, stdin: bytes = b"", clock: Clock | None = None
+) -> Completed:
+    """What ``logsh ARGV`` does; ``env`` is added to the environment of this test, ``clock`` is the machine's."""
     out, err = text_stream(), text_stream()
     merged = {**os.environ, **(env or {})}
     with tempfile.TemporaryFile() as file:
         file.write(stdin)
         file.seek(0)
-        context = TidyContext(merged, Streams(io.TextIOWrapper(file), out, err, merged))
+        context = TidyContext(merged, Streams(io.TextIOWrapper(file), out, err, merged), clock or Clock())
         try:
             code = main(argv, context)
         finally:
@@ -52,8 +55,8 @@ def call_main(*argv: str, env: Mapping[str, str] | None = None, stdin: bytes = b
 class TidyContext(AppContext):
     """A process of logsh leaves its files and connections to the system when it ends; a test's process goes on."""
 
-    def __init__(self, env: Mapping[str, str], streams: Streams) -> None:
-        super().__init__(env, streams)
+    def __init__(self, env: Mapping[str, str], streams: Streams, clock: Clock) -> None:
+        super().__init__(env, streams, clock)
         self._made: list[Client | Store] = []
 
     def close(self) -> None:
