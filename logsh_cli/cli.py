@@ -100,6 +100,8 @@ def main(argv: Sequence[str], context: AppContext | None = None) -> int:
         return _stopped(context, argv, stop if isinstance(stop, KeyboardInterrupt) else KeyboardInterrupt())
     except Exception as fault:  # noqa: BLE001 - the last line of defence: no traceback reaches a user
         return _report(context, argv, _internal_error(context, fault))
+    finally:
+        context.tell_notices()
 
 
 def _run(argv: Sequence[str], context: AppContext) -> int:

@@ -37,6 +37,7 @@ class AppContext:
         self.redact = Redactor()
         self.printer = Printer(streams, self.redact)
         self.fatal_signal: int | None = None
+        self._stores: dict[Store, int] = {}
         # Known before anything is parsed, so that no message, whatever its cause, can show it.
         if key := self.env.get("LOGSH_API_KEY", "").strip():
             self.redact.learn(key)
@@ -89,8 +90,8 @@ class AppContext:
         from logsh_cli.paths import state_dir  # noqa: PLC0415 - the same road
 
         store = open_store(lambda: state_dir(self.env), now=self.clock.time)
-        for notice in store.notices:
-            self.printer.warn(notice)
+        self._stores[store] = 0
+        self.tell_notices()
         if store.unkept_because is not None:
             self.printer.detail(f"no outbox, so a failed delivery would be lost: {store.unkept_because}")
         return store
@@ -103,9 +104,16 @@ class AppContext:
         store = open_store(lambda: state_dir(self.env), now=self.clock.time, create=False)
         if store.unkept_because is not None:
             raise NotKept(f"the outbox can't be used: {store.unkept_because}")
-        for notice in store.notices:
-            self.printer.warn(notice)
+        self._stores[store] = 0
+        self.tell_notices()
         return store
+
+    def tell_notices(self) -> None:
+        """Warn of what is new about the stores that were opened: damage may show long after the opening."""
+        for store, told in self._stores.items():
+            for notice in store.notices[told:]:
+                self.printer.warn(notice)
+            self._stores[store] = len(store.notices)
 
     def memory_store(self, because: str) -> Store:
         """What takes the outbox's place where there is none, or no room in it."""

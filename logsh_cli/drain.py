@@ -251,6 +251,12 @@ class Drain:
             self.poll(0.1)
             on_progress()
 
+    def close(self) -> None:
+        """Let the workers and their connections go. Everything must have ended."""
+        for _ in self._workers:
+            self._todo.put(None)
+        self._workers.clear()
+
     def _acknowledge(self, finished: list[tuple[Parcel, Delivery]]) -> None:
         store = self.courier.store
         untouched = [parcel.id for parcel, delivery in finished if delivery is _UNTOUCHED]

@@ -106,6 +106,10 @@ class Outbox(Store):
                 raise StoreUnavailable(f"the lock {path} can't be had: {error.strerror}") from error
             yield held
 
+    def _salt(self) -> bytes:
+        self._file.salt = super()._salt()
+        return self._file.salt
+
     def _begin_anew(self, reason: str) -> None:
         self._file.set_aside(self._db, reason)
         self._use(self._file.connect())

@@ -45,6 +45,8 @@ class StoreFile:
         self.path = directory / FILE_NAME
         self.notices: list[str] = []
         self.has_wal = False
+        self.salt: bytes | None = None
+        """Of the store that was open last, for the one in its place: fingerprints made before must mean the same."""
         self._now = now
         self._identity: tuple[int, int] | None = None
 
@@ -91,6 +93,8 @@ class StoreFile:
                     self.notices.append(
                         f"the outbox {self.path} was damaged ({reason}); it is kept as {name}, and a new one was begun"
                     )
+                    if self.salt is not None:
+                        self._put_fresh()  # at once, before another process does, which does not know the salt
         except OSError as error:
             message = f"the outbox {self.path} is damaged ({reason}) and can't be set aside: {error.strerror or error}"
             raise StoreUnavailable(message) from error
@@ -173,14 +177,18 @@ class StoreFile:
                 self.notices.append(
                     f"the outbox {self.path} was gone, and only its log left; that is kept as {name}-wal"
                 )
-            fresh = self.directory / f"{FILE_NAME}.new"
-            try:
-                _build(fresh, wal=not on_network_file_system(self.directory))
-            except sqlite3.OperationalError:
-                # The shared memory of a WAL can't be had on every file system. A full disk fails here again.
-                _build(fresh, wal=False)
-            fresh.replace(self.path)
-            sync_directory(self.directory)
+            self._put_fresh()
+
+    def _put_fresh(self) -> None:
+        """Put a complete, empty store under the name, which is free; under the lock."""
+        fresh = self.directory / f"{FILE_NAME}.new"
+        try:
+            _build(fresh, self.salt, wal=not on_network_file_system(self.directory))
+        except sqlite3.OperationalError:
+            # The shared memory of a WAL can't be had on every file system. A full disk fails here again.
+            _build(fresh, self.salt, wal=False)
+        fresh.replace(self.path)
+        sync_directory(self.directory)
 
     def _rename_all(self) -> str:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._now()))
@@ -215,7 +223,7 @@ class StoreFile:
             yield
 
 
-def _build(path: Path, *, wal: bool) -> None:
+def _build(path: Path, salt: bytes | None, *, wal: bool) -> None:
     """Make a complete, empty store at ``path``, all of it in the one file and on disk."""
     for suffix in ("", *_COMPANIONS):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
@@ -226,6 +234,8 @@ def _build(path: Path, *, wal: bool) -> None:
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA journal_mode = {'WAL' if wal else 'DELETE'}")
         outbox_schema.upgrade(db)
+        if salt is not None:
+            db.execute("UPDATE store SET salt = ?", (salt,))
         # Not left to closing, which keeps silent about a failure: the schema must never be in the log alone.
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     finally:

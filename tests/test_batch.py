@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -438,6 +439,23 @@ def test_without_a_store_lines_are_delivered_all_the_same_and_a_failure_is_69(se
     result = tally(done, accepted=5, error="not_kept")
     assert done.code == 69
     assert "it could not be kept" in result["error"]["message"]
+
+
+def test_a_store_that_is_removed_meanwhile_is_begun_anew_with_the_same_owner(service: Server, tmp_path: Path) -> None:
+    with running("batch", "--json", env=settings_for(service), stdin=subprocess.PIPE) as batch:
+        assert batch.stdin is not None
+        batch.stdin.write(lines(1))
+        batch.stdin.flush()
+        service.wait_for_events(1)
+        shutil.rmtree(tmp_path / "state")
+        service.default = says.error(503, headers=LATER)
+        batch.stdin.write(lines(1, 1))
+        batch.stdin.close()
+        batch.stdin = None
+        done = finish(batch)
+    tally(done, accepted=2, delivered=1, queued=1, error="unavailable")
+    service.default = says.ok()
+    tally(call_main("outbox", "flush", "--json", env=settings_for(service)), accepted=1, delivered=1)
 
 
 def test_older_events_are_taken_along(logsh: Logsh, service: Server, tmp_path: Path) -> None:

@@ -62,10 +62,22 @@ class Job:
     def wait_for(self, *numbers: int) -> None:
         wait_until(lambda: self.got() == list(numbers), f"{numbers}, not {self.got()}")
 
+    def wait_until_taken(self) -> None:
+        """Until logsh has taken what it was sent: two of a kind that wait are one to the kernel."""
+        wait_until(lambda: not signal_set(self.wrapper, "ShdPnd"), "logsh to take its signals")
+
     def end(self) -> tuple[int, bytes]:
         """Let the recorder end, with its 7."""
         _, stderr = self.process.communicate(timeout=PATIENCE_S)
         return self.process.returncode, stderr
+
+
+def signal_set(pid: int, field: str) -> set[int]:
+    """One of the sets in ``/proc/PID/status``."""
+    found = re.search(rf"^{field}:\t(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found
+    bits = int(found[1], 16)
+    return {number for number in signal.valid_signals() if bits >> (number - 1) & 1}
 
 
 @pytest.fixture
@@ -113,6 +125,7 @@ def test_each_signal_sent_to_the_group_reaches_the_job_once(job: Job, service: S
         os.killpg(job.wrapper, number)
         sent.append(number)
         job.wait_for(*sent)
+        job.wait_until_taken()
     # To logsh alone, once everything before has been dealt with: what came twice would be there by now.
     os.kill(job.wrapper, signal.SIGTERM)
     job.wait_for(*sent, signal.SIGTERM)
@@ -215,8 +228,7 @@ def test_a_signal_that_was_the_jobs_does_not_harm_the_report_after_it(
 
 def signals_arrive(pid: int) -> bool:
     """Whether TERM is not blocked in the process's main thread."""
-    blocked = re.search(r"SigBlk:\t(\w+)", Path(f"/proc/{pid}/status").read_text())
-    return blocked is not None and not int(blocked[1], 16) >> (signal.SIGTERM - 1) & 1
+    return signal.SIGTERM not in signal_set(pid, "SigBlk")
 
 
 def test_a_signal_ends_the_wait_for_the_start_as_well(service: Server) -> None:
@@ -314,6 +326,23 @@ def test_ctrl_c_while_the_report_is_on_its_way_gives_the_prompt_back_at_once(bas
     assert b"3" in bash.run(b"echo $?")
 
 
+def states(session: Session) -> list[str]:
+    """The states of logsh and its job: of what is in the session besides the shell, without the bystander."""
+    listing = subprocess.run(["ps", "-A", "-o", "sid=,pid=,stat=,comm="], capture_output=True, check=True).stdout
+    leader = str(session.process.pid)
+    rows = [line.split(None, 3) for line in listing.decode().splitlines()]
+    return [row[2] for row in rows if row[0] == leader != row[1] and row[3] != "cat"]
+
+
+def wait_until_stopped(session: Session) -> None:
+    """A job that has been told to stop may still take a key that was meant for the shell."""
+    wait_until(lambda: states(session) and all(state.startswith("T") for state in states(session)), "all to stop")
+
+
+def wait_until_continued(session: Session) -> None:
+    wait_until(lambda: all(state.startswith("S") and "+" in state for state in states(session)), "all to go on")
+
+
 def test_ctrl_z_stops_the_job_and_fg_continues_it(bash: Bash, service: Server) -> None:
     bash.type(f"{WRAP} sh -c 'echo up; read x; echo \"got $x\"; exit 5'\n".encode())
     bash.shows(b"\r\nup\r\n")
@@ -321,10 +350,10 @@ def test_ctrl_z_stops_the_job_and_fg_continues_it(bash: Bash, service: Server) -
         bash.type(CTRL_Z)
         bash.shows(b"Stopped")
         bash.shows(PROMPT)
-        assert b"T" in bash.run(b"ps -o stat= -p $(jobs -p)")
+        wait_until_stopped(bash)
         bash.type(b"fg\n")
         bash.shows(b"fg\r\n")
-        bash.shows(b"\r\n")  # bash repeats the command line
+        wait_until_continued(bash)
     bash.type(b"word\n")
     bash.shows(b"got word\r\n")
     bash.shows(PROMPT)
@@ -338,6 +367,7 @@ def test_bg_lets_a_stopped_job_finish_in_the_background(bash: Bash, service: Ser
     bash.type(CTRL_Z)
     bash.shows(b"Stopped")
     bash.shows(PROMPT)
+    wait_until_stopped(bash)
     bash.type(b"bg\n")
     bash.shows(b"through\r\n")
     bash.type(b"wait; echo over\n")

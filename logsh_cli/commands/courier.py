@@ -73,7 +73,10 @@ class Rounds:
         """Until nothing young is left, the key is refused, or a stop."""
         pause = FIRST_PAUSE_S
         while not stop and self._is_there():
-            self.last_seen = self.store.newest_id()
+            newest = self.store.newest_id()
+            if newest > self.last_seen:
+                pause = FIRST_PAUSE_S
+            self.last_seen = newest
             if self._walk(stop) in (ExitCode.KEY_REFUSED, ExitCode.CONFIG) or not self._is_any_young():
                 return
             self._rest(pause, stop)
@@ -88,6 +91,7 @@ class Rounds:
         jobs = options.DEFAULT_JOBS
         drain = Drain(owned, self.connect, jobs=jobs, deadline_s=self.deadline_s, stopping=stop.event)
         Flush(self.store, self.owner, drain, stop).walk(ignore_wait=False)
+        drain.close()  # there may be hundreds of rounds
         return drain.outcome.worst()[0]
 
     def _is_any_young(self) -> bool:
@@ -95,12 +99,13 @@ class Rounds:
         return newest is not None and abs(self.app.clock.time() - newest) < KEEP_TRYING_S
 
     def _rest(self, pause_s: float, stop: StopRequest) -> None:
-        """Wait, but not when something new comes in: it deserves an attempt at once."""
+        """Wait, but not when something new comes in, which deserves an attempt at once, or when all is delivered."""
         until = self.app.clock.monotonic() + pause_s
         while (
             not stop
             and self.app.clock.monotonic() < until
             and self._is_there()
             and self.store.newest_id() <= self.last_seen
+            and self._is_any_young()
         ):
             stop.event.wait(LOOK_S)

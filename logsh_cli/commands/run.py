@@ -175,25 +175,26 @@ def supervise(
     held = hold_signals() if os.name == "posix" else None
     child = start(given.argv, tail=given.tail, timeout_s=timeout_s, kill_after_s=kill_after_s, held=held)
     report = _prepare_report(app, given)
-    if report_start and child.started and report is not None:
+    if report_start and child.started and not isinstance(report, Exception):
         report.begin()
     ending = child.wait(hold_signals=True)
-    if report is not None:
+    if isinstance(report, Exception):
+        app.printer.note(f"the command is not reported: {type(report).__name__}: {report}")
+    else:
         report.finish(ending, before_sending=child.release_signals)
     if ending.signal == signal.SIGINT and ending.exit_code is None:
         app.fatal_signal = signal.SIGINT
     return shell_status(ending)
 
 
-def _prepare_report(app: AppContext, given: RunOptions) -> "JobReport | None":
-    """Load what tells of the command, now that it runs; without it there is still a command to wait for."""
+def _prepare_report(app: AppContext, given: RunOptions) -> "JobReport | Exception":
+    """Load what tells of the command, now that it runs; why that failed, since there is still a command to wait for."""
     try:
         from logsh_cli.job_report import JobReport  # noqa: PLC0415 - the command runs already
 
         return JobReport(app, given)
     except Exception as fault:  # noqa: BLE001 - an upgrade under way, no memory, no descriptors
-        app.printer.note(f"the command is not reported: {type(fault).__name__}: {fault}")
-        return None
+        return fault
 
 
 HELP = """\

@@ -243,6 +243,11 @@ class Server(Listener):
         with self._changed:
             self._script.extend(answers)
 
+    def forget_script(self) -> None:
+        """Answer everything with ``default`` from now on."""
+        with self._changed:
+            self._script.clear()
+
     def wait_for(self, count: int, timeout: float = PATIENCE_S) -> list[Received]:
         """Wait until this many requests have arrived, and return them; fails the test if they don't."""
         with self._changed:
