@@ -206,7 +206,7 @@ class Drain:
         self._done: queue.SimpleQueue[tuple[Parcel, Delivery | BaseException]] = queue.SimpleQueue()
         self._jobs = jobs
         self._workers: list[threading.Thread] = []
-        self._held: set[int] = set()
+        self._held: dict[int, Parcel] = {}
         self._renewed_at = self._clock.time()
 
     @property
@@ -220,7 +220,7 @@ class Drain:
             worker = threading.Thread(target=self._work, daemon=True)
             self._workers.append(worker)
             worker.start()
-        self._held.add(parcel.id)
+        self._held[id(parcel)] = parcel
         self._todo.put(parcel)
 
     def poll(self, timeout_s: float = 0.0) -> int:
@@ -234,7 +234,7 @@ class Drain:
             except queue.Empty:
                 break
             wait = 0.0
-            self._held.discard(parcel.id)
+            del self._held[id(parcel)]
             if isinstance(ended, BaseException):
                 fault = fault or ended
             else:
@@ -281,7 +281,7 @@ class Drain:
         self._renewed_at = self._clock.time()
         if self._held:
             with suppress(NotKept):  # whether an event is still ours is asked again before it is sent
-                self.courier.store.renew(self._held, self.courier.lease)
+                self.courier.store.renew([parcel.id for parcel in self._held.values()], self.courier.lease)
 
     def _sleep(self, seconds: float) -> None:
         if self._stopping.wait(seconds):

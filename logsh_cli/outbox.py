@@ -110,6 +110,12 @@ class Outbox(Store):
         self._file.salt = super()._salt()
         return self._file.salt
 
+    def _use(self, db: sqlite3.Connection) -> None:
+        super()._use(db)
+        # What is still under way has ids of the file before. An event in this one must not get the same, under the same
+        # lease: it would be forgotten when the other is delivered.
+        self._ids_above = self._highest_id
+
     def _begin_anew(self, reason: str) -> None:
         self._file.set_aside(self._db, reason)
         self._use(self._file.connect())

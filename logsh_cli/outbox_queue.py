@@ -44,6 +44,12 @@ class Store(Shelves):
     notices: Sequence[str] = ()
     """What a user must be told about the store itself, such as that a damaged file was set aside."""
 
+    _highest_id = 0
+    """Of the events that this process has added or taken."""
+
+    _ids_above = 0
+    """New events get higher ids than this."""
+
     def fingerprint(self, key: str) -> str:
         """What stands for a key in here: 16 hex digits that don't lead back to it and differ between stores."""
         from hashlib import blake2b  # noqa: PLC0415 - 3 ms, for OpenSSL
@@ -71,6 +77,8 @@ class Store(Shelves):
 
         def work(db: sqlite3.Connection) -> int:
             require_room(db, len(bodies))
+            if self._ids_above:
+                _begin_ids_above(db, self._ids_above)
             lease_until = 0.0 if lease is None else self._now() + LEASE_S  # from now, when the lock is ours
             profile, key = storable(owner.profile), owner.key_fingerprint
             db.executemany(_INSERT, ((profile, key, body, accepted_at, lease, lease_until) for body in bodies))
@@ -78,6 +86,7 @@ class Store(Shelves):
             return int(last)
 
         last = self._write(work, synced=True)
+        self._highest_id = max(self._highest_id, last)
         # Ids grow by one, and nobody else writes in the same transaction.
         return list(range(last - len(bodies) + 1, last + 1))
 
@@ -116,6 +125,7 @@ class Store(Shelves):
             key = owner.key_fingerprint
             update = "UPDATE events SET key_fingerprint = ?, lease = ?, lease_until = ? WHERE id = ?"
             db.executemany(update, ((key, lease, until, row.id) for row in rows))
+            self._highest_id = max(self._highest_id, *(row.id for row in rows)) if rows else self._highest_id
             return rows
 
         wanted = sorted({fitting(row_id) for row_id in ids or ()})
@@ -245,6 +255,11 @@ class Store(Shelves):
         """One flusher at a time; gives whether that is us (always, with ``wait``)."""
         del wait
         yield True
+
+
+def _begin_ids_above(db: sqlite3.Connection, floor: int) -> None:
+    if not db.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'events'", (floor,)).rowcount:
+        db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('events', ?)", (floor,))
 
 
 def _give_back(db: sqlite3.Connection, row_id: int, lease: str, outcome: tuple[Any, ...]) -> bool:

@@ -480,7 +480,7 @@ def shared() -> Iterator[Path]:
 as_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can act as two users")
 
 AS_NOBODY = """
-import encodings.idna, pwd
+import encodings.idna, pwd, urllib.request
 MemoryOutbox().fingerprint("")  # loaded while this user can still read the code
 os.setgid(65534); os.setuid(65534)
 """
