@@ -1,4 +1,4 @@
-"""Posts events over HTTP: the only module that knows httpx and, with ``network``, httpcore, its engine.
+"""Posts events over HTTP: the only module that knows httpx and, with ``network.backend``, httpcore, its engine.
 
 One ``post`` is one attempt. It gives the service's answer, or raises what became of the event; whether to try again is
 decided elsewhere. Every exception of httpx, httpcore and ssl is translated here: nothing foreign gets out.
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import httpcore
 import httpx
 
-from logsh_cli import dialing, wire
+from logsh_cli import wire
 from logsh_cli.budget import Budget
 from logsh_cli.errors import BadConfig, InternalError, LogshError, Unanswered, Unreachable
-from logsh_cli.exchange import Exchange
-from logsh_cli.network import Attempt, Network
-from logsh_cli.proxies import proxy_for
+from logsh_cli.network import dialing
+from logsh_cli.network.backend import Attempt, Network
+from logsh_cli.network.exchange import Exchange
+from logsh_cli.network.proxies import proxy_for
 from logsh_cli.text import Redactor
 from logsh_cli.tls import explain, make_context
 from logsh_cli.urls import clean_api_url
@@ -27,7 +28,7 @@ from logsh_cli.urls import clean_api_url
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from logsh_cli.proxies import Proxy
+    from logsh_cli.network.proxies import Proxy
 
 REUSE_WITHIN_S = 3.0
 """An idle connection is not used again after this. Many servers close it after 5 s (Node's default), and a POST that

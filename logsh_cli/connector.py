@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from logsh_cli.client import Client
-    from logsh_cli.destination import Destination
+    from logsh_cli.settings.destination import Destination
 
 
 class Connector:

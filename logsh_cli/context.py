@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from logsh_cli.client import Client
-    from logsh_cli.destination import Destination
     from logsh_cli.outbox import Owner, Store
     from logsh_cli.result import Result, Tally
     from logsh_cli.settings import Flags, Settings
+    from logsh_cli.settings.destination import Destination
 
 
 class AppContext:

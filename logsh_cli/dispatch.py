@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from logsh_cli.context import AppContext
-    from logsh_cli.destination import Destination
     from logsh_cli.event import Event
     from logsh_cli.outbox import Store
     from logsh_cli.settings import Settings
+    from logsh_cli.settings.destination import Destination
 
 FORGIVABLE = frozenset({ExitCode.REFUSED, ExitCode.NOT_KEPT, ExitCode.KEPT, ExitCode.KEY_REFUSED})
 """What ``--best-effort`` makes a warning; usage and configuration it does not, for those never heal by themselves."""

@@ -11,7 +11,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from logsh_cli.arrivals import handed_on
+from logsh_cli.child.arrivals import handed_on
 from logsh_cli.dispatch import Policy, dispatch, skips_without_key
 from logsh_cli.errors import InvalidEvent, LogshError, NotKept, TermSignal
 from logsh_cli.event import (
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+    from logsh_cli.child.ending import Ending
     from logsh_cli.context import AppContext
-    from logsh_cli.ending import Ending
     from logsh_cli.event import Scalar
     from logsh_cli.outbox import Store
     from logsh_cli.outcome import Outcome

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from logsh_cli.budget import Budget
-    from logsh_cli.exchange import Exchange
+    from logsh_cli.network.exchange import Exchange
     from logsh_cli.wire import Answer
 
 

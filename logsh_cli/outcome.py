@@ -17,7 +17,7 @@ from logsh_cli.text import excerpt
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from logsh_cli.ending import Ending
+    from logsh_cli.child.ending import Ending
 
 Status: TypeAlias = Literal["succeeded", "failed", "killed", "timed_out", "not_started"]
 On: TypeAlias = Literal["always", "failure", "success", "change"]

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from logsh_cli.child.ending import Ending, shell_status
+from logsh_cli.child.process_tree import _COURIER_COMMAND, Process, ProcessTree, members, parse_ps, read_process
+from logsh_cli.child.spawn import environment_at_start, signal_set
+from logsh_cli.child.tail import KEPT_BYTES, TailBuffer
 from logsh_cli.detached import COURIER
-from logsh_cli.ending import Ending, shell_status
-from logsh_cli.process_tree import _COURIER_COMMAND, Process, ProcessTree, members, parse_ps, read_process
-from logsh_cli.spawn import environment_at_start, signal_set
-from logsh_cli.tail import KEPT_BYTES, TailBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

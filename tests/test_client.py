@@ -17,7 +17,7 @@ import pytest
 from logsh_cli.budget import Budget
 from logsh_cli.client import Client, translate
 from logsh_cli.errors import BadConfig, InternalError, LogshError, NeverSent, TlsFailure, Unanswered, Unreachable
-from logsh_cli.exchange import Exchange
+from logsh_cli.network.exchange import Exchange
 from logsh_cli.wire import USER_AGENT, build_request
 from tests.support import answers as says
 from tests.support.answers import COLUMNS

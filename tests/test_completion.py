@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from logsh_cli.cli import build_app
-from logsh_cli.command_tree import SHORTCODES, Command, read_tree
-from logsh_cli.completion import files, write
+from logsh_cli.completion.generate import files, write
+from logsh_cli.completion.scripts import SCRIPTS
+from logsh_cli.completion.tree import SHORTCODES, Command, read_tree
 from logsh_cli.icons import resolve_icon
-from logsh_cli.scripts import SCRIPTS
 from tests.support.command import Completed, environment
 from tests.support.terminal import Shell
 

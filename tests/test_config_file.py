@@ -325,7 +325,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(path: Path) -> None:
     program = (
         "import resource, signal, sys, pathlib; from logsh_cli.config_file import update\n"
         "from logsh_cli.errors import BadConfig\n"
-        "import tomlkit, tempfile, logsh_cli.toml_edit\n"
+        "import tomlkit, tempfile, logsh_cli.config_file.toml_edit\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\n"
         "try: update(pathlib.Path(sys.argv[1]), 'default', {'workspace': 'w'})\n"
         "except BadConfig as error: print(error.message)"

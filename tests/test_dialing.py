@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from logsh_cli.budget import Budget
-from logsh_cli.dialing import connect_to_first, look_up
 from logsh_cli.errors import Unreachable
+from logsh_cli.network.dialing import connect_to_first, look_up
 from tests.support.blackhole import blackhole
 from tests.support.clients import closing_clients
 from tests.support.server import Listener, Server
@@ -18,7 +18,7 @@ from tests.support.server import Listener, Server
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from logsh_cli.dialing import AddressInfo
+    from logsh_cli.network.dialing import AddressInfo
 
 
 def at(address: tuple[str, int]) -> AddressInfo:

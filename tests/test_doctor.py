@@ -16,8 +16,8 @@ import pytest
 
 import logsh_cli
 from logsh_cli.doctor import Check, exit_code_of, failed, passed, plain, shielded, skipped, summary, to_json, warned
-from logsh_cli.doctor_outbox import outbox_checks
-from logsh_cli.doctor_settings import VARIABLES, misspelt_variables
+from logsh_cli.doctor.outbox import outbox_checks
+from logsh_cli.doctor.settings import VARIABLES, misspelt_variables
 from logsh_cli.errors import (
     EXIT_CODE_MEANINGS,
     BadConfig,

@@ -24,7 +24,7 @@ from logsh_cli.errors import (
 from logsh_cli.result import error_to_json
 
 README = Path(logsh_cli.__file__).parents[1] / "README.md"
-WINDOWS_ONLY = {"logsh_cli.child_windows"}
+WINDOWS_ONLY = {"logsh_cli.child.windows"}
 
 
 def tree(root: type[LogshError]) -> list[type[LogshError]]:

@@ -25,30 +25,40 @@ PACKAGE = Path(logsh_cli.__file__).parent
 FLOORS: dict[str, tuple[str, ...]] = {
     "errors": ("__init__", "errors"),
     "pure": (
-        *("budget", "ci", "clock", "destination", "ending", "event", "exchange", "icons", "outcome", "paths", "redact"),
-        *("result", "retry", "run_options", "scripts", "stop", "text", "urls", "wire"),
+        *("budget", "child.ending", "ci", "clock", "completion", "completion.scripts", "event", "icons"),
+        *("network.exchange", "outcome", "paths", "redact", "result", "retry", "run_options", "settings.destination"),
+        *("stop", "text", "urls", "wire"),
     ),
     "adapters": (
-        *("outbox", "outbox_database", "outbox_faults", "outbox_file", "outbox_place", "outbox_queue", "outbox_rows"),
-        *("outbox_schema", "outbox_shelves", "locks"),
-        *("client", "dialing", "network", "proxies", "tls"),
-        *("child", "child_windows", "arrivals", "process_tree", "spawn", "tail", "witness"),
-        *("config_file", "project_file", "profile_values", "settings", "stored_profile", "toml_edit", "toml_file"),
-        *("sandbox", "sandbox_home", "sandbox_rules"),
+        *("outbox", "outbox.database", "outbox.faults", "outbox.file", "outbox.place", "outbox.queue", "outbox.rows"),
+        *("outbox.schema", "outbox.shelves", "locks"),
+        *("client", "network", "network.backend", "network.dialing", "network.proxies", "tls"),
+        *(
+            "child",
+            "child.arrivals",
+            "child.process_tree",
+            "child.spawn",
+            "child.tail",
+            "child.windows",
+            "child.witness",
+        ),
+        *("config_file", "config_file.toml_edit", "config_file.toml_file"),
+        *("settings", "settings.profile_values", "settings.project_file", "settings.stored_profile"),
+        *("sandbox", "sandbox.home", "sandbox.rules", "sandbox.server"),
         *("background", "detached", "lines", "streams"),
     ),
     "delivery": ("batch_job", "connector", "delivery", "drain", "flushing", "key_check", "narration"),
-    "output": ("outbox_view", "output", "rich_output", "settings_view"),
+    "output": ("outbox.view", "output", "rich_output", "settings.view"),
     "context": ("context",),
     "work": (
-        *("dispatch", "job_report", "sandbox_session"),
-        *("doctor", "doctor_outbox", "doctor_service", "doctor_settings", "doctor_versions"),
+        *("dispatch", "job_report", "sandbox.session"),
+        *("doctor", "doctor.outbox", "doctor.service", "doctor.settings", "doctor.versions"),
     ),
     "commands": ("commands", "help", "options"),
     "cli": ("cli", "__main__"),
     "generated": (
-        *("command_tree", "completion", "manpage"),
-        *("completion_bash", "completion_fish", "completion_powershell", "completion_zsh"),
+        *("completion.__main__", "completion.generate", "completion.manpage", "completion.tree"),
+        *("completion.bash", "completion.fish", "completion.powershell", "completion.zsh"),
     ),
 }
 """From the ground up. A module may import from its own floor and from those below. ``commands`` is the whole folder;
@@ -56,12 +66,10 @@ FLOORS: dict[str, tuple[str, ...]] = {
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "outbox": tuple(name for name in FLOORS["adapters"] if name.startswith("outbox") or name == "locks"),
-    "client": ("client", "dialing", "network", "proxies", "tls"),
-    "child": ("child", "child_windows", "arrivals", "process_tree", "spawn", "tail", "witness"),
-    "configuration": (
-        *("config_file", "project_file", "profile_values", "settings", "stored_profile", "toml_edit", "toml_file"),
-    ),
-    "sandbox": ("sandbox", "sandbox_home", "sandbox_rules"),
+    "client": ("client", "network", "network.backend", "network.dialing", "network.proxies", "tls"),
+    "child": tuple(name for name in FLOORS["adapters"] if name.startswith("child")),
+    "configuration": tuple(name for name in FLOORS["adapters"] if name.startswith(("config_file", "settings"))),
+    "sandbox": tuple(name for name in FLOORS["adapters"] if name.startswith("sandbox")),
     "background": ("background",),
     "detached": ("detached",),
     "lines": ("lines",),
@@ -69,22 +77,22 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 }
 """The adapters: each family talks to one thing outside, and none to another family."""
 
-NEIGHBOURS = {("sandbox_home", "config_file")}
+NEIGHBOURS = {("sandbox.home", "config_file")}
 """The sandbox writes a configuration for the command that runs in it."""
 
 ONLY_IN: dict[str, set[str]] = {
     "rich": {"rich_output"},
     "httpx": {"client"},
-    "httpcore": {"client", "network"},
-    "sqlite3": {*(name for name in FAMILIES["outbox"] if name.startswith("outbox")), "doctor_versions"},
-    "tomlkit": {"toml_edit", "config_file"},
-    "tomllib": {"toml_file"},
+    "httpcore": {"client", "network.backend"},
+    "sqlite3": {*(name for name in FAMILIES["outbox"] if name.startswith("outbox")), "doctor.versions"},
+    "tomlkit": {"config_file.toml_edit", "config_file"},
+    "tomllib": {"config_file.toml_file"},
     "emoji": {"icons"},
     "platformdirs": {"paths"},
-    "http.server": {"sandbox"},
+    "http.server": {"sandbox.server"},
     "http.client": set(),
-    "socketserver": {"sandbox"},
-    "typer": {"cli", "commands", "help", "options", "command_tree", "completion", "manpage"},
+    "socketserver": {"sandbox.server"},
+    "typer": {"cli", "commands", "help", "options", "completion.tree", "completion.generate", "completion.manpage"},
     "asyncio": set(),
     "logging": set(),
     "requests": set(),
@@ -147,7 +155,7 @@ def own_imports(name: str) -> set[str]:
 
 def room(name: str) -> str:
     """What stands for a module in the tables."""
-    return name.partition(".")[0]
+    return name if name in FLOOR_OF else name.partition(".")[0]
 
 
 FLOOR_OF = {name: floor for floor, (_, names) in enumerate(FLOORS.items()) for name in names}

@@ -9,9 +9,9 @@ import pytest
 
 import logsh_cli
 from logsh_cli.cli import build_app
-from logsh_cli.command_tree import Command, read_tree
+from logsh_cli.completion.manpage import ENVIRONMENT, page
+from logsh_cli.completion.tree import Command, read_tree
 from logsh_cli.errors import EXIT_CODE_MEANINGS
-from logsh_cli.manpage import ENVIRONMENT, page
 
 PAGE = Path(__file__).parents[1] / "completions" / "logsh.1"
 SECTIONS = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "COMMANDS", "EXIT STATUS"]

@@ -19,7 +19,7 @@ from logsh_cli.outbox import (
     Store,
     open_store,
 )
-from logsh_cli.outbox_schema import STEPS, VERSION
+from logsh_cli.outbox.schema import STEPS, VERSION
 
 ME = Owner("default", "a" * 16)
 OTHER_KEY = Owner("default", "b" * 16)

@@ -17,7 +17,7 @@ import pytest
 
 import logsh_cli
 from logsh_cli.outbox import MemoryOutbox, Outbox, Owner, StoreUnavailable, open_store
-from logsh_cli.outbox_place import file_system_of
+from logsh_cli.outbox.place import file_system_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -316,8 +316,29 @@ def test_content_that_was_never_stored_is_damage(tmp_path: Path, damage: str) ->
     db.commit()
     db.close()
     assert list(outbox.rows()) == [] or outbox.fingerprint("key")
-    assert outbox.add(ME, [b"new"]) == [1]
+    assert [row.body for row in outbox.rows()] == []
+    outbox.add(ME, [b"new"])
+    assert [row.body for row in outbox.rows()] == [b"new"]
     assert len(set_aside(tmp_path)) == len(outbox.notices) == 1
+
+
+@pytest.mark.parametrize("end", ["removed", "damaged"])
+def test_in_a_new_file_an_id_that_is_still_under_way_is_not_given_again(tmp_path: Path, end: str) -> None:
+    outbox = Outbox.open(tmp_path)
+    fingerprint = outbox.fingerprint("key")
+    before = outbox.add(ME, [b"a", b"b"], lease="l")
+    if end == "removed":
+        for path in tmp_path.glob("outbox.*"):
+            path.unlink()
+    else:
+        with (tmp_path / "outbox.db").open("r+b") as file:
+            file.write(b"\xa5" * 50_000)
+        (tmp_path / "outbox.db-wal").write_bytes(b"")
+    after = outbox.add(ME, [b"c", b"d"], lease="l")
+    assert set(before).isdisjoint(after)
+    outbox.delivered(before, "l")
+    assert [row.body for row in outbox.rows()] == [b"c", b"d"]
+    assert outbox.fingerprint("key") == fingerprint, "or nobody would find them"
 
 
 def test_many_processes_set_a_damaged_file_aside_once(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logsh_cli.ending import Ending, Kind
+from logsh_cli.child.ending import Ending, Kind
 from logsh_cli.errors import UsageError
 from logsh_cli.event import utf16_length
 from logsh_cli.outcome import (

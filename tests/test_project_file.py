@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from logsh_cli.errors import BadConfig
-from logsh_cli.project_file import find, read
+from logsh_cli.settings.project_file import find, read
 
 if TYPE_CHECKING:
     from pathlib import Path

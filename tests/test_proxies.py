@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logsh_cli.errors import BadConfig
-from logsh_cli.proxies import proxy_for
+from logsh_cli.network.proxies import proxy_for
 
 PROXY = "http://proxy.example:3128"
 

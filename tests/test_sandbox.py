@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from logsh_cli.errors import UsageError
-from logsh_cli.sandbox import Received, SandboxServer
-from logsh_cli.sandbox_rules import MAX_BODY_BYTES, SLOW_S, parse_faults
+from logsh_cli.sandbox.rules import MAX_BODY_BYTES, SLOW_S, parse_faults
+from logsh_cli.sandbox.server import Received, SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from logsh_cli.destination import Destination
 from logsh_cli.errors import BadConfig, ConfigError, MisplacedKey, MissingKey, UnknownProfile, UsageError
 from logsh_cli.settings import Flags, Settings, load_settings
+from logsh_cli.settings.destination import Destination
 
 REPOSITORY = Path(__file__).parents[1]
 KEY, OTHER_KEY = "logsh_CANARY_one", "logsh_CANARY_two"

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from logsh_cli.completion.scripts import read_script
 from logsh_cli.context import AppContext
 from logsh_cli.errors import InternalError
-from logsh_cli.scripts import read_script
 
 
 def register(app: typer.Typer) -> None:

@@ -8,11 +8,11 @@ import typer
 from logsh_cli import options
 from logsh_cli.context import AppContext
 from logsh_cli.settings import Flags
-from logsh_cli.settings_view import effective, plain
+from logsh_cli.settings.view import effective, plain
 
 if TYPE_CHECKING:
     from logsh_cli.doctor import Check, Section
-    from logsh_cli.doctor_settings import Survey
+    from logsh_cli.doctor.settings import Survey
 
 
 def register(app: typer.Typer) -> None:
@@ -39,8 +39,8 @@ def examine(app: AppContext, flags: Flags) -> "list[Section]":
     """Everything that can be looked at; each check is made when it is asked for."""
     # The HTTP client and the store: 80 ms, which `logsh --help` need not pay.
     from logsh_cli.doctor import Section, shielded  # noqa: PLC0415
-    from logsh_cli.doctor_settings import settings_checks, survey  # noqa: PLC0415
-    from logsh_cli.doctor_versions import version_checks  # noqa: PLC0415
+    from logsh_cli.doctor.settings import settings_checks, survey  # noqa: PLC0415
+    from logsh_cli.doctor.versions import version_checks  # noqa: PLC0415
 
     found = survey(flags, app.env, app.cwd())
     if found.settings.api_key is not None:
@@ -57,7 +57,7 @@ def examine(app: AppContext, flags: Flags) -> "list[Section]":
 def ask_service(app: AppContext, found: "Survey") -> "Iterator[Check]":
     """The way to the service, and whether it takes the key, within the deadline."""
     from logsh_cli.budget import Budget  # noqa: PLC0415 - see examine
-    from logsh_cli.doctor_service import Target, service_checks  # noqa: PLC0415
+    from logsh_cli.doctor.service import Target, service_checks  # noqa: PLC0415
 
     settings, target = found.settings, None
     if found.api_url is not None:
@@ -73,7 +73,7 @@ def look_into_outbox(app: AppContext, found: "Survey") -> "Iterator[Check]":
     """Whether events can be kept, and what is kept already."""
     from functools import partial  # noqa: PLC0415 - see examine
 
-    from logsh_cli.doctor_outbox import outbox_checks  # noqa: PLC0415
+    from logsh_cli.doctor.outbox import outbox_checks  # noqa: PLC0415
     from logsh_cli.paths import state_dir  # noqa: PLC0415
 
     destination = found.destination

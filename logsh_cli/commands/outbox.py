@@ -14,7 +14,7 @@ from logsh_cli.errors import EventRefused, ExitCode, NotDelivered, UsageError, i
 from logsh_cli.flushing import Flush
 from logsh_cli.help import described
 from logsh_cli.outbox import Changed, Store
-from logsh_cli.outbox_view import HEADER, describe_row, row_cells, row_to_json
+from logsh_cli.outbox.view import HEADER, describe_row, row_cells, row_to_json
 from logsh_cli.result import Tally
 from logsh_cli.settings import Flags
 from logsh_cli.stop import StopRequest

@@ -6,7 +6,7 @@ import typer
 
 from logsh_cli import options
 from logsh_cli.context import AppContext
-from logsh_cli.sandbox_rules import parse_faults
+from logsh_cli.sandbox.rules import parse_faults
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +46,7 @@ def sandbox(
     json: Annotated[bool, typer.Option("--json", help="Print each received event as one line of JSON.")] = False,
     quiet: options.Quiet = False,
 ) -> int:
-    from logsh_cli import sandbox_session as session  # noqa: PLC0415 - a server and SQLite, which `--help` can do without
+    from logsh_cli.sandbox import session  # noqa: PLC0415 - a server and SQLite, which `--help` can do without
 
     app: AppContext = ctx.obj
     app.configure_output(json=json, quiet=quiet)

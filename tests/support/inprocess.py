@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from logsh_cli.client import Client
-    from logsh_cli.destination import Destination
     from logsh_cli.outbox import Store
+    from logsh_cli.settings.destination import Destination
 
 
 def text_stream(encoding: str = "utf-8") -> io.TextIOWrapper:

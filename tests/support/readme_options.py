@@ -7,13 +7,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from logsh_cli.cli import build_app
-from logsh_cli.command_tree import read_tree
+from logsh_cli.completion.tree import read_tree
 from tests.support.readme import write_section
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from logsh_cli.command_tree import Command
+    from logsh_cli.completion.tree import Command
 
 SECTION = "options"
 

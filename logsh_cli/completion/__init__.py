@@ -1,0 +1,1 @@
+"""Completion scripts and the manual: made from the commands, shipped as files, read as files."""

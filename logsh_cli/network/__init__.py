@@ -1,0 +1,1 @@
+"""From a URL to bytes on a connection: look-up, proxies, and httpcore within one budget. Imports nothing."""

@@ -1,0 +1,287 @@
+"""A local Logsh in this process: the documented contract over HTTP on 127.0.0.1, no account needed.
+
+What it answers is decided in ``rules``; here are the sockets, the threads and the record of what came.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import socketserver
+import sys
+import threading
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from logsh_cli import __version__
+from logsh_cli.errors import UsageError
+from logsh_cli.sandbox.rules import MAX_BODY_BYTES, SLOW_S, fault_page, fault_reply, judge, misrouted
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from types import TracebackType
+
+    from logsh_cli.sandbox.rules import Fault, Reply
+
+HOST: Final = "127.0.0.1"
+_MAX_DISCARDED_BYTES: Final = 64 * MAX_BODY_BYTES
+_CHUNK: Final = 64 * 1024
+_MAX_LINE: Final = 64 * 1024
+_POLL_S: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One request as it came.
+
+    ``event`` is the body of an accepted event and ``None`` for everything else: then ``reason`` says why.
+    ``status`` is what was answered, ``None`` if nothing was. ``headers`` have lower-case names and no key in them.
+    """
+
+    at: datetime
+    status: int | None
+    event: dict[str, Any] | None
+    reason: str | None
+    headers: Mapping[str, str]
+
+
+class SandboxServer:
+    """Serves from ``with`` to its end, one thread a connection.
+
+    Args:
+        on_request: called for each request, one at a time and in the order of arrival, before its answer goes out.
+            It runs on the server's threads: what it raises ends that connection, nothing else.
+        port: where to listen; 0 takes a free one.
+        faults: what the first requests for the event path get instead of their answer.
+
+    Raises:
+        UsageError: the port can't be listened on (at construction).
+    """
+
+    def __init__(
+        self,
+        on_request: Callable[[Received], None],
+        *,
+        port: int = 0,
+        faults: Sequence[Fault] = (),
+    ) -> None:
+        self._faults = deque(faults)
+        self._on_request = on_request
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        try:
+            self._listener = _Listener(self, port)
+        except OSError as error:
+            raise UsageError(
+                f"the sandbox cannot listen on {HOST}:{port}: {error.strerror or error}",
+                hint="choose another port with --port, or leave it out for a free one",
+            ) from None
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return int(self._listener.server_address[1])
+
+    @property
+    def url(self) -> str:
+        """The base URL, as ``LOGSH_API_URL`` wants it."""
+        return f"http://{HOST}:{self.port}"
+
+    def __enter__(self) -> Self:
+        """Start to answer. Connections queue from construction on, so none is refused in between."""
+        thread = threading.Thread(target=self._listener.serve_forever, args=(_POLL_S,), name="sandbox", daemon=True)
+        with _signals_left_to_the_main_thread():
+            thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        """Stop: open connections are closed, answers held back by ``slow`` are given up."""
+        self._stopping.set()
+        self._listener.shutdown()
+        self._listener.server_close()
+        self._listener.close_connections()
+
+    def next_fault(self) -> Fault | None:
+        """What ``--fail`` has for the request at hand, if anything is left."""
+        try:
+            return self._faults.popleft()
+        except IndexError:
+            return None
+
+    def record(self, status: int | None, headers: Mapping[str, str], *, event: Any = None, reason: str | None) -> None:
+        """Tell the observer of one request."""
+        with self._lock:
+            self._on_request(Received(datetime.now(UTC), status, event, reason, headers))
+
+    def hold_back(self) -> bool:
+        """Wait as ``slow`` does; whether there is still somebody to answer, since the sandbox has not stopped."""
+        return not self._stopping.wait(SLOW_S)
+
+
+@contextlib.contextmanager
+def _signals_left_to_the_main_thread() -> Iterator[None]:
+    # Threads started in here, and those they start, take no signals. Otherwise one of them could swallow a signal that
+    # the main thread waits for with sigwaitinfo, while a command runs.
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Listener(socketserver.ThreadingTCPServer):
+    # Not http.server's own class: it looks its host name up in the DNS, which can take seconds.
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 1024
+    # On Windows this option would let two sandboxes share a port.
+    allow_reuse_address = sys.platform != "win32"
+
+    def __init__(self, sandbox: SandboxServer, port: int) -> None:
+        self.sandbox = sandbox
+        self._open: set[socket.socket] = set()
+        super().__init__((HOST, port), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def close_connections(self) -> None:
+        for connection in self._open.copy():
+            with contextlib.suppress(OSError):
+                connection.shutdown(2)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the inherited signature
+        error = sys.exception()
+        if not isinstance(error, OSError):  # a client that went away is no news
+            with contextlib.suppress(Exception):
+                self.sandbox.record(None, {}, reason=f"a fault in the sandbox: {type(error).__name__}: {error}")
+
+
+class _BadFramingError(Exception):
+    """The request does not say where its body ends, or ends before it."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Listener
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1  # head and body leave in one segment
+
+    def handle_one_request(self) -> None:
+        # The inherited one looks for a method named do_POST and so on; here every method has an answer.
+        self.raw_requestline = self.rfile.readline(_MAX_LINE + 1)
+        if not self.raw_requestline:
+            self.close_connection = True
+        elif len(self.raw_requestline) > _MAX_LINE:
+            self.requestline, self.request_version, self.command = "", "", ""
+            self.send_error(414)
+        elif self.parse_request():
+            try:
+                body = self._read_body()
+            except _BadFramingError:
+                self.send_error(400)
+                return
+            self._answer(body)
+
+    def _answer(self, body: bytes | None) -> None:
+        sandbox = self.server.sandbox
+        headers = {name.lower(): value for name, value in self.headers.items() if name.lower() != "authorization"}
+        reply = misrouted(self.command, self.path)
+        fault = None if reply else sandbox.next_fault()
+        if fault == "drop":
+            self.close_connection = True
+            sandbox.record(None, headers, reason="--fail drop")
+            return
+        if fault == "html":
+            reply = fault_page()
+        elif isinstance(fault, int):
+            reply = fault_reply(fault)
+        reply = reply or judge(self.headers.get("Authorization"), self.headers.get("Content-Type"), body)
+        sandbox.record(reply.status, headers, event=reply.event, reason=reply.reason)
+        # Recorded before the wait: a service that is slow to answer has the event all the same.
+        if fault != "slow" or sandbox.hold_back():
+            self._send(reply)
+
+    def _send(self, reply: Reply) -> None:
+        self.send_response(reply.status)
+        for name, value in reply.headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(reply.body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(reply.body)
+        self.wfile.flush()
+
+    def handle_expect_100(self) -> bool:
+        """Say "100 Continue" at once: the client waits for it before it sends the body."""
+        go_on = super().handle_expect_100()
+        self.wfile.flush()
+        return go_on
+
+    def _read_body(self) -> bytes | None:
+        """The body, whole; ``None`` when it is too long, after which the connection is not used again."""
+        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
+            return self._read_chunks()
+        given = self.headers.get("Content-Length", "0").strip()
+        if not re.fullmatch("[0-9]{1,18}", given):
+            raise _BadFramingError
+        length = int(given)
+        if length > MAX_BODY_BYTES:
+            self._discard(length)
+            return None
+        return self._read_exactly(length)
+
+    def _read_chunks(self) -> bytes | None:
+        body = bytearray()
+        while True:
+            try:
+                size = int(self.rfile.readline(_MAX_LINE).partition(b";")[0], 16)
+            except ValueError:
+                raise _BadFramingError from None
+            if size < 0:
+                raise _BadFramingError
+            if len(body) + size > MAX_BODY_BYTES:
+                self._discard(size)
+                return None
+            if size == 0:
+                break
+            body += self._read_exactly(size)
+            self.rfile.readline(3)
+        while self.rfile.readline(_MAX_LINE) not in (b"\r\n", b"\n", b""):
+            pass
+        return bytes(body)
+
+    def _read_exactly(self, size: int) -> bytes:
+        body = self.rfile.read(size)
+        if len(body) < size:
+            raise _BadFramingError
+        return body
+
+    def _discard(self, size: int) -> None:
+        # Closing on a client that is still writing would reset the connection, and take the answer with it.
+        self.close_connection = True
+        left = min(size, _MAX_DISCARDED_BYTES)
+        while left > 0 and (got := len(self.rfile.read(min(left, _CHUNK)))):
+            left -= got
+
+    def version_string(self) -> str:
+        """The ``Server`` header."""
+        return f"logsh-sandbox/{__version__}"
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the inherited signature
+        """Say nothing: the observer hears of every request."""
