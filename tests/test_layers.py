@@ -43,7 +43,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
             "child.witness",
         ),
         *("config_file", "config_file.toml_edit", "config_file.toml_file"),
-        *("settings", "settings.profile_values", "settings.project_file", "settings.stored_profile"),
+        *("settings", "settings.values", "settings.project_file", "settings.stored_profile"),
         *("sandbox", "sandbox.home", "sandbox.rules", "sandbox.server"),
         *("background", "detached", "lines", "streams"),
     ),

@@ -11,8 +11,8 @@ from logsh_cli.errors import ConfigError
 from logsh_cli.help import described
 from logsh_cli.output import one_line
 from logsh_cli.settings import Flags
-from logsh_cli.settings.profile_values import parse_value, unknown_setting
 from logsh_cli.settings.stored_profile import config_path, open_profile
+from logsh_cli.settings.values import parse_value, unknown_setting
 from logsh_cli.settings.view import effective, plain, to_json
 from logsh_cli.text import printable
 

@@ -12,8 +12,8 @@ from logsh_cli.errors import BadConfig, ConfigError, KeyRefused, NotDelivered, N
 from logsh_cli.key_check import check_key_with_service
 from logsh_cli.settings import in_config_dir
 from logsh_cli.settings.destination import Destination, check_key, environment_key, same_url
-from logsh_cli.settings.profile_values import looks_like_a_key, mask_key, parse_value
 from logsh_cli.settings.stored_profile import StoredProfile, open_profile
+from logsh_cli.settings.values import looks_like_a_key, mask_key, parse_value
 from logsh_cli.wire import DEFAULT_API_URL
 
 VERIFY_WITHIN_S = 10.0

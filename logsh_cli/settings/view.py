@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from logsh_cli.settings import BUILT_IN, Setting
-from logsh_cli.settings.profile_values import mask_key
+from logsh_cli.settings.values import mask_key
 
 if TYPE_CHECKING:
     from logsh_cli.settings import Settings
