@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from rich.cells import set_cell_size
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -108,6 +107,13 @@ def show_error(streams: Streams, error: LogshError, *, prefix: str, redact: Call
 @contextmanager
 def progress_bar(streams: Streams, what: str, total: int | None) -> Iterator[Callable[[int, Mapping[str, int]], None]]:
     """A bar with the counts of each outcome; it disappears when it is done, since the tally says the same."""
+    from rich.progress import (  # noqa: PLC0415 - 2 ms that a single result can do without
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"), TimeElapsedColumn())
     with Progress(*columns, console=console_for(streams, streams.stderr), transient=True) as bar:
         task = bar.add_task(what, total=total, counts="")

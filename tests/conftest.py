@@ -20,6 +20,11 @@ FOREIGN_NAMES = {
 }
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Twice as many as there are cores: most tests wait for processes, servers and clocks."""
+    return 2 * (os.cpu_count() or 1)
+
+
 @pytest.fixture(autouse=True)
 def isolated_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):

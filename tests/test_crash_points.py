@@ -35,6 +35,8 @@ STEPS = ("pwrite64", "fdatasync", "fsync", "connect", "sendto", "recvfrom", "flo
 """System calls, in strace's words, that change the store, sync it, or are part of a request."""
 
 _CALL = re.compile(r"^(\d+) +(\w+)\((.*)$", re.MULTILINE)
+_SYNCED = re.compile(r"sync(\(\d+| resumed>)\) += 0")
+"""A sync to its end; strace may tell of it in two parts, when another thread does something meanwhile."""
 _SHARED_MEMORY = '"\\0", 1, '
 """The arguments of writes that only make room in the index of SQLite's log; there are eight at each opening."""
 
@@ -94,7 +96,7 @@ class Traced:
 
     def syncs(self) -> int:
         """How many times the last run waited for the disk to the end; that is what acceptance means."""
-        return len(re.findall(r"sync\(\d+\) += 0", self.log.read_text()))
+        return len(_SYNCED.findall(self.log.read_text()))
 
 
 @pytest.fixture

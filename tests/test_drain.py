@@ -11,17 +11,7 @@ import pytest
 from logsh_cli.budget import Budget
 from logsh_cli.clock import Clock
 from logsh_cli.delivery import Courier, Delivery, attempt, new_lease
-from logsh_cli.drain import (
-    FIRST_COOLDOWN_S,
-    LONGEST_COOLDOWN_S,
-    RENEW_EVERY_S,
-    Breaker,
-    Drain,
-    Hold,
-    Outcome,
-    Pace,
-    Parcel,
-)
+from logsh_cli.drain import RENEW_EVERY_S, Drain, Outcome, Parcel
 from logsh_cli.errors import (
     BadConfig,
     EventRefused,
@@ -36,6 +26,7 @@ from logsh_cli.errors import (
     Unreachable,
 )
 from logsh_cli.outbox import LEASE_S, Counts, MemoryOutbox, Outbox, Owner, Store
+from logsh_cli.pacing import FIRST_COOLDOWN_S, LONGEST_COOLDOWN_S, Breaker, Hold, Pace
 from logsh_cli.retry import Fault
 from tests.support import answers as says
 from tests.support.clients import closing_clients

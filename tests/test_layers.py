@@ -47,7 +47,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         *("sandbox", "sandbox.home", "sandbox.rules", "sandbox.server"),
         *("background", "detached", "lines", "streams"),
     ),
-    "delivery": ("batch_job", "connector", "delivery", "drain", "flushing", "key_check", "narration"),
+    "delivery": ("batch_job", "connector", "delivery", "drain", "flushing", "key_check", "narration", "pacing"),
     "output": ("outbox.view", "output", "rich_output", "settings.view"),
     "context": ("context",),
     "work": (

@@ -379,7 +379,10 @@ def test_hardly_any_descriptors_are_enough_for_the_job(
 def test_a_fault_in_logsh_itself_costs_one_line(service: Server, tmp_path: Path, name: str) -> None:
     """A module that can't be loaded any more, as amid an upgrade; the copy that is run has it spoilt."""
     subprocess.run(["cp", "-r", str(Path(__file__).parents[1] / "logsh_cli"), str(tmp_path)], check=True)
-    (tmp_path / "logsh_cli" / f"{name}.py").write_text("raise RuntimeError('spoilt')\n")
+    package = tmp_path / "logsh_cli" / name
+    module = package / "__init__.py" if package.is_dir() else package.with_suffix(".py")
+    assert module.exists()
+    module.write_text("raise RuntimeError('spoilt')\n")
     command = [sys.executable, "-m", "logsh_cli", "run", "--", *JOB]
     env = environment({**settings_for(service), "PYTHONPATH": str(tmp_path)})
     done = subprocess.run(command, env=env, capture_output=True, check=False, timeout=PATIENCE_S, cwd=tmp_path)
