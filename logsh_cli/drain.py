@@ -24,9 +24,7 @@ from logsh_cli.retry import fault_of_error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from logsh_cli.clock import Clock
     from logsh_cli.delivery import Poster
-    from logsh_cli.retry import Fault
 
 SEVERITY = (
     ExitCode.TERMINATED,

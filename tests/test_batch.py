@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -539,3 +540,30 @@ def wait_for_end(process: subprocess.Popen[bytes], seconds: float) -> bool:
             return True
         time.sleep(0.01)
     return False
+
+
+# At a terminal
+
+
+def test_a_person_who_watches_sees_how_far_it_is(service: Server, tmp_path: Path) -> None:
+    near, far = os.openpty()
+    file = write(tmp_path / "f", lines(30))
+    service.default = says.slow(0.02)
+    env = {**settings_for(service), "TERM": "xterm", "COLUMNS": "100"}
+    with running("batch", "--jobs", "2", file, env=env, stderr=far) as batch:
+        os.close(far)
+        shown = b""
+        with contextlib.suppress(OSError):  # how Linux tells that the other side is closed
+            while piece := os.read(near, 4096):
+                shown += piece
+        os.close(near)
+        done = finish(batch)
+    assert done.code == 0
+    assert done.stdout.startswith("30 delivered (")
+    assert b"sending" in shown
+    assert b" delivered" in shown
+
+
+def test_nobody_watches_a_pipe(service: Server, tmp_path: Path) -> None:
+    done = call_main("batch", write(tmp_path / "f", lines(3)), env=settings_for(service, TERM="xterm"))
+    assert done.stderr == ""
