@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,17 @@ FOREIGN_NAMES = {
     *("CI", "NO_COLOR", "FORCE_COLOR", "CREDENTIALS_DIRECTORY", "SSL_CERT_FILE", "SSL_CERT_DIR", "PYTHONIOENCODING"),
     *(name for low in ("http_proxy", "https_proxy", "all_proxy", "no_proxy") for name in (low, low.upper())),
 }
+
+
+# Whoever starts the tests may have signals ignored (`nohup`, a background job of a script), and what is ignored stays so
+# in every process started from here: the tests about signals need the defaults.
+for _name, _handler in (
+    ("SIGINT", signal.default_int_handler),
+    ("SIGHUP", signal.SIG_DFL),
+    ("SIGQUIT", signal.SIG_DFL),
+):
+    if (_signum := getattr(signal, _name, None)) is not None and signal.getsignal(_signum) is signal.SIG_IGN:
+        signal.signal(_signum, _handler)
 
 
 def pytest_xdist_auto_num_workers() -> int:

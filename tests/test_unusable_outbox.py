@@ -46,6 +46,14 @@ def down(service: Server) -> Server:
     return service
 
 
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that every user may enter; those of pytest are its user's alone."""
+    with tempfile.TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_behind(tmp_path: Path) -> Iterator[None]:
     yield
@@ -189,27 +197,25 @@ def test_without_a_directory_it_is_delivered_from_memory(
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root can be somebody else")
-def test_a_directory_that_this_user_may_not_write_is_said(service: Server, tmp_path: Path) -> None:
-    keep(tmp_path, "kept by root")
-    (tmp_path / "state").chmod(0o755)
-    for path in (tmp_path, *tmp_path.parents):
-        path.chmod(path.stat().st_mode | 0o055) if path != Path("/") else None
-    run = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", str(LOGSH)]
+def test_a_directory_that_this_user_may_not_write_is_said(service: Server, public: Path) -> None:
+    keep(public, "kept by root")
+    (public / "state").chmod(0o755)
+    logsh = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", str(LOGSH)]
     if (
         shutil.which("setpriv") is None
-        or subprocess.run([*run, "--version"], capture_output=True, check=False).returncode
+        or subprocess.run([*logsh, "--version"], check=False, capture_output=True).stderr
     ):
         pytest.skip("another user can't run logsh here")
     service.default = says.error(503, headers=LATER)
-    done = subprocess.run(
-        [*run, "send", *EVENT, "--json"], env=environment(settings_for(service)), capture_output=True, check=False
-    )
+    places = {name: str(public / part) for name, part in (("HOME", ""), ("LOGSH_CONFIG_DIR", "config"))}
+    env = environment(settings_for(service, LOGSH_STATE_DIR=str(public / "state"), **places))
+    done = subprocess.run([*logsh, "send", *EVENT, "--json"], env=env, cwd=public, capture_output=True, check=False)
     result = check_result(Completed(done.returncode, done.stdout, done.stderr), status="failed", exit_code=69)
     assert "it could not be kept: " in result["error"]["message"]
     assert "root" in result["error"]["message"]
-    listed = subprocess.run([*run, "outbox", "list"], env=environment(), capture_output=True, text=True, check=False)
+    listed = subprocess.run([*logsh, "outbox", "list"], env=env, cwd=public, capture_output=True, check=False)
     assert listed.returncode == 69
-    assert len(kept_rows(tmp_path)) == 1
+    assert len(kept_rows(public)) == 1
 
 
 # A file that can't be used
