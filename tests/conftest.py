@@ -21,8 +21,8 @@ FOREIGN_NAMES = {
 }
 
 
-# Whoever starts the tests may have signals ignored (`nohup`, a background job of a script), and what is ignored stays so
-# in every process started from here: the tests about signals need the defaults.
+# Whoever starts the tests may have signals ignored (`nohup`, a background job of a script), and what is ignored stays
+# so in every process started from here: the tests about signals need the defaults.
 _DEFAULTS = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL, "SIGQUIT": signal.SIG_DFL}
 for _name, _handler in _DEFAULTS.items():
     if (_signum := getattr(signal, _name, None)) is not None and signal.getsignal(_signum) is signal.SIG_IGN:
