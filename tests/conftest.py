@@ -23,10 +23,9 @@ FOREIGN_NAMES = {
 
 # Whoever starts the tests may have signals ignored (`nohup`, a background job of a script), and what is ignored stays
 # so in every process started from here: the tests about signals need the defaults.
-_DEFAULTS = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL, "SIGQUIT": signal.SIG_DFL}
-for _name, _handler in _DEFAULTS.items():
+for _name in ("SIGINT", "SIGHUP", "SIGQUIT"):
     if (_signum := getattr(signal, _name, None)) is not None and signal.getsignal(_signum) is signal.SIG_IGN:
-        signal.signal(_signum, _handler)
+        signal.signal(_signum, signal.default_int_handler if _name == "SIGINT" else signal.SIG_DFL)
 
 
 def pytest_xdist_auto_num_workers() -> int:
