@@ -60,7 +60,8 @@ def is_loopback(host: str) -> bool:
         import ipaddress  # noqa: PLC0415 - 3 ms, for the rare literal
 
         try:
-            return ipaddress.IPv6Address(host[1:-1]).is_loopback
+            # Not is_loopback: from 3.13 on it is true of IPv4 addresses in IPv6 form as well, which nobody means.
+            return ipaddress.IPv6Address(host[1:-1]) == ipaddress.IPv6Address("::1")
         except ValueError:
             return False
     numbers = host.split(".")
