@@ -45,7 +45,11 @@ CLASSES = tree(LogshError)
 
 def readme_table() -> dict[int, str]:
     """The README's exit codes: the first column's number, the second column's words."""
-    rows = re.findall(r"^\|\s*(\d+)\s*\|\s*(.+?)\s*\|$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(
+        r"^\|\s*(\d+)\s*\|\s*(.+?)\s*\|$",
+        README.read_text(encoding="utf-8").split("<!-- exit codes -->")[1].split("\n\n")[0],
+        re.MULTILINE,
+    )
     return {int(code): meaning.replace("`", "") for code, meaning in rows}
 
 
