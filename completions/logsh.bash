@@ -1,5 +1,5 @@
 # bash completion for logsh; starts no Python, works with and without the bash-completion package.
-# Made from the commands themselves by `python -m logsh_cli.completion`: change those, not this file.
+# Made from the commands themselves by `python -m completions`: change those, not this file.
 
 # What there is at a place: options as "names|what follows them", with a * where one may be repeated.
 _logsh_table() {

@@ -1,5 +1,5 @@
 # PowerShell completion for logsh; starts no Python.
-# Made from the commands themselves by `python -m logsh_cli.completion`: change those, not this file.
+# Made from the commands themselves by `python -m completions`: change those, not this file.
 
 Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
     param($wordToComplete, $commandAst, $cursorPosition)

@@ -16,8 +16,8 @@ def run() -> NoReturn:
     """The entry point of the installed command."""
     try:
         # Imported here so that Ctrl-C while modules load ends as quietly as it does later.
+        from logsh_cli.app import AppContext  # noqa: PLC0415
         from logsh_cli.cli import main  # noqa: PLC0415
-        from logsh_cli.context import AppContext  # noqa: PLC0415
 
         context = AppContext.of_process()
         code = main(sys.argv[1:], context)

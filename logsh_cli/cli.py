@@ -11,10 +11,10 @@ import typer
 import typer.main
 
 from logsh_cli import __version__
-from logsh_cli.context import AppContext
+from logsh_cli.app import AppContext
 from logsh_cli.errors import ExitCode, InternalError, LogshError, TermSignal, UsageError, interruption
 from logsh_cli.help import arrange, group_in_order
-from logsh_cli.result import Result, Tally
+from logsh_cli.output.result import Result, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

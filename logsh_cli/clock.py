@@ -1,4 +1,4 @@
-"""Time as a value, so that a test can bring its own."""
+"""Time as values: a clock that a test can replace, and the seconds there are for something as a whole."""
 
 from __future__ import annotations
 
@@ -15,3 +15,22 @@ class Clock(NamedTuple):
     time: Callable[[], float] = _time.time
     monotonic: Callable[[], float] = _time.monotonic
     sleep: Callable[[float], None] = _time.sleep
+
+
+class Budget:
+    """``seconds`` from now on, in which everything has to happen.
+
+    Args:
+        seconds: how long; ``math.inf`` for no limit.
+        monotonic: the clock, in seconds; a test may pass its own.
+    """
+
+    __slots__ = ("_end", "_monotonic")
+
+    def __init__(self, seconds: float, monotonic: Callable[[], float] = _time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._end = monotonic() + seconds
+
+    def remaining(self) -> float:
+        """Return the seconds left, never below 0."""
+        return max(0.0, self._end - self._monotonic())

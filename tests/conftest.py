@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.command import Completed, run_logsh
+from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 FOREIGN_PREFIXES = ("LOGSH_", "GITHUB_", "GITLAB_", "CI_", "XDG_")
@@ -50,3 +51,11 @@ def isolated_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def logsh() -> Callable[..., Completed]:
     """The installed command, run as a process of its own."""
     return run_logsh
+
+
+@pytest.fixture
+def service(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """The service, on a port of its own; ``pytest.mark.service(key=…, validate=True)`` says how strict it is."""
+    marker = request.node.get_closest_marker("service")
+    with Server(**(marker.kwargs if marker else {})) as server:
+        yield server

@@ -16,24 +16,18 @@ import yaml
 
 from tests.support.command import PATIENCE_S, environment
 from tests.support.sending import KEY
-from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.support.server import Server
 
-pytestmark = pytest.mark.skipif(
-    os.name != "posix" or shutil.which("bash") is None, reason="the action's steps are for bash"
-)
+pytestmark = [
+    pytest.mark.service(key=KEY, validate=True),
+    pytest.mark.skipif(os.name != "posix" or shutil.which("bash") is None, reason="the action's steps are for bash"),
+]
 
 ACTION = Path(__file__).parents[1] / "action.yml"
 _EXPRESSION = re.compile(r"\$\{\{\s*([\w.-]+)\s*\}\}")
 GIVEN = {"api-key": KEY, "workspace": "ci", "event": "deploy.done"}
-
-
-@pytest.fixture
-def service() -> Iterator[Server]:
-    with Server(key=KEY, validate=True) as server:
-        yield server
 
 
 def action() -> dict[str, Any]:

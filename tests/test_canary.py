@@ -26,19 +26,13 @@ from tests.support.sending import EVENT, KEY, LATER, Logsh, kept_rows, wait_for_
 from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 ODD_KEY = r"""logsh_a"b\c'd<e>%41&{}$HOME[bold]"""
 """Characters that change their form in JSON, in shells, in URLs and in markup."""
 
 PART = 8
 """So much of a key, from its beginning after the prefix or from its end, is a leak as well."""
-
-
-@pytest.fixture
-def service() -> Iterator[Server]:
-    with Server() as running:
-        yield running
 
 
 def leaks(text: str, key: str = KEY) -> list[str]:

@@ -20,12 +20,14 @@ from tests.support.namespace import seeing
 from tests.support.processes import wait_until
 from tests.support.readme import recipe
 from tests.support.sending import KEY
-from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.support.server import Server
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Debian's cron")
+pytestmark = [
+    pytest.mark.service(key=KEY, validate=True),
+    pytest.mark.skipif(sys.platform != "linux", reason="Debian's cron"),
+]
 
 MINUTE_S = 60
 SLACK_S = 60
@@ -84,12 +86,6 @@ class Cron:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
-
-
-@pytest.fixture
-def service() -> Iterator[Server]:
-    with Server(key=KEY, validate=True) as server:
-        yield server
 
 
 def program(path: Path, script: str) -> Path:

@@ -21,10 +21,10 @@ from logsh_cli.errors import (
     TermSignal,
     interruption,
 )
-from logsh_cli.result import error_to_json
+from logsh_cli.output.result import error_to_json
 
 README = Path(logsh_cli.__file__).parents[1] / "README.md"
-WINDOWS_ONLY = {"logsh_cli.child.windows"}
+WINDOWS_ONLY = {"logsh_cli.job.windows"}
 
 
 def tree(root: type[LogshError]) -> list[type[LogshError]]:

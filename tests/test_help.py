@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from completions.tree import Command, read_tree
 from logsh_cli.cli import COMMANDS, build_app
-from logsh_cli.completion.tree import Command, read_tree
 from logsh_cli.help import ALL, OTHER, SHORT_LIST
 
 if TYPE_CHECKING:

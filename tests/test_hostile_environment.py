@@ -32,10 +32,11 @@ from tests.support.sending import (
     settings_for,
     wait_for_background,
 )
-from tests.support.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from tests.support.server import Server
 
 posix = pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
 
@@ -47,12 +48,6 @@ NOWHERE = {
     "HTTPS_PROXY": "http://127.0.0.1:1",
 }
 """Settings with which nothing reaches a network, whatever else is given."""
-
-
-@pytest.fixture
-def service() -> Iterator[Server]:
-    with Server() as running:
-        yield running
 
 
 def shell(script: str, env: Mapping[str, str | None]) -> Completed:

@@ -29,9 +29,12 @@ from tests.support.sending import KEY, settings_for
 from tests.support.server import Server, gated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="the recipes are for POSIX systems")
+pytestmark = [
+    pytest.mark.service(key=KEY, validate=True),
+    pytest.mark.skipif(os.name != "posix", reason="the recipes are for POSIX systems"),
+]
 
 ROOT = readme.README.parent
 CRON_PATH = "/home/me/.local/bin"
@@ -44,12 +47,6 @@ EXECUTED = {
 
 NOT_RUN_HERE = {"test command"}
 """It is what runs these tests."""
-
-
-@pytest.fixture
-def service() -> Iterator[Server]:
-    with Server(key=KEY, validate=True) as server:
-        yield server
 
 
 class Machine:

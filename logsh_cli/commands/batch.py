@@ -9,16 +9,16 @@ from typing import Annotated, NamedTuple
 import typer
 
 from logsh_cli import options
-from logsh_cli.batch_job import BatchJob, parse_line
-from logsh_cli.context import AppContext
-from logsh_cli.delivery import Courier
-from logsh_cli.dispatch import FORGIVABLE, skips_without_key, take_along_what_waits
-from logsh_cli.drain import Drain
+from logsh_cli.app import AppContext
+from logsh_cli.batch.lines import LineReader
+from logsh_cli.batch.pump import BatchJob, parse_line
+from logsh_cli.config.resolve import Flags, Settings, value_of
+from logsh_cli.delivery.deliver import Courier
+from logsh_cli.delivery.dispatch import FORGIVABLE, skips_without_key, take_along_what_waits
+from logsh_cli.delivery.drain import Drain
+from logsh_cli.delivery.stop import StopRequest
 from logsh_cli.errors import EventRefused, ExitCode, MissingKey, UsageError, interruption
-from logsh_cli.lines import LineReader
-from logsh_cli.result import Tally
-from logsh_cli.settings import Flags, Settings, value_of
-from logsh_cli.stop import StopRequest
+from logsh_cli.output.result import Tally
 
 
 class BatchOptions(NamedTuple):

@@ -1,13 +1,20 @@
 """``logsh completion``: the script that teaches a shell what comes after ``logsh``."""
 
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from logsh_cli.completion.scripts import read_script
-from logsh_cli.context import AppContext
+from logsh_cli.app import AppContext
 from logsh_cli.errors import InternalError
+
+SCRIPTS = {"bash": "logsh.bash", "zsh": "_logsh", "fish": "logsh.fish", "powershell": "logsh.ps1"}
+"""The file of each shell."""
+
+_PACKAGE = Path(__file__).parents[1]
+_PLACES = (_PACKAGE / "completions", _PACKAGE.parent / "completions")
+"""In the wheel they lie in the package; in a checkout, also one installed as editable, beside it."""
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +31,8 @@ def completion(
 ) -> int:
     app: AppContext = ctx.obj
     try:
-        script = read_script(shell)
+        paths = [place / SCRIPTS[shell] for place in _PLACES]
+        script = next((path for path in paths if path.is_file()), paths[0]).read_bytes()
     except OSError as error:
         raise InternalError(
             f"the completion script for {shell} can't be read: {error.strerror}", hint="install logsh-cli again"

@@ -5,16 +5,17 @@ from typing import Annotated, Any
 
 import typer
 
-from logsh_cli import config_file, options
-from logsh_cli.context import AppContext
+from logsh_cli import options
+from logsh_cli.app import AppContext
+from logsh_cli.config import config_file
+from logsh_cli.config.resolve import Flags
+from logsh_cli.config.stored_profile import config_path, open_profile
+from logsh_cli.config.values import parse_value, unknown_setting
+from logsh_cli.config.view import effective, plain, to_json
 from logsh_cli.errors import ConfigError
 from logsh_cli.help import described
-from logsh_cli.output import one_line
-from logsh_cli.settings import Flags
-from logsh_cli.settings.stored_profile import config_path, open_profile
-from logsh_cli.settings.values import parse_value, unknown_setting
-from logsh_cli.settings.view import effective, plain, to_json
-from logsh_cli.text import printable
+from logsh_cli.output.printer import one_line
+from logsh_cli.output.text import printable
 
 _WIDTHS = (14, 32)
 

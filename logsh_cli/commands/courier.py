@@ -10,16 +10,16 @@ from pathlib import Path
 import typer
 
 from logsh_cli import options
-from logsh_cli.context import AppContext
-from logsh_cli.delivery import Courier, Poster
-from logsh_cli.drain import Drain
+from logsh_cli.app import AppContext
+from logsh_cli.config.paths import state_dir
+from logsh_cli.config.resolve import Flags
+from logsh_cli.delivery.deliver import Courier, Poster
+from logsh_cli.delivery.drain import Drain
+from logsh_cli.delivery.flush import Flush
+from logsh_cli.delivery.stop import StopRequest
 from logsh_cli.errors import ExitCode
-from logsh_cli.flushing import Flush
-from logsh_cli.locks import file_lock
+from logsh_cli.files import file_lock
 from logsh_cli.outbox import Owner, Store
-from logsh_cli.paths import state_dir
-from logsh_cli.settings import Flags
-from logsh_cli.stop import StopRequest
 
 KEEP_TRYING_S = 600.0
 """Seconds from its acceptance for which an event is tried again and again."""

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from logsh_cli import options
-from logsh_cli.context import AppContext
-from logsh_cli.settings import Flags
-from logsh_cli.settings.view import effective, plain
+from logsh_cli.app import AppContext
+from logsh_cli.config.resolve import Flags
+from logsh_cli.config.view import effective, plain
 
 if TYPE_CHECKING:
     from logsh_cli.doctor import Check, Section
@@ -56,7 +56,7 @@ def examine(app: AppContext, flags: Flags) -> "list[Section]":
 
 def ask_service(app: AppContext, found: "Survey") -> "Iterator[Check]":
     """The way to the service, and whether it takes the key, within the deadline."""
-    from logsh_cli.budget import Budget  # noqa: PLC0415 - see examine
+    from logsh_cli.clock import Budget  # noqa: PLC0415 - see examine
     from logsh_cli.doctor.service import Target, service_checks  # noqa: PLC0415
 
     settings, target = found.settings, None
@@ -73,8 +73,8 @@ def look_into_outbox(app: AppContext, found: "Survey") -> "Iterator[Check]":
     """Whether events can be kept, and what is kept already."""
     from functools import partial  # noqa: PLC0415 - see examine
 
+    from logsh_cli.config.paths import state_dir  # noqa: PLC0415
     from logsh_cli.doctor.outbox import outbox_checks  # noqa: PLC0415
-    from logsh_cli.paths import state_dir  # noqa: PLC0415
 
     destination = found.destination
     owner = None if destination is None else partial(app.owner, destination=destination)
@@ -92,7 +92,7 @@ def show(app: AppContext, sections: "list[Section]") -> "list[Check]":
         printer.json_line(to_json(checks))
         return checks
     if app.streams.is_rich(app.streams.stdout):
-        from logsh_cli.rich_output import show_checks  # noqa: PLC0415 - rich costs 25 to 45 ms
+        from logsh_cli.output.rich_output import show_checks  # noqa: PLC0415 - rich costs 25 to 45 ms
 
         return show_checks(app.streams, sections, app.redact, summary, quiet=printer.quiet)
     checks = []

@@ -6,15 +6,15 @@ from typing import Annotated, Any
 import typer
 
 from logsh_cli import options
-from logsh_cli.budget import Budget
-from logsh_cli.context import AppContext
+from logsh_cli.app import AppContext
+from logsh_cli.clock import Budget
+from logsh_cli.config.key import Destination, check_key, environment_key, same_url
+from logsh_cli.config.resolve import in_config_dir
+from logsh_cli.config.stored_profile import StoredProfile, open_profile
+from logsh_cli.config.urls import DEFAULT_API_URL
+from logsh_cli.config.values import looks_like_a_key, mask_key, parse_value
+from logsh_cli.delivery.key_check import check_key_with_service
 from logsh_cli.errors import BadConfig, ConfigError, KeyRefused, NotDelivered, NotKept, UsageError
-from logsh_cli.key_check import check_key_with_service
-from logsh_cli.settings import in_config_dir
-from logsh_cli.settings.destination import Destination, check_key, environment_key, same_url
-from logsh_cli.settings.stored_profile import StoredProfile, open_profile
-from logsh_cli.settings.values import looks_like_a_key, mask_key, parse_value
-from logsh_cli.wire import DEFAULT_API_URL
 
 VERIFY_WITHIN_S = 10.0
 LONGEST_LINE = 64 * 1024

@@ -3,10 +3,10 @@
 import typer
 
 from logsh_cli import options
-from logsh_cli.context import AppContext
+from logsh_cli.app import AppContext
+from logsh_cli.config.key import environment_key
+from logsh_cli.config.stored_profile import open_profile
 from logsh_cli.errors import ConfigError
-from logsh_cli.settings.destination import environment_key
-from logsh_cli.settings.stored_profile import open_profile
 
 
 def register(app: typer.Typer) -> None:

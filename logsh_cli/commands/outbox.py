@@ -7,17 +7,17 @@ from typing import Annotated
 import typer
 
 from logsh_cli import options
-from logsh_cli.context import AppContext
-from logsh_cli.delivery import Courier
-from logsh_cli.drain import Drain
+from logsh_cli.app import AppContext
+from logsh_cli.config.resolve import Flags
+from logsh_cli.delivery.deliver import Courier
+from logsh_cli.delivery.drain import Drain
+from logsh_cli.delivery.flush import Flush
+from logsh_cli.delivery.stop import StopRequest
 from logsh_cli.errors import EventRefused, ExitCode, NotDelivered, UsageError, interruption
-from logsh_cli.flushing import Flush
 from logsh_cli.help import described
 from logsh_cli.outbox import Changed, Store
 from logsh_cli.outbox.view import HEADER, describe_row, row_cells, row_to_json
-from logsh_cli.result import Tally
-from logsh_cli.settings import Flags
-from logsh_cli.stop import StopRequest
+from logsh_cli.output.result import Tally
 
 _WIDTHS = (6, 8, 4, 5, 28)
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from logsh_cli import options
-from logsh_cli.child import hold_signals, shell_status, start
-from logsh_cli.context import AppContext
+from logsh_cli.app import AppContext
 from logsh_cli.errors import UsageError
-from logsh_cli.outcome import NotifyOn, On, parse_duration, parse_success_codes
-from logsh_cli.run_options import RunOptions
+from logsh_cli.job.child import hold_signals, shell_status, start
+from logsh_cli.job.options import RunOptions
+from logsh_cli.job.outcome import NotifyOn, On, parse_duration, parse_success_codes
 
 if TYPE_CHECKING:
-    from logsh_cli.job_report import JobReport
+    from logsh_cli.job.report import JobReport
 
 LONGEST_TAIL = 500
 
@@ -190,7 +190,7 @@ def supervise(
 def _prepare_report(app: AppContext, given: RunOptions) -> "JobReport | Exception":
     """Load what tells of the command, now that it runs; why that failed, since there is still a command to wait for."""
     try:
-        from logsh_cli.job_report import JobReport  # noqa: PLC0415 - the command runs already
+        from logsh_cli.job.report import JobReport  # noqa: PLC0415 - the command runs already
 
         return JobReport(app, given)
     except Exception as fault:  # noqa: BLE001 - an upgrade under way, no memory, no descriptors

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from logsh_cli import options
-from logsh_cli.context import AppContext
+from logsh_cli.app import AppContext
 from logsh_cli.sandbox.rules import parse_faults
 
 

@@ -4,13 +4,14 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from logsh_cli import options, wire
-from logsh_cli.context import AppContext
-from logsh_cli.dispatch import Policy, dispatch, skips_without_key
+from logsh_cli import options
+from logsh_cli.app import AppContext
+from logsh_cli.config.resolve import Flags, Settings, value_of
+from logsh_cli.delivery.dispatch import Policy, dispatch, skips_without_key
 from logsh_cli.errors import UsageError
 from logsh_cli.event import FLAG_LABELS, Draft, Event, build_event, parse_metadata
-from logsh_cli.result import Result
-from logsh_cli.settings import Flags, Settings, value_of
+from logsh_cli.http import wire
+from logsh_cli.output.result import Result
 
 LONGEST_STDIN = 10 * 1024 * 1024
 """Bytes read of standard input at most; a description has 150 characters."""
@@ -132,7 +133,7 @@ def make_event(app: AppContext, given: SendOptions, settings: Settings) -> Event
     labels = {**FLAG_LABELS, **{name: setting.source for name, setting in defaults.items() if setting is not None}}
     ci: dict[str, str] = {}
     if given.ci:
-        from logsh_cli.ci import ci_metadata  # noqa: PLC0415 - a table of providers that other sends can do without
+        from logsh_cli.event.ci import ci_metadata  # noqa: PLC0415 - a table of providers that other sends can do without
 
         ci = ci_metadata(app.env)
     return build_event(

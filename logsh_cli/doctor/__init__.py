@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from logsh_cli.drain import SEVERITY
+from logsh_cli.delivery.drain import SEVERITY
 from logsh_cli.errors import ExitCode, InternalError, LogshError
 
 if TYPE_CHECKING:

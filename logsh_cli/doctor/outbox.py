@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from logsh_cli.config.paths import HOMELESS
 from logsh_cli.doctor import Check, failed, passed, skipped, warned
 from logsh_cli.errors import NotKept
 from logsh_cli.outbox import MAX_PENDING, Outbox, OutboxFull, StoreUnavailable
 from logsh_cli.outbox.view import age
-from logsh_cli.paths import HOMELESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

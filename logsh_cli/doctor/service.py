@@ -8,22 +8,22 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from logsh_cli.client import Client
+from logsh_cli.delivery.key_check import check_key_with_service
+from logsh_cli.delivery.retry import fault_of_answer
 from logsh_cli.doctor import Check, failed, passed, skipped, warned
 from logsh_cli.errors import BadConfig, KeyRefused, LogshError, ServiceUnavailable, TlsFailure, UnexpectedAnswer
-from logsh_cli.key_check import check_key_with_service
-from logsh_cli.network import dialing
-from logsh_cli.network.proxies import proxy_for
-from logsh_cli.retry import fault_of_answer
-from logsh_cli.text import excerpt
+from logsh_cli.http import dialing
+from logsh_cli.http.client import Client
+from logsh_cli.http.proxies import proxy_for
+from logsh_cli.output.text import excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from logsh_cli.budget import Budget
-    from logsh_cli.network.exchange import Exchange
-    from logsh_cli.network.proxies import Proxy
-    from logsh_cli.wire import Answer
+    from logsh_cli.clock import Budget
+    from logsh_cli.http.exchange import Exchange
+    from logsh_cli.http.proxies import Proxy
+    from logsh_cli.http.wire import Answer
 
 STEPS = ("proxy", "dns", "tcp", "tls", "service", "key")
 EXPIRES_SOON_DAYS = 14

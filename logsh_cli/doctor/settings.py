@@ -9,25 +9,23 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from logsh_cli import config_file
-from logsh_cli.doctor import Check, failed, passed, skipped, warned
-from logsh_cli.errors import BadConfig, ConfigError, InvalidEvent, LogshError, MissingKey, UnknownProfile
-from logsh_cli.event import FIELD_LABELS, Draft, build_event
-from logsh_cli.paths import config_dir
-from logsh_cli.settings import (
+from logsh_cli.config import config_file, project_file
+from logsh_cli.config.key import CREDENTIAL, Destination, check_key
+from logsh_cli.config.paths import config_dir
+from logsh_cli.config.resolve import (
     BUILT_IN,
     Flags,
     Setting,
     Settings,
     profile_values,
-    project_file,
     selected_profile,
     settle,
 )
-from logsh_cli.settings.destination import CREDENTIAL, Destination, check_key
-from logsh_cli.text import excerpt
-from logsh_cli.urls import clean_api_url, without_userinfo
-from logsh_cli.wire import DEFAULT_API_URL
+from logsh_cli.config.urls import DEFAULT_API_URL, clean_api_url, without_userinfo
+from logsh_cli.doctor import Check, failed, passed, skipped, warned
+from logsh_cli.errors import BadConfig, ConfigError, InvalidEvent, LogshError, MissingKey, UnknownProfile
+from logsh_cli.event import FIELD_LABELS, Draft, build_event
+from logsh_cli.output.text import excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -14,7 +14,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from logsh_cli.locks import file_lock
+from logsh_cli.files import file_lock
 from logsh_cli.outbox.faults import OutboxFull, StoreUnavailable
 from logsh_cli.outbox.file import StoreFile
 from logsh_cli.outbox.queue import Store

@@ -14,7 +14,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from logsh_cli.locks import file_lock
+from logsh_cli.files import file_lock
 from logsh_cli.outbox import schema as outbox_schema
 from logsh_cli.outbox.faults import BUSY_SLICE_S, Damaged, StoreUnavailable, is_damage, patiently, unavailable
 from logsh_cli.outbox.place import check_owner, make_directory, on_network_file_system, sync_directory

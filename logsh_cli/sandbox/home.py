@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from logsh_cli.config_file import DEFAULT_PROFILE, FILE_NAME, update
+from logsh_cli.config.config_file import DEFAULT_PROFILE, FILE_NAME, update
 from logsh_cli.errors import BadConfig
 
 if TYPE_CHECKING:

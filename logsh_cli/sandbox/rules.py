@@ -13,9 +13,9 @@ from http import HTTPStatus
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
+from logsh_cli.config.urls import EVENT_PATH
 from logsh_cli.errors import InvalidEvent, UsageError
 from logsh_cli.event import FIELD_LABELS, WHITE_SPACE, build_event, draft_from_json
-from logsh_cli.wire import EVENT_PATH
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 SLOW_S: Final = 5.0

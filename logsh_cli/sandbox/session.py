@@ -10,21 +10,22 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
-from logsh_cli import child, config_file
+from logsh_cli.config import config_file
+from logsh_cli.config.paths import config_dir
+from logsh_cli.delivery.stop import StopRequest
 from logsh_cli.errors import NotKept, TermSignal, UsageError
+from logsh_cli.job import child
 from logsh_cli.outbox import open_store
-from logsh_cli.paths import config_dir
 from logsh_cli.sandbox.home import SANDBOX_KEY, throwaway_home
 from logsh_cli.sandbox.server import Received, SandboxServer
-from logsh_cli.stop import StopRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
     from types import FrameType
 
-    from logsh_cli.context import AppContext
-    from logsh_cli.output import Printer
+    from logsh_cli.app import AppContext
+    from logsh_cli.output.printer import Printer
     from logsh_cli.sandbox.rules import Fault
 
 USUAL_PORT: Final = 5647

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from logsh_cli.client import Client
+    from logsh_cli.http.client import Client
 
 KEY = "logsh_canary_5f2d"
 
@@ -23,7 +23,7 @@ class Connect(Protocol):
 
 @contextlib.contextmanager
 def closing_clients() -> Iterator[Connect]:
-    from logsh_cli.client import Client  # noqa: PLC0415 - most users of this package start processes instead
+    from logsh_cli.http.client import Client  # noqa: PLC0415 - most users of this package start processes instead
 
     with contextlib.ExitStack() as stack:
 

@@ -7,19 +7,19 @@ import os
 import tempfile
 from typing import TYPE_CHECKING
 
+from logsh_cli.app import AppContext
 from logsh_cli.cli import main
 from logsh_cli.clock import Clock
-from logsh_cli.connector import Connector
-from logsh_cli.context import AppContext
-from logsh_cli.streams import Streams
+from logsh_cli.http.connector import Connector
+from logsh_cli.output.streams import Streams
 from tests.support.command import Completed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from logsh_cli.client import Client
+    from logsh_cli.config.key import Destination
+    from logsh_cli.http.client import Client
     from logsh_cli.outbox import Store
-    from logsh_cli.settings.destination import Destination
 
 
 def text_stream(encoding: str = "utf-8") -> io.TextIOWrapper:

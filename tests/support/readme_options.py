@@ -6,14 +6,14 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from completions.tree import read_tree
 from logsh_cli.cli import build_app
-from logsh_cli.completion.tree import read_tree
 from tests.support.readme import write_section
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from logsh_cli.completion.tree import Command
+    from completions.tree import Command
 
 SECTION = "options"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from logsh_cli.child import shell_status, start
+from logsh_cli.job.child import shell_status, start
 
 
 def main() -> int:

@@ -1,0 +1,1 @@
+"""Makes the completion scripts and the manual in this folder from the commands; not part of the wheel."""

@@ -1,0 +1,151 @@
+"""The command line as plain values: what completions and the manual are made from. Read off the Typer application."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import typer
+import typer.main
+
+from logsh_cli.config.config_file import KEYS
+from logsh_cli.help import record, sectioned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+READ_ONLY_KEYS = ("profile", "metadata", "best_effort", "on_missing_key")
+"""What ``config get`` knows besides the keys of a profile."""
+
+SHORTCODES = tuple(
+    """
+    rocket tada sparkles fire zap bulb bell mega email package gear wrench hammer lock key link mag bug robot computer
+    floppy_disk file_cabinet chart_with_upwards_trend chart_with_downwards_trend moneybag credit_card bust_in_silhouette
+    busts_in_silhouette white_check_mark x warning rotating_light no_entry construction hourglass alarm_clock calendar
+    recycle wastebasket globe_with_meridians cloud seedling green_circle red_circle pushpin memo heart wave eyes
+    """.split()  # noqa: SIM905 - the formatter would make fifty lines of a tuple
+)
+"""Icons that events often carry, without their colons. The whole list would bury them."""
+
+_BRACKETED = re.compile(r"\s*\[[^]]*\]")
+
+
+class Values(NamedTuple):
+    """What may follow an option or stand as an argument.
+
+    ``kind`` is ``text``, ``words`` (one of ``words``), ``files``, ``profiles``, ``emoji``, ``setting`` (a value of the
+    configuration key before it) or ``command`` (a command line of its own). ``label`` is what the help calls it.
+    """
+
+    kind: str
+    words: tuple[str, ...] = ()
+    label: str = ""
+
+
+class Option(NamedTuple):
+    """One option. ``names`` mean the same, ``off`` its opposite; ``values`` is ``None`` for a flag."""
+
+    names: tuple[str, ...]
+    off: tuple[str, ...]
+    values: Values | None
+    repeatable: bool
+    ends: bool
+    words: str
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """Every spelling, of which one is enough unless it is repeatable."""
+        return self.names + self.off
+
+
+class Argument(NamedTuple):
+    """One argument; ``many`` when the rest of the line is of its kind."""
+
+    values: Values
+    many: bool
+
+
+class Command(NamedTuple):
+    """A command or a group of them.
+
+    ``path`` begins with ``logsh``; ``text`` is the help as its author wrote it; ``sections`` are headings with rows of
+    names and sentences, as ``--help`` has them; ``interspersed`` is whether options may follow arguments.
+    """
+
+    path: tuple[str, ...]
+    summary: str
+    text: str
+    usage: str
+    interspersed: bool
+    options: tuple[Option, ...]
+    arguments: tuple[Argument, ...]
+    sections: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+    commands: tuple[Command, ...]
+
+    def walk(self) -> Iterator[Command]:
+        """This command and all below it."""
+        yield self
+        for command in self.commands:
+            yield from command.walk()
+
+
+def read_tree(app: typer.Typer) -> Command:
+    """Everything that the application offers; what is hidden is left out."""
+    return _command(typer.main.get_command(app), "logsh", None)
+
+
+def _command(command: Any, name: str, parent: typer.Context | None) -> Command:
+    ctx = typer.Context(command, info_name=name, parent=parent, **command.context_settings)
+    path = (*(parent.command_path.split() if parent else ()), name)
+    params = [param for param in command.get_params(ctx) if not getattr(param, "hidden", False)]
+    return Command(
+        path=path,
+        summary=command.get_short_help_str(limit=200),
+        text=inspect.cleandoc(command.help or ""),
+        usage=" ".join((*path, *command.collect_usage_pieces(ctx))),
+        interspersed=ctx.allow_interspersed_args,
+        options=tuple(_option(param, ctx) for param in params if param.param_type_name == "option"),
+        arguments=tuple(
+            Argument(_values(param, path), many=param.nargs == -1)
+            for param in params
+            if param.param_type_name == "argument"
+        ),
+        sections=tuple((heading, tuple(rows)) for heading, rows in sectioned(params, ctx)),
+        commands=tuple(
+            _command(command.commands[label], label, ctx)
+            for label in (command.list_commands(ctx) if hasattr(command, "commands") else ())
+            if not command.commands[label].hidden
+        ),
+    )
+
+
+def _option(param: Any, ctx: Any) -> Option:
+    _, words = record(param, ctx) or ("", "")
+    return Option(
+        # Short ones first. Typer gives those of --help in an order that changes from run to run.
+        names=tuple(sorted(param.opts, key=lambda name: name.startswith("--"))),
+        off=tuple(param.secondary_opts),
+        values=None if param.is_flag or param.count else _values(param, ()),
+        repeatable=bool(param.multiple or param.count),
+        ends=param.is_eager,
+        words=_BRACKETED.sub("", words).rstrip("."),
+    )
+
+
+def _values(param: Any, path: tuple[str, ...]) -> Values:
+    label = param.metavar or str(param.name).upper()
+    if choices := getattr(param.type, "choices", None):
+        return Values("words", tuple(map(str, choices)), label)
+    if param.param_type_name == "argument" and param.name == "key":
+        return Values("words", _keys_for(path), label)
+    kinds = {"profile": "profiles", "file": "files", "command": "command", "value": "setting"}
+    kind = "emoji" if label == "EMOJI" else kinds.get(param.name, "text")
+    return Values(kind, (), label)
+
+
+def _keys_for(path: tuple[str, ...]) -> tuple[str, ...]:
+    if path[-1] == "get":
+        return (*KEYS, *READ_ONLY_KEYS)
+    # A key in the arguments is one in the shell's history: `config set` refuses it.
+    return tuple(key for key in KEYS if (path[-1], key) != ("set", "api_key"))

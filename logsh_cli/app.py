@@ -1,0 +1,136 @@
+"""What a command is given: the environment as values, and builders for everything that costs something to make.
+
+Nothing is built that isn't asked for: a dry run opens no store, a stored event loads no HTTP client.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from logsh_cli.clock import Clock
+from logsh_cli.errors import ExitCode, NotKept
+from logsh_cli.http.connector import Connector
+from logsh_cli.output.printer import Printer
+from logsh_cli.output.streams import Streams
+from logsh_cli.output.text import Redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from logsh_cli.config.key import Destination
+    from logsh_cli.config.resolve import Flags, Settings
+    from logsh_cli.http.client import Client
+    from logsh_cli.outbox import Owner, Store
+    from logsh_cli.output.result import Result, Tally
+
+
+class AppContext:
+    """One run of logsh. ``fatal_signal`` is set when the process should die of that signal instead of exiting."""
+
+    def __init__(self, env: Mapping[str, str], streams: Streams, clock: Clock = Clock()) -> None:  # noqa: B008 - a value
+        self.env = env
+        self.streams = streams
+        self.clock = clock
+        self.redact = Redactor()
+        self.printer = Printer(streams, self.redact)
+        self.fatal_signal: int | None = None
+        self._stores: dict[Store, int] = {}
+        # Known before anything is parsed, so that no message, whatever its cause, can show it.
+        if key := self.env.get("LOGSH_API_KEY", "").strip():
+            self.redact.learn(key)
+
+    @classmethod
+    def of_process(cls) -> AppContext:
+        """The real environment, streams and clock."""
+        return cls(os.environ, Streams.of_process(os.environ))
+
+    def configure_output(self, *, json: bool = False, quiet: bool = False, verbose: bool = False) -> Printer:
+        """Set how results are shown, as the command's options say."""
+        self.printer.json, self.printer.quiet, self.printer.verbose = json, quiet, verbose
+        return self.printer
+
+    def finish(self, result: Result) -> int:
+        """Show the result and return its exit code, noting a signal that the process should die of."""
+        self.printer.show(result)
+        if result.exit_code == ExitCode.INTERRUPTED:
+            self.fatal_signal = signal.SIGINT
+        return int(result.exit_code)
+
+    def finish_tally(self, tally: Tally) -> int:
+        """The same for many events."""
+        self.printer.show_tally(tally)
+        if tally.exit_code == ExitCode.INTERRUPTED:
+            self.fatal_signal = signal.SIGINT
+        return int(tally.exit_code)
+
+    def cwd(self) -> Path:
+        """The working directory; the root where it has been deleted under us."""
+        try:
+            return Path.cwd()
+        except OSError:
+            return Path("/")
+
+    def settings(self, flags: Flags) -> Settings:
+        """The effective settings; warnings about files are printed, the key becomes unprintable."""
+        from logsh_cli.config.resolve import load_settings  # noqa: PLC0415 - built when asked for
+
+        settings = load_settings(flags, self.env, self.cwd())
+        if settings.api_key is not None:
+            self.redact.learn(settings.api_key.value)
+        for warning in settings.warnings:
+            self.printer.warn(warning)
+        return settings
+
+    def store(self) -> Store:
+        """The outbox, or memory where none can be had (its ``unkept_because`` says why)."""
+        from logsh_cli.config.paths import state_dir  # noqa: PLC0415 - the same road
+        from logsh_cli.outbox import open_store  # noqa: PLC0415 - sqlite3 costs 8 ms
+
+        store = open_store(lambda: state_dir(self.env), now=self.clock.time)
+        self._stores[store] = 0
+        self.tell_notices()
+        if store.unkept_because is not None:
+            self.printer.detail(f"no outbox, so a failed delivery would be lost: {store.unkept_because}")
+        return store
+
+    def existing_store(self) -> Store:
+        """The outbox for commands that only look or tidy up: none is created, and one that can't be used is said."""
+        from logsh_cli.config.paths import state_dir  # noqa: PLC0415 - the same road
+        from logsh_cli.outbox import open_store  # noqa: PLC0415 - sqlite3 costs 8 ms
+
+        store = open_store(lambda: state_dir(self.env), now=self.clock.time, create=False)
+        if store.unkept_because is not None:
+            raise NotKept(f"the outbox can't be used: {store.unkept_because}")
+        self._stores[store] = 0
+        self.tell_notices()
+        return store
+
+    def tell_notices(self) -> None:
+        """Warn of what is new about the stores that were opened: damage may show long after the opening."""
+        for store, told in self._stores.items():
+            for notice in store.notices[told:]:
+                self.printer.warn(notice)
+            self._stores[store] = len(store.notices)
+
+    def memory_store(self, because: str) -> Store:
+        """What takes the outbox's place where there is none, or no room in it."""
+        from logsh_cli.outbox import MemoryOutbox  # noqa: PLC0415 - sqlite3 costs 8 ms
+
+        return MemoryOutbox(now=self.clock.time, because=because)
+
+    def connector(self, destination: Destination) -> Connector:
+        """What makes HTTP clients for one destination."""
+        return Connector(destination, self.env, self.printer.detail if self.printer.verbose else None)
+
+    def client(self, destination: Destination) -> Client:
+        """One HTTP client, for commands that ask one question."""
+        return self.connector(destination)()
+
+    def owner(self, store: Store, destination: Destination) -> Owner:
+        """Under whom events for this destination are stored: its profile and its key's fingerprint."""
+        from logsh_cli.outbox import Owner  # noqa: PLC0415 - sqlite3 costs 8 ms
+
+        return Owner(destination.profile, store.fingerprint(destination.key))

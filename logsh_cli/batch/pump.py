@@ -1,0 +1,168 @@
+"""A whole batch: read lines, check them, store them in groups, send them, and keep the input's pace.
+
+The reading thread, the workers and the store meet in ``BatchJob.run``, which never waits for one of them so long that
+it would neglect another.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from logsh_cli.batch.lines import LONGEST_LINE
+from logsh_cli.delivery.drain import Drain, Outcome, Parcel
+from logsh_cli.errors import EventRefused, InvalidEvent, MissingWorkspace, NotKept
+from logsh_cli.event import FIELD_LABELS, WHITE_SPACE, Event, build_event, draft_from_json
+from logsh_cli.http.wire import encode_body
+from logsh_cli.output.text import excerpt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from logsh_cli.batch.lines import Line, LineReader
+    from logsh_cli.delivery.stop import StopRequest
+
+IN_FLIGHT_PER_WORKER = 50
+"""Enough that no worker runs dry between two commits, few enough that leases outlast the wait."""
+
+IDLE_LOOK_S, BUSY_LOOK_S = 0.5, 0.02
+
+
+def parse_line(content: bytes | None, workspace: str | None, *, validate: bool, truncate: bool) -> Event | None:
+    """One line as an event; ``None`` for an empty line, which is no line.
+
+    Raises ``InvalidEvent`` with every problem of the line.
+    """
+    if content is None:
+        raise InvalidEvent([f"longer than {LONGEST_LINE} bytes"])
+    try:
+        text = content.decode().strip(WHITE_SPACE)  # to which a byte order mark belongs
+    except UnicodeDecodeError as error:
+        raise InvalidEvent([f"not valid UTF-8 at byte {error.start + 1}"]) from None
+    if not text:
+        return None
+    try:
+        value = json.loads(text, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
+        raise InvalidEvent([f"not valid JSON ({_reason(error)}): {excerpt(text)}"]) from None
+    draft, problems = draft_from_json(value)
+    if draft.workspace is None and workspace is not None and not any(p.startswith("workspace") for p in problems):
+        draft = draft._replace(workspace=workspace)
+    try:
+        return build_event(draft, labels=FIELD_LABELS, validate=validate, truncate=truncate, extra_problems=problems)
+    except MissingWorkspace:
+        raise InvalidEvent(["workspace is required: the line has none, and no default is set"]) from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise _TwiceError
+    return fields
+
+
+class _TwiceError(ValueError):
+    """An object has a key twice: which value was meant is not known."""
+
+
+def _reason(error: ValueError | RecursionError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return error.msg.removesuffix(" at")
+    if isinstance(error, _TwiceError):
+        return "a key comes twice"
+    # Python's own words for these are about Python.
+    return "nested too deeply" if isinstance(error, RecursionError) else "a number is too long"
+
+
+class BatchJob:
+    """Carries lines to the drain. ``invalid`` and ``accepted`` count lines; problems go to ``report``."""
+
+    def __init__(
+        self,
+        parse: Callable[[bytes | None], Event | None],
+        report: Callable[[str], None],
+        drain: Drain | None,
+        stop: StopRequest,
+        *,
+        jobs: int,
+    ) -> None:
+        self.parse = parse
+        self.report = report
+        self.drain = drain
+        self.stop = stop
+        self.most_in_flight = jobs * IN_FLIGHT_PER_WORKER
+        self.accepted = 0
+        self.invalid = 0
+        self.unreadable: OSError | None = None
+        self.outcome = drain.outcome if drain is not None else Outcome()
+
+    def run(self, reader: LineReader, on_progress: Callable[[], None] = lambda: None) -> None:
+        """Until the end of the input, a stop, a store that takes no more, or an input that is ``unreadable``."""
+        while not self.stop:
+            try:
+                lines = reader.next(BUSY_LOOK_S if self.in_flight else IDLE_LOOK_S)
+            except OSError as error:
+                self.unreadable = error
+                break
+            if lines == []:
+                break
+            if lines and not self.take(lines):
+                break
+            self.keep_up()
+            on_progress()
+        if self.drain is not None:
+            self.drain.settle(on_progress)
+
+    @property
+    def in_flight(self) -> int:
+        """Events handed to the workers and not yet acknowledged."""
+        return self.drain.in_flight if self.drain is not None else 0
+
+    def take(self, lines: Iterable[Line]) -> bool:
+        """Check lines and send the good ones on their way; ``False`` when there is no more room for them."""
+        bodies: list[tuple[int, bytes]] = []
+        for line in lines:
+            try:
+                event = self.parse(line.content)
+            except InvalidEvent as error:
+                self.invalid += 1
+                self.report(f"line {line.number}: {error.message}")
+                self.outcome.note(EventRefused.exit_code, EventRefused("bad lines were skipped"))
+                continue
+            if event is not None:
+                bodies.append((line.number, encode_body(event.body())))
+        if not bodies:
+            return True
+        if self.drain is None:
+            self.accepted += len(bodies)
+            return True
+        return self.accept(self.drain, bodies)
+
+    def accept(self, drain: Drain, bodies: list[tuple[int, bytes]]) -> bool:
+        """Store a group of lines, then feed it; waits for room to be made by what is under way."""
+        contents = [body for _, body in bodies]
+        now = drain.courier.clock.time()
+        try:
+            ids = drain.courier.accept(contents)
+        except NotKept:
+            while self.in_flight and not self.stop:
+                drain.poll(BUSY_LOOK_S)
+            try:
+                ids = drain.courier.accept(contents)
+            except NotKept as error:
+                first = bodies[0][0]
+                self.report(f"line {first}: {error.message}; this line and those after it were not taken")
+                self.outcome.note(error.exit_code, error)
+                return False
+        self.accepted += len(ids)
+        for event_id, body in zip(ids, contents, strict=True):
+            drain.feed(Parcel(event_id, body, accepted_at=now, leased_at=now))
+        return True
+
+    def keep_up(self) -> None:
+        """Acknowledge what has ended; when too much is under way, wait for some of it."""
+        if self.drain is None:
+            return
+        self.drain.poll()
+        while self.in_flight > self.most_in_flight and not self.stop:
+            self.drain.poll(BUSY_LOOK_S)

@@ -1,1 +1,0 @@
-"""Completion scripts and the manual: made from the commands, shipped as files, read as files."""

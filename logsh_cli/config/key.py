@@ -1,0 +1,125 @@
+"""Where the key comes from, and the one rule of where it may go.
+
+A key goes only where it belongs: a profile's key to that profile's URL, a key from the environment to a URL from the
+environment (or to Logsh itself, when nobody names another). What does not fit together is an error, never a guess.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from logsh_cli.config.urls import DEFAULT_API_URL, clean_api_url, without_userinfo
+from logsh_cli.errors import BadConfig, ConfigError, MisplacedKey, MissingKey
+from logsh_cli.output.text import excerpt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CREDENTIAL = "logsh-api-key"
+_MAX_KEY = 1024
+
+
+class Destination(NamedTuple):
+    """A key and the URL it belongs to. ``ca_file`` names the certificates to trust there, in place of the system's."""
+
+    profile: str
+    api_url: str
+    key: str
+    ca_file: str | None
+
+    def __repr__(self) -> str:
+        return f"Destination({self.profile} at {self.api_url})"
+
+
+class Sourced(NamedTuple):
+    """A key or a URL as it was given, and by what."""
+
+    text: str
+    source: str
+    from_environment: bool = False
+
+    def __repr__(self) -> str:
+        return f"Sourced(from {self.source})"
+
+
+def environment_key(env: Mapping[str, str]) -> Sourced | None:
+    """The key from the environment: the variable, the file it names, or systemd's credential, in this order.
+
+    Raises:
+        BadConfig, MissingKey: a key file was named and can't be read, or is empty. Whoever names one means it, so
+            that is no reason to take another key.
+    """
+    if key := env.get("LOGSH_API_KEY", "").strip():
+        return Sourced(key, "LOGSH_API_KEY", from_environment=True)
+    if path := env.get("LOGSH_API_KEY_FILE", "").strip():
+        return _key_from_file(os.path.expanduser(path), f"LOGSH_API_KEY_FILE ({path})")  # noqa: PTH111 - never raises
+    if directory := env.get("CREDENTIALS_DIRECTORY", "").strip():
+        path = os.path.join(directory, CREDENTIAL)  # noqa: PTH118 - one string from another
+        if os.path.lexists(path):
+            return _key_from_file(path, f"$CREDENTIALS_DIRECTORY/{CREDENTIAL}")
+    return None
+
+
+def check_key(key: str) -> str | None:
+    """Why this can't be an API key, or ``None``. The sentence lacks its subject and never has the key in it.
+
+    The service reads the key as the last word of a header, so white space would cut it, and a header is ASCII.
+    """
+    if any(char.isspace() for char in key):
+        return "must not contain white space"
+    if not key.isascii() or not key.isprintable():
+        return "must be plain ASCII without control characters"
+    if key[:1] in ("'", '"'):
+        return "must not be in quotation marks"
+    if len(key) > _MAX_KEY:
+        return f"must be at most {_MAX_KEY} characters"
+    return None
+
+
+def place(
+    profile: str, key: Sourced, url: Sourced, profile_url: str | None, ca_file: str | None
+) -> Destination | ConfigError:
+    """Bring a key and a URL together, or say why they don't belong together.
+
+    ``url`` is the effective one; ``profile_url`` the profile's own, ``None`` where it has none.
+    """
+    if problem := check_key(key.text):
+        return BadConfig(f"the API key from {key.source} {problem}", hint="copy it again from the Logsh dashboard")
+    try:
+        target = clean_api_url(url.text)
+    except ValueError as error:
+        return BadConfig(f"the URL {excerpt(without_userinfo(url.text))} from {url.source} {error}")
+    if not key.from_environment and not same_url(target, profile_url or DEFAULT_API_URL):
+        return MisplacedKey(
+            f"the key of profile {profile} does not belong to the URL from {url.source} ({target})",
+            hint=f"set LOGSH_API_KEY as well, or unset LOGSH_API_URL, or use --profile {profile}",
+        )
+    if key.from_environment and not url.from_environment and target != DEFAULT_API_URL:
+        return MisplacedKey(
+            f"the key from {key.source} does not belong to the URL of {url.source} ({target})",
+            hint=f"set LOGSH_API_URL as well, or use --profile {profile} for the profile's own key",
+        )
+    return Destination(profile, target, key.text, ca_file)
+
+
+def same_url(one: str, other: str) -> bool:
+    """Whether two base URLs are one, however they are written; a URL that can't be used is like no other."""
+    try:
+        return clean_api_url(one) == clean_api_url(other)
+    except ValueError:
+        return False
+
+
+def _key_from_file(path: str, source: str) -> Sourced:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - may be a pipe, as `<(pass show logsh)` makes one: wait for it
+            content = file.read(_MAX_KEY + 100)
+    except OSError as error:
+        raise BadConfig(
+            f"can't read the key from {source}: {error.strerror}", hint="check that the file is there and readable"
+        ) from None
+    key = content.decode("utf-8-sig", "replace").strip()
+    if not key:
+        raise MissingKey(f"the key file is empty: {source}", hint="put the API key into it")
+    return Sourced(key, source, from_environment=True)

@@ -1,0 +1,42 @@
+"""Does the service take this key? Asked with an empty body, which creates no event.
+
+The service looks at the key before the plan, the limits and the body, so every complaint about one of those says that
+the key is good.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from logsh_cli.delivery.retry import LIMIT_STATUS, fault_of_answer
+from logsh_cli.errors import EventRefused, ServiceUnavailable, UnexpectedAnswer
+
+if TYPE_CHECKING:
+    from logsh_cli.clock import Budget
+    from logsh_cli.delivery.deliver import Poster
+    from logsh_cli.http.wire import Answer
+
+_AFTER_THE_KEY = (402, LIMIT_STATUS)
+
+
+def check_key_with_service(client: Poster, budget: Budget, now: float) -> Answer:
+    """Ask once; an answer that comes back means that the key is accepted. ``now`` is epoch seconds.
+
+    Raises:
+        KeyRefused: the service doesn't take the key.
+        UnexpectedAnswer: whatever answers there is no Logsh.
+        NotDelivered: no answer, or none that says anything about the key.
+        BadConfig: the proxy or a certificate file can't be used.
+    """
+    answer = client.post(b"{}", budget)
+    fault = fault_of_answer(answer, now)
+    if fault is None:
+        return answer
+    if isinstance(fault.error, EventRefused):
+        if answer.name or answer.message:
+            return answer
+        # Many a web server has a 400 page of its own.
+        raise UnexpectedAnswer(f"no Logsh answers like this: HTTP {answer.status}", hint="check the URL")
+    if isinstance(fault.error, ServiceUnavailable) and answer.status in _AFTER_THE_KEY:
+        return answer
+    raise fault.error

@@ -1,0 +1,365 @@
+"""The event, and the rules that the API reference gives for it. Pure.
+
+Limits are the documented ones, in characters. The service counts UTF-16 code units and has other limits for two
+fields (event 150, description 250), so what logsh itself writes or shortens stays within ``SAFE_LENGTH`` of those.
+The metadata rules are the service's own: the reference has none.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import sys
+import unicodedata
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
+
+from logsh_cli.errors import InvalidEvent, MissingWorkspace
+from logsh_cli.event.icons import resolve_icon
+from logsh_cli.output.text import excerpt
+
+Scalar: TypeAlias = str | int | float | bool
+Labels: TypeAlias = Mapping[str, str]
+
+MAX_WORKSPACE = 35
+MAX_EVENT = 250
+MAX_DESCRIPTION = 150
+MAX_META_KEY = 100
+MAX_META_VALUE = 500
+SAFE_LENGTH = 150
+"""UTF-16 code units that the documented and the observed limits of event and description both allow."""
+
+FLAG_LABELS: Labels = {
+    "workspace": "--workspace",
+    "event": "--event",
+    "description": "--desc",
+    "icon": "--icon",
+    "notify": "--notify",
+    "metadata": "--meta",
+}
+"""What a problem with a field is about, for those who gave it on a command line."""
+
+FIELD_LABELS: Labels = {name: name for name in FLAG_LABELS}
+"""The same for those who wrote JSON."""
+
+WHITE_SPACE = (
+    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff"
+)
+"""What Python or JavaScript strips: the service trims by JavaScript's idea, in which U+FEFF is white space."""
+
+_EXCERPT = 40
+# Besides combining marks, what is seen as part of the character before it: joiners, skin tones, the letters of a
+# subdivision flag, Hangul vowels and finals. Ranges, since compiling them as regular expressions takes 3 ms.
+_EXTENDING = (
+    ("\u200c", "\u200d"),
+    ("\U0001f3fb", "\U0001f3ff"),
+    ("\U000e0020", "\U000e007f"),
+    ("\u1160", "\u11ff"),
+    ("\ud7b0", "\ud7fb"),
+)
+_JOINER = "\u200d"
+_FLAG_LETTERS = ("\U0001f1e6", "\U0001f1ff")
+_REQUIRED = ("event", "description")
+_NO_OBJECT = "expected a JSON object; got "
+_FIELD_TYPES: Mapping[str, tuple[type, str]] = {
+    **dict.fromkeys(("workspace", "event", "description", "icon"), (str, "a string")),
+    "notify": (bool, "true or false"),
+    "metadata": (dict, "an object"),
+}
+
+
+class Draft(NamedTuple):
+    """An event as it was given, unchecked. ``None``: not given."""
+
+    workspace: str | None = None
+    event: str | None = None
+    description: str | None = None
+    icon: str | None = None
+    notify: bool | None = None
+    metadata: Mapping[str, Scalar] = MappingProxyType({})
+
+
+class Event(NamedTuple):
+    """An event that may be sent: it keeps the documented rules, or the user had them not checked.
+
+    Strings are stripped, the icon is an emoji. ``event`` and ``description`` are ``None`` only in an unchecked one.
+    """
+
+    workspace: str
+    event: str | None
+    description: str | None
+    icon: str | None = None
+    notify: bool | None = None
+    metadata: Mapping[str, Scalar] = MappingProxyType({})
+
+    def body(self) -> dict[str, Any]:
+        """The fields given, in the order of the API reference; any other field makes the service refuse the whole."""
+        fields = {
+            "workspace": self.workspace,
+            "event": self.event,
+            "description": self.description,
+            "icon": self.icon,
+            "notify": self.notify,
+            "metadata": dict(self.metadata) or None,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+def build_event(
+    draft: Draft,
+    *,
+    labels: Labels = FLAG_LABELS,
+    validate: bool = True,
+    truncate: bool = False,
+    extra_problems: Sequence[str] = (),
+) -> Event:
+    """Check everything at once and make the event.
+
+    Args:
+        draft: what was given.
+        labels: what each field is called in a problem.
+        validate: ``False`` leaves judging to the service; then only what can't be sent at all is a problem.
+        truncate: shorten an event or a description of more than ``SAFE_LENGTH`` UTF-16 units.
+        extra_problems: found while parsing; a field that one of them begins with is not called missing as well.
+
+    Raises:
+        InvalidEvent: with every problem, each a sentence that names the field, the rule and what was given.
+        MissingWorkspace: nothing is wrong but that no workspace was given.
+    """
+    check = _Check(labels, extra_problems, validate=validate, truncate=truncate)
+    workspace = check.text("workspace", draft.workspace, MAX_WORKSPACE)
+    event = check.text("event", draft.event, MAX_EVENT, may_shorten=True)
+    description = check.text("description", draft.description, MAX_DESCRIPTION, may_shorten=True)
+    icon = check.icon(draft.icon)
+    metadata = check.metadata(draft.metadata)
+    if problems := [*check.problems, *extra_problems]:
+        raise InvalidEvent(problems)
+    if workspace is None:
+        raise MissingWorkspace(
+            "no workspace given",
+            hint='pass --workspace, set LOGSH_WORKSPACE, put `workspace = "…"` in .logsh.toml, '
+            "or run `logsh config set workspace NAME`",
+        )
+    return Event(workspace, event, description, icon, draft.notify, metadata)
+
+
+def parse_metadata(pairs: Sequence[str]) -> tuple[dict[str, Scalar], list[str]]:
+    """Read ``KEY=VALUE`` and ``KEY:=JSON`` arguments; the separator that comes first decides (HTTPie's convention).
+
+    Returns the values, without the faulty ones, and a sentence for each fault. Only the form is judged here; lengths
+    are ``build_event``'s business, since ``--no-validate`` leaves them to the service.
+    """
+    label = FLAG_LABELS["metadata"]
+    values: dict[str, Scalar] = {}
+    seen: set[str] = set()
+    problems: list[str] = []
+    for pair in pairs:
+        before, separator, text = pair.partition("=")
+        key = before.removesuffix(":").strip(WHITE_SPACE)
+        value: object = text
+        problem = None
+        if not separator:
+            problem = f"{label} must be KEY=VALUE, or KEY:=JSON for a number or a boolean; yours is {_shown(pair)}"
+        elif not key:
+            problem = f"{label} must have a key before the separator; yours is {_shown(pair)}"
+        elif key in seen:
+            problem = f"{label} must give each key once; {_shown(key)} comes again"
+        elif before.endswith(":"):
+            value, problem = _parse_json(label, key, text)
+        seen.add(key)
+        if problem is not None:
+            problems.append(problem)
+        elif isinstance(value, Scalar):
+            values[key] = value
+    return values, problems
+
+
+def draft_from_json(obj: object) -> tuple[Draft, list[str]]:
+    """Read one parsed JSON value as an event with the API's field names; what is faulty is left out of the draft.
+
+    Returns the draft and a sentence for each wrong type and unknown field, for ``build_event``'s ``extra_problems``.
+    """
+    if not isinstance(obj, dict):
+        return Draft(), [_NO_OBJECT + _kind(obj)]
+    given: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, value in obj.items():
+        wanted = _FIELD_TYPES.get(name)
+        if wanted is None:
+            problems.append(_unknown_field(name))
+        elif not isinstance(value, wanted[0]):
+            problems.append(f"{name} must be {wanted[1]}; yours is {_kind(value)}")
+        else:
+            given[name] = value
+    if "metadata" in given:
+        faults = {key: _value_problem("metadata", key, value) for key, value in given["metadata"].items()}
+        problems += [problem for problem in faults.values() if problem is not None]
+        given["metadata"] = {key: value for key, value in given["metadata"].items() if faults[key] is None}
+    return Draft(**given), problems
+
+
+def utf16_length(text: str) -> int:
+    """The length as JavaScript counts it: characters beyond U+FFFF are two."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def shorten(text: str, limit: int = SAFE_LENGTH) -> str:
+    """The text, or as much of its beginning as fits ``limit`` UTF-16 code units together with a final ``…``.
+
+    What a reader sees as one character (a letter and its accents, a family emoji, a flag) is kept whole or left out.
+    """
+    if utf16_length(text) <= limit:
+        return text
+    if limit < 1:
+        return ""
+    end, left = 0, limit - 1
+    while (left := left - utf16_length(text[end])) >= 0:
+        end += 1
+    while end and not _may_be_cut(text, end):
+        end -= 1
+    return text[:end].rstrip(WHITE_SPACE) + "…"
+
+
+class _Check:
+    """Collects the problems of one event; each method returns the value as it is to be sent."""
+
+    def __init__(self, labels: Labels, known: Sequence[str], *, validate: bool, truncate: bool) -> None:
+        self.labels = labels
+        self.known = known
+        self.validate = validate
+        self.truncate = truncate
+        self.problems: list[str] = []
+
+    def text(self, name: str, given: str | None, limit: int, *, may_shorten: bool = False) -> str | None:
+        label = self.labels[name]
+        if given is None:
+            if self.validate and name in _REQUIRED and not self._is_known_fault(label):
+                self.problems.append(f"{label} is required")
+            return None
+        text = given.strip(WHITE_SPACE)
+        if may_shorten and self.truncate:
+            text = shorten(text)
+        if self.validate and not text:
+            self.problems.append(f"{label} must not be empty")
+        advice = " (use --truncate to shorten it)" if may_shorten and label.startswith("--") else ""
+        self._judge(label, text, limit, advice)
+        return text
+
+    def icon(self, given: str | None) -> str | None:
+        text = self.text("icon", given, sys.maxsize)
+        if not text or _first_surrogate(text) is not None:
+            return text
+        try:
+            return resolve_icon(text)
+        except ValueError as error:
+            if self.validate:
+                self.problems.append(f"{self.labels['icon']} {error}")
+            return text
+
+    def metadata(self, given: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        label = self.labels["metadata"]
+        values: dict[str, Scalar] = {}
+        for raw_key, value in given.items():
+            key = raw_key.strip(WHITE_SPACE)
+            if key in values:
+                self.problems.append(f"{label} must give each key once; {_shown(key)} comes again")
+            values[key] = value
+            if self.validate and not key:
+                self.problems.append(f"{label} must have no empty key")
+            self._judge(f"{label} key {_shown(key)}", key, MAX_META_KEY)
+            if isinstance(value, str):
+                self._judge(f"{label} {_shown(key)}", value, MAX_META_VALUE)
+            elif problem := _value_problem(label, key, value):
+                self.problems.append(problem)
+        return values
+
+    def _is_known_fault(self, label: str) -> bool:
+        return any(problem.startswith((f"{label} ", _NO_OBJECT)) for problem in self.known)
+
+    def _judge(self, subject: str, text: str, limit: int, advice: str = "") -> None:
+        at = _first_surrogate(text)
+        if at is not None:
+            start = max(at - _EXCERPT // 2, 0)
+            shown = _shown(f"{'…' if start else ''}{text[start:]}")
+            self.problems.append(f"{subject} is not valid UTF-8 text: {shown}")
+        if not self.validate:
+            return
+        if "\0" in text:
+            self.problems.append(f"{subject} must not contain NUL characters; yours looks like binary data")
+        if len(text) > limit:
+            self.problems.append(f"{subject} must be at most {limit} characters; yours has {len(text)}{advice}")
+
+
+def _parse_json(label: str, key: str, text: str) -> tuple[object, str | None]:
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):  # ValueError also for an integer of more digits than Python converts
+        instead = _shown(f"{key}={text}")
+        return None, f"{label} {_shown(key)} must be JSON after :=; yours is {_shown(text)} (for text, write {instead})"
+    return value, _value_problem(label, key, value)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _value_problem(label: str, key: str, value: object) -> str | None:
+    """Whether a metadata value is none that any JSON reader understands as a scalar."""
+    subject = f"{label} {_shown(key)}"
+    if isinstance(value, str | bool):
+        return None
+    if not isinstance(value, int | float):
+        return f"{subject} must be a string, a number, true or false; yours is {_kind(value)}"
+    try:
+        fits = math.isfinite(value)
+    except OverflowError:
+        fits = False
+    return None if fits else f"{subject} must be a number that fits 64-bit floating point; yours does not"
+
+
+def _kind(value: object) -> str:
+    """What a value is in the words of JSON."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        return _shown(value)
+    for types, words in (((int, float), "a number"), ((dict,), "an object"), ((list, tuple), "an array")):
+        if isinstance(value, types):
+            return words
+    return f"of type {type(value).__name__}"
+
+
+def _unknown_field(name: str) -> str:
+    lowered = name[:_EXCERPT].lower()
+    close = [known for known in FIELD_LABELS if lowered and known.startswith(lowered)]
+    close = close or difflib.get_close_matches(lowered, FIELD_LABELS, n=1, cutoff=0.65)
+    advice = f"did you mean {close[0]}?" if close else f"these are: {', '.join(FIELD_LABELS)}"
+    return f"{_shown(name)} is not a field of an event ({advice})"
+
+
+def _shown(text: str) -> str:
+    return excerpt(text, _EXCERPT)
+
+
+def _first_surrogate(text: str) -> int | None:
+    """Where the first lone surrogate stands: a byte that was no UTF-8, or half a character in JSON."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return error.start
+    return None
+
+
+def _may_be_cut(text: str, at: int) -> bool:
+    """Whether a reader sees two characters at this place; by the rules of UAX 29 that matter in messages."""
+    before, after = text[at - 1], text[at]
+    extends = any(first <= after <= last for first, last in _EXTENDING) or unicodedata.category(after).startswith("M")
+    if before == _JOINER or extends or before + after == "\r\n":
+        return False
+    letters = 0
+    while letters < at and _FLAG_LETTERS[0] <= text[at - letters - 1] <= _FLAG_LETTERS[1]:
+        letters += 1
+    return letters % 2 == 0 or not _FLAG_LETTERS[0] <= after <= _FLAG_LETTERS[1]

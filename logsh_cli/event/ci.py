@@ -1,0 +1,211 @@
+"""What a CI system says about the run, as metadata. Pure: the environment comes in, values go out.
+
+One table. Names are those of each system's documentation:
+GitHub https://docs.github.com/actions/reference/variables-reference · GitLab
+https://docs.gitlab.com/ci/variables/predefined_variables · CircleCI https://circleci.com/docs/reference/variables ·
+Buildkite https://buildkite.com/docs/pipelines/environment_variables · Azure
+https://learn.microsoft.com/azure/devops/pipelines/build/variables · Bitbucket
+https://support.atlassian.com/bitbucket-cloud/docs/variables-and-secrets · Travis
+https://docs.travis-ci.com/user/environment-variables · Woodpecker https://woodpecker-ci.org/docs/usage/environment ·
+Drone https://docs.drone.io/pipeline/environment/reference · Jenkins: ``/env-vars.html`` of any installation.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from logsh_cli.event import MAX_META_VALUE, shorten, utf16_length
+from logsh_cli.output.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_VARIABLE = re.compile(r"\{(\w+)\}")
+_USERINFO = re.compile(r"(?<=://)[^/?#]*@")
+_URL_OR_SCP = re.compile(r"(?:[a-z][a-z0-9+.-]*://[^/]*/|[\w.-]+@[\w.-]+:)(?P<path>.+)", re.IGNORECASE)
+_NO = ("", "0", "false")
+
+
+class Provider(NamedTuple):
+    """One CI system: the variables that give it away (any of them; ``NAME=value`` for one value), and where things are.
+
+    Each field lists templates; the first one whose variables are all set and not empty counts. A value that begins
+    with ``refs/`` is a branch or a tag according to what follows, and so can be listed for both.
+    """
+
+    name: str
+    detected_by: tuple[str, ...]
+    repository: tuple[str, ...]
+    branch: tuple[str, ...]
+    tag: tuple[str, ...]
+    commit: tuple[str, ...]
+    run_url: tuple[str, ...]
+    actor: tuple[str, ...] = ()
+
+
+PROVIDERS = (
+    Provider(
+        "GitHub Actions",
+        detected_by=("GITHUB_ACTIONS",),
+        repository=("{GITHUB_REPOSITORY}",),
+        branch=("{GITHUB_HEAD_REF}", "{GITHUB_REF}"),
+        tag=("{GITHUB_REF}",),
+        commit=("{GITHUB_SHA}",),
+        run_url=("{GITHUB_SERVER_URL}/{GITHUB_REPOSITORY}/actions/runs/{GITHUB_RUN_ID}",),
+        actor=("{GITHUB_TRIGGERING_ACTOR}", "{GITHUB_ACTOR}"),
+    ),
+    Provider(
+        "GitLab CI",
+        detected_by=("GITLAB_CI",),
+        repository=("{CI_PROJECT_PATH}",),
+        branch=("{CI_MERGE_REQUEST_SOURCE_BRANCH_NAME}", "{CI_COMMIT_BRANCH}", "{CI_COMMIT_REF_NAME}"),
+        tag=("{CI_COMMIT_TAG}",),
+        commit=("{CI_COMMIT_SHA}",),
+        run_url=("{CI_JOB_URL}", "{CI_PIPELINE_URL}"),
+        actor=("{GITLAB_USER_LOGIN}", "{GITLAB_USER_NAME}"),
+    ),
+    Provider(
+        "CircleCI",
+        detected_by=("CIRCLECI",),
+        repository=("{CIRCLE_PROJECT_USERNAME}/{CIRCLE_PROJECT_REPONAME}", "{CIRCLE_REPOSITORY_URL}"),
+        branch=("{CIRCLE_BRANCH}",),
+        tag=("{CIRCLE_TAG}",),
+        commit=("{CIRCLE_SHA1}",),
+        run_url=("{CIRCLE_BUILD_URL}",),
+        actor=("{CIRCLE_USERNAME}", "{CIRCLE_PR_USERNAME}"),
+    ),
+    Provider(
+        "Buildkite",
+        detected_by=("BUILDKITE",),
+        repository=("{BUILDKITE_REPO}",),
+        branch=("{BUILDKITE_BRANCH}",),
+        tag=("{BUILDKITE_TAG}",),
+        commit=("{BUILDKITE_COMMIT}",),
+        run_url=("{BUILDKITE_BUILD_URL}#{BUILDKITE_JOB_ID}", "{BUILDKITE_BUILD_URL}"),
+        actor=("{BUILDKITE_BUILD_CREATOR}", "{BUILDKITE_BUILD_AUTHOR}"),
+    ),
+    Provider(
+        "Azure Pipelines",
+        detected_by=("TF_BUILD",),
+        repository=("{BUILD_REPOSITORY_NAME}",),
+        branch=("{SYSTEM_PULLREQUEST_SOURCEBRANCH}", "{BUILD_SOURCEBRANCH}"),
+        tag=("{BUILD_SOURCEBRANCH}",),
+        commit=("{SYSTEM_PULLREQUEST_SOURCECOMMITID}", "{BUILD_SOURCEVERSION}"),
+        run_url=(
+            "{SYSTEM_COLLECTIONURI}{SYSTEM_TEAMPROJECT}/_build/results?buildId={BUILD_BUILDID}",
+            "{SYSTEM_TEAMFOUNDATIONCOLLECTIONURI}{SYSTEM_TEAMPROJECT}/_build/results?buildId={BUILD_BUILDID}",
+        ),
+        actor=("{BUILD_REQUESTEDFOR}",),
+    ),
+    Provider(
+        "Bitbucket Pipelines",
+        detected_by=("BITBUCKET_BUILD_NUMBER", "BITBUCKET_PIPELINE_UUID"),
+        repository=("{BITBUCKET_REPO_FULL_NAME}", "{BITBUCKET_WORKSPACE}/{BITBUCKET_REPO_SLUG}"),
+        branch=("{BITBUCKET_BRANCH}",),
+        tag=("{BITBUCKET_TAG}",),
+        commit=("{BITBUCKET_COMMIT}",),
+        run_url=("https://bitbucket.org/{BITBUCKET_REPO_FULL_NAME}/pipelines/results/{BITBUCKET_BUILD_NUMBER}",),
+        actor=("{BITBUCKET_STEP_TRIGGERER_UUID}",),
+    ),
+    Provider(
+        "Travis CI",
+        detected_by=("TRAVIS",),
+        repository=("{TRAVIS_REPO_SLUG}",),
+        branch=("{TRAVIS_PULL_REQUEST_BRANCH}", "{TRAVIS_BRANCH}"),
+        tag=("{TRAVIS_TAG}",),
+        commit=("{TRAVIS_PULL_REQUEST_SHA}", "{TRAVIS_COMMIT}"),
+        run_url=("{TRAVIS_JOB_WEB_URL}", "{TRAVIS_BUILD_WEB_URL}"),
+    ),
+    Provider(
+        "Woodpecker CI",
+        detected_by=("CI=woodpecker",),
+        repository=("{CI_REPO}",),
+        branch=("{CI_COMMIT_SOURCE_BRANCH}", "{CI_COMMIT_BRANCH}"),
+        tag=("{CI_COMMIT_TAG}",),
+        commit=("{CI_COMMIT_SHA}",),
+        run_url=("{CI_PIPELINE_URL}", "{CI_BUILD_LINK}"),
+        actor=("{CI_PIPELINE_AUTHOR}", "{CI_COMMIT_AUTHOR}"),
+    ),
+    Provider(
+        "Drone CI",
+        detected_by=("DRONE", "CI=drone"),
+        repository=("{DRONE_REPO}",),
+        branch=("{DRONE_SOURCE_BRANCH}", "{DRONE_COMMIT_BRANCH}", "{DRONE_BRANCH}"),
+        tag=("{DRONE_TAG}",),
+        commit=("{DRONE_COMMIT_SHA}", "{DRONE_COMMIT}"),
+        run_url=("{DRONE_BUILD_LINK}",),
+        actor=("{DRONE_COMMIT_AUTHOR}", "{DRONE_BUILD_TRIGGER}"),
+    ),
+    # Last: a step of another system that runs on a Jenkins machine may see these as well.
+    Provider(
+        "Jenkins",
+        detected_by=("JENKINS_URL", "JENKINS_HOME", "HUDSON_URL"),
+        repository=("{GIT_URL}", "{GIT_URL_1}", "{JOB_NAME}"),
+        branch=("{CHANGE_BRANCH}", "{BRANCH_NAME}", "{GIT_LOCAL_BRANCH}", "{GIT_BRANCH}"),
+        tag=("{TAG_NAME}",),
+        commit=("{GIT_COMMIT}",),
+        run_url=("{BUILD_URL}", "{RUN_DISPLAY_URL}"),
+        actor=("{BUILD_USER_ID}", "{BUILD_USER}", "{CHANGE_AUTHOR}"),
+    ),
+)
+"""Tried in this order."""
+
+
+def ci_metadata(env: Mapping[str, str]) -> dict[str, str]:
+    """Provider, repository, branch or tag, commit, run URL and actor, as far as they are known; empty outside of CI.
+
+    No value is empty, longer than the service takes, or holds the credentials of a URL.
+    """
+    provider = next((provider for provider in PROVIDERS if _is_running(provider, env)), None)
+    if provider is None:
+        return {}
+    tag = _ref(_first(provider.tag, env), "refs/tags/")
+    run_url = _first(provider.run_url, env).replace(" ", "%20")
+    values = {
+        "ci_provider": provider.name,
+        "ci_repository": _repository(_first(provider.repository, env)),
+        # For a tag most systems give its name as the branch, too.
+        "ci_branch": "" if tag else _branch(_first(provider.branch, env)),
+        "ci_tag": tag,
+        "ci_commit": _first(provider.commit, env),
+        "ci_run_url": run_url if utf16_length(run_url) <= MAX_META_VALUE else "",  # half a URL leads nowhere
+        "ci_actor": _first(provider.actor, env),
+    }
+    return {key: shorten(value, MAX_META_VALUE) for key, value in values.items() if value}
+
+
+def _is_running(provider: Provider, env: Mapping[str, str]) -> bool:
+    for clue in provider.detected_by:
+        name, wanted, value = clue.partition("=")
+        given = env.get(name, "").strip().lower()
+        if (given == value) if wanted else (given not in _NO):
+            return True
+    return False
+
+
+def _first(templates: tuple[str, ...], env: Mapping[str, str]) -> str:
+    for template in templates:
+        if all(env.get(name, "").strip() for name in _VARIABLE.findall(template)):
+            filled = _VARIABLE.sub(lambda match: env[match[1]].strip(), template)
+            return _USERINFO.sub("", printable(filled))
+    return ""
+
+
+def _repository(value: str) -> str:
+    """``owner/name``, whatever form the address has."""
+    address = _URL_OR_SCP.fullmatch(value)
+    return (address["path"] if address else value).strip("/").removesuffix(".git")
+
+
+def _branch(value: str) -> str:
+    if value.startswith("refs/tags/"):
+        return ""
+    for prefix in ("refs/heads/", "refs/remotes/", "refs/", "origin/"):
+        value = value.removeprefix(prefix)
+    return value
+
+
+def _ref(value: str, prefix: str) -> str:
+    """A plain name, or what follows ``prefix`` in a full one; empty if it is of another kind."""
+    return "" if value.startswith("refs/") and not value.startswith(prefix) else value.removeprefix(prefix)

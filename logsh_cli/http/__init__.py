@@ -1,0 +1,1 @@
+"""The only httpx: one request within one budget, over whichever address and proxy leads to the service."""

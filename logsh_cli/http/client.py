@@ -1,0 +1,289 @@
+"""Posts events over HTTP: the only module that knows httpx and, with ``network.backend``, httpcore, its engine.
+
+One ``post`` is one attempt. It gives the service's answer, or raises what became of the event; whether to try again is
+decided elsewhere. Every exception of httpx, httpcore and ssl is translated here: nothing foreign gets out.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+import time
+from typing import TYPE_CHECKING
+
+import httpcore
+import httpx
+
+from logsh_cli.clock import Budget
+from logsh_cli.config.urls import DEFAULT_API_URL, EVENT_PATH, clean_api_url
+from logsh_cli.errors import BadConfig, InternalError, LogshError, Unanswered, Unreachable
+from logsh_cli.http import dialing, wire
+from logsh_cli.http.exchange import Exchange
+from logsh_cli.http.network import Attempt, Network
+from logsh_cli.http.proxies import proxy_for
+from logsh_cli.http.tls import explain, make_context
+from logsh_cli.output.text import Redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from logsh_cli.http.proxies import Proxy
+
+REUSE_WITHIN_S = 3.0
+"""An idle connection is not used again after this. Many servers close it after 5 s (Node's default), and a POST that
+crosses with the close would have to be counted as unanswered."""
+
+PATIENCE_AFTER_SUCCESS_S = 0.5
+"""How long the body of a success is waited for: it says nothing more, and is read only so that the connection lives."""
+
+_KEY = re.compile(r"[!-~]+")
+_SENT_HINT = "the service may have the event or not: sending it again can make a second one"
+_UNSENT_HINT = "nothing was sent; check the network, or try again later"
+
+
+class Client:
+    """Posts events to one service with one key, over one connection that is kept open between posts.
+
+    For one thread at a time, which need not be the one that made it.
+
+    Args:
+        api_url: the service's base URL; plain ``http`` to loopback only.
+        key: the API key; ``None`` sends none.
+        ca_file: trust the authorities in this PEM file, and only those.
+        env: where to look for ``https_proxy``, ``all_proxy``, ``no_proxy``, ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``.
+        context: what ``tls.make_context`` made of those, if that was done already.
+        connect_timeout: seconds for connecting, and again for the TLS handshake, within the budget of a post.
+        lookup: the resolver.
+
+    Raises:
+        BadConfig: the URL, the key, the proxy or a certificate file can't be used.
+    """
+
+    exchange: Exchange | None = None
+    """The record of the last post, whatever came of it."""
+
+    def __init__(
+        self,
+        api_url: str,
+        key: str | None,
+        *,
+        ca_file: str | None = None,
+        env: Mapping[str, str],
+        context: ssl.SSLContext | None = None,
+        connect_timeout: float = 5.0,
+        lookup: dialing.Lookup = dialing.system_lookup,
+    ) -> None:
+        if key is not None and not _KEY.fullmatch(key):
+            raise BadConfig(
+                "the API key holds characters that can't be sent", hint="copy it again, without white space"
+            )
+        self._key = key
+        self._redact = Redactor([key] if key else ())
+        self._url = _endpoint(api_url)
+        self._api_url = str(self._url).removesuffix(EVENT_PATH)
+        secure = self._url.scheme == "https"
+        host = self._url.netloc.decode().removesuffix(f":{self._url.port}")
+        port = self._url.port or (443 if secure else 80)
+        self._host = f"{host}:{port}"
+        self._proxy = proxy_for(host, port, env) if secure else None
+        self._network = Network(connect_timeout, secure + _is_secure(self._proxy), lookup)
+        self._transport = _Transport(
+            self._network,
+            (context or make_context(ca_file, env)) if secure else None,
+            _engine_proxy(self._proxy, env) if self._proxy else None,
+        )
+
+    def post(self, body: bytes, budget: Budget) -> wire.Answer:
+        """Send one event and wait for the answer, all within ``budget``.
+
+        A success counts from its headers on, even if its body is cut off or never ends. Of any other answer at most
+        ``wire.MAX_ANSWER_BYTES`` are read, and a body that is cut off leaves just the status.
+
+        Raises:
+            Unreachable: no connection to the service, or the proxy did not make one.
+            TlsFailure: the connection could not be secured.
+            Unanswered: the request went out, at least in part, and no answer came back.
+            BadConfig: the proxy asks for credentials.
+        """
+        request = wire.build_request(self._api_url, self._key, body)
+        exchange = Exchange(request, self._host, self._proxy.url if self._proxy else None)
+        self.exchange = exchange
+        attempt = self._network.attempt = Attempt(budget, exchange)
+        try:
+            # The transport is used bare: an httpx.Client above it would keep cookies, add headers, and fail on a
+            # redirect that it can't parse although none is followed.
+            response = self._transport.handle_request(
+                httpx.Request(request.method, self._url, headers=request.headers, content=body)
+            )
+            return _read_answer(response, attempt, self._redact)
+        except BaseException as error:
+            self.close()  # a failed tunnel would otherwise hold the pool's only place
+            if not isinstance(error, Exception):
+                raise
+            failure = translate(error, exchange)
+            if failure is error:
+                raise
+            raise failure or InternalError(f"the HTTP client failed: {type(error).__name__}") from error
+        finally:
+            exchange.total_ms = (time.monotonic() - attempt.start) * 1000
+
+    def close(self) -> None:
+        """Close the connection; a later post opens a new one."""
+        self._transport.close()
+
+
+class _Transport(httpx.BaseTransport):
+    """What httpx's own transport does, with a network of ours below, which it offers no public way to put there."""
+
+    def __init__(self, network: Network, context: ssl.SSLContext | None, proxy: httpcore.Proxy | None) -> None:
+        self._network, self._context, self._proxy = network, context, proxy
+        self._pool: httpcore.ConnectionPool | None = None
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if self._pool is None:
+            self._pool = httpcore.ConnectionPool(
+                ssl_context=self._context,
+                proxy=self._proxy,
+                max_connections=1,
+                keepalive_expiry=REUSE_WITHIN_S,
+                network_backend=self._network,
+            )
+        url = request.url
+        answer = self._pool.handle_request(
+            httpcore.Request(
+                request.method,
+                httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+                headers=request.headers.raw,
+                content=request.content,
+            )
+        )
+        body = _Body(answer)
+        return httpx.Response(answer.status, headers=answer.headers, stream=body, extensions=answer.extensions)
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+
+class _Body(httpx.SyncByteStream):
+    """The body of httpcore's answer, as httpx wants it."""
+
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._answer.iter_stream())
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+def _read_answer(response: httpx.Response, attempt: Attempt, redact: Redactor) -> wire.Answer:
+    exchange = attempt.exchange
+    exchange.status = response.status_code
+    exchange.http_version = response.extensions["http_version"].decode()
+    location = response.headers.get("location")
+    exchange.location = None if location is None else redact(location)
+    if response.is_success:
+        attempt.budget = Budget(min(PATIENCE_AFTER_SUCCESS_S, attempt.budget.remaining()))
+    try:
+        body = _first_bytes(response.iter_raw())
+    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
+        body = b""
+    finally:
+        response.close()
+    return wire.read_answer(response.status_code, response.headers, body, redact)
+
+
+def _first_bytes(chunks: Iterable[bytes]) -> bytes:
+    read = bytearray()
+    for chunk in chunks:
+        read += chunk
+        if len(read) > wire.MAX_ANSWER_BYTES:
+            break
+    return bytes(read[: wire.MAX_ANSWER_BYTES])
+
+
+def _endpoint(api_url: str) -> httpx.URL:
+    # Settings have judged it before, with a better word about where it came from. This is the last gate to the wire.
+    try:
+        return httpx.URL(wire.event_url(clean_api_url(api_url)))
+    except (ValueError, httpx.InvalidURL) as error:
+        raise BadConfig(f"api_url {error}", hint=f"it takes a base URL such as {DEFAULT_API_URL}") from error
+
+
+def _is_secure(proxy: Proxy | None) -> bool:
+    return proxy is not None and proxy.scheme == "https"
+
+
+def _engine_proxy(proxy: Proxy, env: Mapping[str, str]) -> httpcore.Proxy:
+    if proxy.scheme.startswith("socks"):
+        from importlib.util import find_spec  # noqa: PLC0415 - hardly anybody has one
+
+        if find_spec("socksio") is None:
+            hint = "install httpx[socks] beside logsh, or name an http:// proxy"
+            raise BadConfig(f"{proxy.variable} names a SOCKS proxy, and support for those is not installed", hint=hint)
+    url = httpcore.URL(scheme=proxy.scheme, host=proxy.host, port=proxy.port, target="/")
+    context = make_context(None, env) if _is_secure(proxy) else None
+    return httpcore.Proxy(url, auth=proxy.auth, ssl_context=context)
+
+
+def translate(error: Exception, exchange: Exchange) -> LogshError | None:  # noqa: PLR0911 - one for each kind
+    """What an exception from below means for the event; ``None`` if it is of a kind never heard of."""
+    where = exchange.host
+    if isinstance(error, LogshError):
+        return error
+    if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol, httpcore.UnsupportedProtocol)):
+        return BadConfig("api_url is no http:// or https:// URL", hint="correct api_url")
+    if isinstance(error, (httpx.ProxyError, httpcore.ProxyError)):
+        return _explain_proxy(error, exchange)
+    if isinstance(error, (httpx.LocalProtocolError, httpcore.LocalProtocolError)):
+        return InternalError(f"a request that is not valid HTTP was made for {where}")
+    if isinstance(error, ssl.SSLError) and not exchange.sent:
+        return explain(error, where)
+    if isinstance(error, _TRANSPORT_ERRORS):
+        what = _what_happened(error, exchange)
+        if exchange.sent:
+            return Unanswered(f"{where}: {what}", hint=_SENT_HINT)
+        through = "" if exchange.proxy is None else f"the proxy {exchange.proxy}: "
+        return Unreachable(f"{where}: {through}{what}", hint=_UNSENT_HINT)
+    if isinstance(error, _OUR_FAULTS):
+        return InternalError(f"the HTTP client was used wrongly: {type(error).__name__}")
+    return None
+
+
+_TRANSPORT_ERRORS = (
+    httpx.TransportError,
+    httpx.DecodingError,
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    OSError,  # ssl.SSLError is one
+)
+_OUR_FAULTS = (httpx.HTTPError, httpx.StreamError, httpx.CookieConflict, httpcore.ConnectionNotAvailable)
+"""What only a wrong use of httpx can raise: redirects, cookies and whole bodies are not asked for."""
+
+
+def _what_happened(error: Exception, exchange: Exchange) -> str:
+    if isinstance(error, (httpx.TimeoutException, httpcore.TimeoutException, TimeoutError)):
+        if not exchange.sent:
+            return "the deadline passed before anything was sent"
+        return "no answer in time" if exchange.first_byte_ms is None else "the answer did not end in time"
+    if isinstance(error, (httpx.RemoteProtocolError, httpcore.RemoteProtocolError)):
+        begun = exchange.first_byte_ms is not None
+        return "the answer is cut off, or is not HTTP" if begun else "the connection was closed without an answer"
+    return f"the connection broke: {error}" if str(error) else "the connection broke"
+
+
+def _explain_proxy(error: Exception, exchange: Exchange) -> LogshError:
+    # httpcore has only a text here: "407 Proxy Authentication Required" for HTTP, words for SOCKS.
+    status = str(error)[:3]
+    if status == "407":
+        hint = "put them into the proxy's address: http://USER:PASSWORD@HOST:PORT"
+        return BadConfig(
+            f"the proxy {exchange.proxy} asks for a user name and password, or refuses those given", hint=hint
+        )
+    what = f"answered {status}" if status.isdigit() else "refused"
+    hint = "check that the proxy may connect to it, or name it in no_proxy"
+    return Unreachable(f"{exchange.host}: the proxy {exchange.proxy} {what}", hint=hint)

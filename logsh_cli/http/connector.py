@@ -1,0 +1,59 @@
+"""Makes HTTP clients for one destination, as quickly as can be."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import TYPE_CHECKING
+
+from logsh_cli.http.background import Background
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Mapping
+
+    from logsh_cli.config.key import Destination
+    from logsh_cli.http.client import Client
+
+
+class Connector:
+    """Call it for a client; any thread may, and gets one of its own.
+
+    The trusted certificates are read once for all clients, and while httpx is being loaded: OpenSSL needs 20 ms for a
+    whole bundle and lets go of the interpreter meanwhile, httpx needs 50 ms of it.
+
+    With ``tell``, the clients hand it a line for everything that they do.
+    """
+
+    def __init__(
+        self, destination: Destination, env: Mapping[str, str], tell: Callable[[str], None] | None = None
+    ) -> None:
+        self._destination = destination
+        self._env = env
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._trust: Background[ssl.SSLContext] | None = None
+
+    def __call__(self) -> Client:
+        """A client, unconnected. Raises ``BadConfig`` when the certificates or the proxy can't be used."""
+        trust = self._trusted()
+        from logsh_cli.http.client import Client  # noqa: PLC0415 - httpx; and only now, while the certificates are read
+
+        make: Callable[..., Client] = Client
+        if self._tell is not None:
+            from logsh_cli.http.narration import NarratingClient  # noqa: PLC0415 - only for --verbose
+
+            make = partial(NarratingClient, self._tell)
+        to = self._destination
+        context = None if trust is None else trust.result()
+        return make(to.api_url, to.key, ca_file=to.ca_file, env=self._env, context=context)
+
+    def _trusted(self) -> Background[ssl.SSLContext] | None:
+        if not self._destination.api_url.startswith("https:"):
+            return None
+        with self._lock:
+            if self._trust is None:
+                from logsh_cli.http.tls import make_context  # noqa: PLC0415 - loads ssl
+
+                self._trust = Background(lambda: make_context(self._destination.ca_file, self._env))
+            return self._trust

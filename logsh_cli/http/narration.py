@@ -1,0 +1,92 @@
+"""``--verbose``: what went out, what came back and how long each step took, for every attempt."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from logsh_cli.errors import LogshError
+from logsh_cli.http.client import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from logsh_cli.clock import Budget
+    from logsh_cli.http.exchange import Exchange
+    from logsh_cli.http.wire import Answer
+
+
+class NarratingClient(Client):
+    """A client that tells of each post when it is over, whatever came of it. Its lines never hold the key.
+
+    ``tell`` takes one line; everything else is ``Client``'s.
+    """
+
+    def __init__(self, tell: Callable[[str], None], *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._tell = tell
+
+    def post(self, body: bytes, budget: Budget) -> Answer:
+        """As ``Client.post``."""
+        answer: Answer | None = None
+        failure: LogshError | None = None
+        try:
+            answer = super().post(body, budget)
+        except LogshError as error:
+            failure = error
+            raise
+        else:
+            return answer
+        finally:
+            if self.exchange is not None:
+                for line in narrate(self.exchange, answer, failure):
+                    self._tell(line)
+
+
+def narrate(exchange: Exchange, answer: Answer | None, failure: LogshError | None) -> Iterator[str]:
+    """One attempt in lines: ``>`` is the request, ``<`` the answer, the others say what happened."""
+    request = exchange.request
+    yield f"> {request['method']} {request['url']}"
+    for name, value in request["headers"].items():
+        yield f"> {name}: {value}"
+    yield f"> {json.dumps(request['body'], ensure_ascii=False)}"
+    if exchange.proxy is not None:
+        yield f"by way of the proxy {exchange.proxy}"
+    if exchange.peer is not None:
+        secured = f", {exchange.tls_version}" if exchange.tls_version else ""
+        yield f"connected to {exchange.peer}{secured}"
+    elif exchange.sent and exchange.reused:
+        yield f"over the open connection to {exchange.host}"
+    if exchange.status is not None:
+        yield f"< {exchange.http_version or 'HTTP'} {exchange.status}"
+    if exchange.location is not None:
+        yield f"< Location: {exchange.location} (not followed)"
+    if answer is not None:
+        yield from _said(answer)
+    if failure is not None:
+        yield f"no answer: {failure.message}"
+    yield _timings(exchange)
+
+
+def _said(answer: Answer) -> Iterator[str]:
+    fields = {
+        "Content-Type": answer.content_type,
+        "Retry-After": answer.retry_after,
+        "name": answer.name,
+        "message": answer.message,
+        "details": answer.details,
+    }
+    for label, value in fields.items():
+        if value is not None:
+            yield f"< {label}: {value}"
+
+
+def _timings(exchange: Exchange) -> str:
+    steps = {
+        "name look-up": exchange.lookup_ms,
+        "connection": exchange.connect_ms,
+        "TLS": exchange.tls_ms,
+        "first byte after": exchange.first_byte_ms,
+        "all in": exchange.total_ms,
+    }
+    return "timings: " + ", ".join(f"{step} {ms:.1f} ms" for step, ms in steps.items() if ms is not None)

@@ -1,0 +1,268 @@
+"""The lines of a batch: cut out of whatever comes in, whenever it comes, and read as events."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import contextmanager
+from io import FileIO
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from logsh_cli.batch.lines import BLOCK_BYTES, BLOCKS_AHEAD, LONGEST_LINE, Line, LineReader
+from logsh_cli.batch.pump import parse_line
+from logsh_cli.errors import InvalidEvent
+from logsh_cli.event import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+PATIENCE_S = 30.0
+GOOD = b'{"event":"e","description":"d"}'
+READ = Event("shop", "e", "d")
+
+
+def parse(content: bytes | None, workspace: str | None = "shop", *, validate: bool = True) -> Event | None:
+    return parse_line(content, workspace, validate=validate, truncate=False)
+
+
+def problems(content: bytes | None, workspace: str | None = "shop", *, validate: bool = True) -> str:
+    with pytest.raises(InvalidEvent) as bad:
+        parse(content, workspace, validate=validate)
+    return bad.value.message
+
+
+# One line as an event
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(GOOD, id="plain"),
+        pytest.param(GOOD + b"\r", id="of a file with CRLF"),
+        pytest.param(b"\xef\xbb\xbf" + GOOD, id="after a byte order mark"),
+        pytest.param(b" \t" + GOOD + b"  ", id="indented"),
+        pytest.param("\u00a0".encode() + GOOD, id="indented with JavaScript's white space"),
+        pytest.param(b'{"description": " d ", "event": " e "}', id="fields in another order, texts to be stripped"),
+        pytest.param(b'{"event":"e","description":"d","workspace":"shop","metadata":{}}', id="empty metadata"),
+    ],
+)
+def test_a_line_is_an_event(content: bytes) -> None:
+    assert parse(content) == READ
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\r", b" \t ", b"\xef\xbb\xbf", b"\xef\xbb\xbf\r", "\u2003".encode()], ids=repr
+)
+def test_an_empty_line_is_no_line(content: bytes) -> None:
+    assert parse(content) is None
+
+
+def test_a_line_may_have_all_six_fields() -> None:
+    event = parse(
+        b'{"workspace":"w","event":"e","description":"d","icon":":rocket:","notify":false,"metadata":{"n":1.5,"b":true}}'
+    )
+    assert event == Event("w", "e", "d", "🚀", notify=False, metadata={"n": 1.5, "b": True})
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        pytest.param(b"deploy done", 'not valid JSON (Expecting value): "deploy done"', id="text"),
+        pytest.param(b"{'event': 'e'}", "not valid JSON (Expecting property name", id="Python instead of JSON"),
+        pytest.param(GOOD + b" " + GOOD, "not valid JSON (Extra data)", id="two on one line"),
+        pytest.param(GOOD[:-2], "not valid JSON (Unterminated string", id="half a line"),
+        pytest.param(b'{"event":"a\x1b[31mb"}', "\\x1b", id="an escape sequence, shown harmless"),
+        pytest.param(b"[]", "expected a JSON object; got an array", id="an array"),
+        pytest.param(b"null", "expected a JSON object; got null", id="null"),
+        pytest.param(b"NaN", "expected a JSON object; got a number", id="NaN alone"),
+        pytest.param(b"[" * 100_000, "not valid JSON (nested too deeply)", id="nested without end"),
+        pytest.param(b"9" * 5_000, "not valid JSON (a number is too long)", id="a number of 5,000 digits"),
+        pytest.param(b"\xff\xfe{\0", "not valid UTF-8 at byte 1", id="UTF-16"),
+        pytest.param('{"event":"é"}'.encode("latin-1"), "not valid UTF-8 at byte 11", id="Latin-1"),
+        pytest.param(b"\xef\xbb\xbf\xff", "not valid UTF-8 at byte 4", id="a bad byte after a byte order mark"),
+        pytest.param(b'{"event":"e","event":"f","description":"d"}', "a key comes twice", id="a field twice"),
+        pytest.param(
+            b'{"event":"e","description":"d","metadata":{"a":1,"a":2}}', "a key comes twice", id="metadata twice"
+        ),
+        pytest.param(b'{"event":"e"}', "description is required", id="a field missing"),
+        pytest.param(b'{"event":" ","description":"d"}', "event must not be empty", id="a field empty"),
+        pytest.param(
+            b'{"event":"e","descripton":"d"}', '"descripton" is not a field of an event (did you mean', id="misspelt"
+        ),
+        pytest.param(GOOD[:-1] + b',"at":1}', '"at" is not a field of an event (these are: w', id="unknown"),
+        pytest.param(GOOD[:-1] + b',"notify":"yes"}', 'notify must be true or false; yours is "yes"', id="wrong type"),
+        pytest.param(
+            GOOD[:-1] + b',"workspace":null}', "workspace must be a string; yours is null", id="null workspace"
+        ),
+        pytest.param(GOOD[:-1] + b',"metadata":{"a":NaN}}', 'metadata "a" must be a number that fits', id="NaN"),
+        pytest.param(GOOD[:-1] + b',"metadata":{"a":1e999}}', 'metadata "a" must be a number that fits', id="infinity"),
+        pytest.param(GOOD[:-1] + b',"metadata":{"a":{}}}', 'metadata "a" must be a string, a number', id="an object"),
+        pytest.param(b'{"event":"\\ud83d","description":"d"}', "event is not valid UTF-8 text", id="half a character"),
+        pytest.param(b'{"event":"a\\u0000","description":"d"}', "must not contain NUL", id="a NUL"),
+        pytest.param(None, "longer than 1048576 bytes", id="too long"),
+    ],
+)
+def test_a_bad_line_is_told_by_what_is_wrong_with_it(content: bytes | None, said: str) -> None:
+    assert said in problems(content)
+
+
+def test_all_problems_of_a_line_are_told_at_once() -> None:
+    assert problems(b'{"event":"","icon":"x","colour":"red"}').count("; ") == 3
+
+
+def test_a_line_without_a_workspace_needs_a_default() -> None:
+    assert "workspace is required" in problems(GOOD, workspace=None)
+    named = parse(GOOD[:-1] + b',"workspace":"w"}', workspace=None)
+    assert named is not None
+    assert named.workspace == "w"
+
+
+def test_a_bad_workspace_is_not_replaced_by_the_default() -> None:
+    assert problems(GOOD[:-1] + b',"workspace":7}') == "workspace must be a string; yours is a number"
+
+
+@pytest.mark.parametrize("content", [GOOD[:-1] + b',"at":1}', b"[]", b'{"event":7}', b"{"], ids=repr)
+def test_without_validation_a_line_must_still_be_a_request_that_can_be_made(content: bytes) -> None:
+    problems(content, validate=False)
+
+
+def test_without_validation_the_service_judges_what_a_field_holds() -> None:
+    event = parse(b'{"event":"","icon":"x","description":"' + b"d" * 200 + b'"}', validate=False)
+    assert event == Event("shop", "", "d" * 200, "x")
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_make_a_line_fail_in_any_other_way(content: bytes) -> None:
+    try:
+        event = parse(content)
+    except InvalidEvent as error:
+        assert error.message  # noqa: PT017 - what is proved is that nothing else is raised
+    else:
+        assert event is None or event.event
+
+
+# Lines out of a stream
+
+
+@contextmanager
+def pipe() -> Iterator[tuple[int, FileIO]]:
+    """The end to read from, and the one to write to."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb"), os.fdopen(writing, "wb", buffering=0) as to:
+        assert isinstance(to, FileIO)
+        yield reading, to
+
+
+def write(to: FileIO, pieces: Sequence[bytes]) -> None:
+    """Write it all, close, and don't wait for the reader."""
+
+    def run() -> None:
+        for piece in pieces:
+            view = memoryview(piece)
+            while view:
+                view = view[to.write(view) :]
+        to.close()
+
+    threading.Thread(target=run, daemon=True).start()
+
+
+def drained(reader: LineReader) -> list[Line]:
+    """All lines to the end of the input."""
+    lines: list[Line] = []
+    patience = time.monotonic() + PATIENCE_S
+    while (some := reader.next(1.0)) != []:
+        lines += some or []
+        assert time.monotonic() < patience
+    return lines
+
+
+def lines_of(*pieces: bytes) -> list[Line]:
+    with pipe() as (reading, writing):
+        write(writing, pieces)
+        return drained(LineReader(reading))
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.sampled_from([b"\n", b"\r\n", b"a", b"bc", "é".encode()]), max_size=8).map(b"".join)))
+def test_however_the_bytes_arrive_the_lines_are_the_same(pieces: list[bytes]) -> None:
+    whole = b"".join(pieces).split(b"\n")
+    if whole[-1] == b"":
+        whole.pop()  # what follows the last line's end is no line
+    assert lines_of(*pieces) == [Line(number, content) for number, content in enumerate(whole, 1)]
+
+
+def test_the_last_line_needs_no_end() -> None:
+    assert lines_of(b"one\ntwo") == [Line(1, b"one"), Line(2, b"two")]
+    assert lines_of(b"one\ntwo\n") == [Line(1, b"one"), Line(2, b"two")]
+    assert lines_of(b"") == []
+
+
+FAR_TOO_LONG = b"x" * (2 * LONGEST_LINE)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param([FAR_TOO_LONG, b"\nb\n"], [None, b"b"], id="first"),
+        pytest.param([b"a\n", FAR_TOO_LONG, b"\nb\n"], [b"a", None, b"b"], id="in the middle"),
+        pytest.param([b"a\n", FAR_TOO_LONG], [b"a", None], id="last, without an end"),
+        pytest.param([b"a\n", FAR_TOO_LONG, b"\n"], [b"a", None], id="last"),
+        pytest.param([FAR_TOO_LONG, b"\n", FAR_TOO_LONG, b"\n\nb"], [None, None, b"", b"b"], id="two of them"),
+        pytest.param([b"y" * LONGEST_LINE, b"\nb"], [b"y" * LONGEST_LINE, b"b"], id="just as long as may be"),
+        pytest.param([b"y" * (LONGEST_LINE + 1), b"\nb"], [None, b"b"], id="one byte too long"),
+    ],
+)
+def test_a_line_that_is_too_long_is_skipped_and_counted(given: list[bytes], expected: list[bytes | None]) -> None:
+    assert lines_of(*given) == [Line(number, content) for number, content in enumerate(expected, 1)]
+
+
+def test_a_line_is_there_as_soon_as_it_is_whole() -> None:
+    with pipe() as (reading, writing):
+        reader = LineReader(reading)
+        writing.write(b"one\ntw")
+        assert reader.next(PATIENCE_S) == [Line(1, b"one")]
+        assert reader.next(0.01) is None
+        writing.write(b"o\n")
+        assert reader.next(PATIENCE_S) == [Line(2, b"two")]
+        writing.close()
+        assert reader.next(PATIENCE_S) == []
+        assert reader.next(PATIENCE_S) == []
+
+
+def test_reading_does_not_run_far_ahead_of_whoever_takes_the_lines() -> None:
+    size = 64 * BLOCK_BYTES
+    line = b"x" * 999 + b"\n"
+    with pipe() as (reading, writing):
+        reader = LineReader(reading)
+        write(writing, [line * (size // len(line))])
+        taken = 0
+        while (some := reader.next(PATIENCE_S)) != []:
+            taken += sum(len(entry.content or b"") + 1 for entry in some or ())
+            assert reader.position - taken <= (BLOCKS_AHEAD + 2) * BLOCK_BYTES
+        assert reader.position == taken > 60 * BLOCK_BYTES
+
+
+def test_a_pipe_that_does_not_block_is_waited_for() -> None:
+    with pipe() as (reading, writing):
+        os.set_blocking(reading, False)
+        reader = LineReader(reading)
+        assert reader.next(0.05) is None
+        writing.write(b"one\n")
+        assert reader.next(PATIENCE_S) == [Line(1, b"one")]
+        writing.close()
+        assert reader.next(PATIENCE_S) == []
+
+
+def test_what_can_not_be_read_is_said_to_whoever_asks(tmp_path: os.PathLike[str]) -> None:
+    directory = os.open(tmp_path, os.O_RDONLY)
+    try:
+        reader = LineReader(directory)
+        with pytest.raises(OSError, match="directory"):
+            reader.next(PATIENCE_S)
+    finally:
+        os.close(directory)

@@ -1,0 +1,337 @@
+"""The configuration file: reading it, and changing it without losing anything."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from logsh_cli.config.config_file import KEYS, read, update
+from logsh_cli.errors import BadConfig
+
+REPOSITORY = Path(__file__).parents[2]
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="file modes and owners are POSIX")
+as_root = pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="needs root to become another user")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "config" / "config.toml"
+
+
+def written(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_missing_file_is_an_empty_one(path: Path) -> None:
+    file = read(path)
+    assert file.profiles == {"default": {}}
+    assert file.warnings == ()
+
+
+def test_top_level_keys_are_the_default_profile_and_tables_the_others(path: Path) -> None:
+    written(path, '\ufeffapi_key = "k"\ndeadline = 5\n[profiles.work]\napi_url = "https://x"\nnotify = true\n')
+    assert read(path).profiles == {
+        "default": {"api_key": "k", "deadline": 5},
+        "work": {"api_url": "https://x", "notify": True},
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "said", "hint"),
+    [
+        ('workspace = "a"\napi-key = "x"', 'unknown key "api-key"', 'did you mean "api_key"?'),
+        ('[profiles.work]\nworkspce = "x"', 'unknown key "profiles.work.workspce"', 'did you mean "workspace"?'),
+        ("zzz = 1", 'unknown key "zzz"', "known are api_key"),
+        ("[metadata]\na = 1", 'unknown key "metadata"', "known are"),
+        ("workspace = 3", '"workspace" must be a string', None),
+        ("notify = 1", '"notify" must be true or false', None),
+        ("deadline = true", '"deadline" must be a number of seconds', None),
+        ("deadline = '5'", '"deadline" must be a number of seconds', None),
+        ("[profiles.a.api_key]", '"profiles.a.api_key" must be a string', None),
+        ("profiles = 3", '"profiles" must be tables', None),
+        ("[profiles]\nwork = 3", '"profiles.work" must be a table', None),
+        ("[profiles.default]\nworkspace = 'x'", "[profiles.default] can't be used", "the keys at the top"),
+        ("[profiles.'']", "must not be empty", None),
+        ('[profiles."a\\u001b"]', "must be printable", None),
+        ("workspace = 'a'\nicon =\n", "line 2", "by hand"),
+        (b"workspace = 'a'\nicon = '\xff'\n", "line 2: not valid UTF-8", "UTF-8"),
+        ("workspace = 'a'\nworkspace = 'b'", "not valid TOML", "by hand"),
+        ("deadline = " + "9" * 5000, "too long or nested", "by hand"),
+        ("a = " + "[" * 5000, "too long or nested", "by hand"),
+        ("#" * (1024 * 1024 + 1), "too large", None),
+    ],
+    ids=lambda value: ascii(value)[:24] if isinstance(value, (str, bytes)) else "",
+)
+def test_what_is_wrong_with_the_file_is_said_with_its_path(
+    content: str | bytes, said: str, hint: str | None, path: Path
+) -> None:
+    with pytest.raises(BadConfig) as caught:
+        read(written(path, content))
+    assert str(path) in caught.value.message
+    assert said in caught.value.message
+    assert hint is None or hint in str(caught.value.hint)
+
+
+def test_a_directory_in_its_place_is_an_error(path: Path) -> None:
+    path.mkdir(parents=True)
+    with pytest.raises(BadConfig, match="is a directory"):
+        read(path)
+
+
+@posix_only
+def test_a_pipe_in_its_place_does_not_hang(path: Path) -> None:
+    path.parent.mkdir()
+    os.mkfifo(path, 0o600)
+    assert read(path).profiles == {"default": {}}
+
+
+@given(
+    content=st.one_of(st.binary(max_size=200), st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")))
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+def test_no_content_gives_anything_but_profiles_or_an_error_that_names_the_file(content: bytes, path: Path) -> None:
+    written(path, content)
+    for act in (lambda: read(path), lambda: update(path, "work", {"workspace": "w"})):
+        complaint = str(path)
+        try:
+            act()
+        except BadConfig as error:
+            complaint = error.message
+        assert str(path) in complaint
+
+
+@posix_only
+@pytest.mark.parametrize("loose", [0o644, 0o640, 0o604, 0o666])
+def test_a_file_that_others_can_read_is_tightened_with_a_warning_once(loose: int, path: Path) -> None:
+    written(path, "workspace = 'a'").chmod(loose)
+    file = read(path)
+    assert mode(path) == 0o600
+    assert file.warnings == (f"{path} could be read by others (mode {loose:04o}); tightened to 0600",)
+    assert read(path).warnings == ()
+
+
+@as_root
+def test_a_file_of_another_owner_is_left_as_it_is(path: Path) -> None:
+    written(path, "workspace = 'a'").chmod(0o644)
+    os.chown(path, 54321, 54321)
+    assert read(path).warnings == ()
+    assert mode(path) == 0o644
+
+
+def read_as_another_user(path: Path) -> str:
+    # The process changes its own identity, since another user need not be allowed to start this interpreter.
+    program = (
+        "import os, sys, pathlib, tomllib; from logsh_cli.config.config_file import read\n"
+        "from logsh_cli.errors import BadConfig\n"
+        "os.setgroups([]); os.setgid(54321); os.setuid(54321)\n"
+        "try: print(*read(pathlib.Path(sys.argv[1])).warnings)\n"
+        "except BadConfig as error: print(error.name, error.message)"
+    )
+    command = [sys.executable, "-c", program, str(path)]
+    return subprocess.run(command, cwd=REPOSITORY, env={}, capture_output=True, check=True, text=True).stdout
+
+
+@as_root
+def test_a_file_that_can_not_be_read_is_an_error_and_a_directory_that_can_not_be_searched_a_warning() -> None:
+    import tempfile  # noqa: PLC0415 - pytest's own tmp_path can't be entered by another user
+
+    with tempfile.TemporaryDirectory() as name:
+        top = Path(name)
+        top.chmod(0o755)
+        path = written(top / "c" / "config.toml", "workspace = 'a'")
+        path.parent.chmod(0o755)
+        assert read_as_another_user(path).startswith(f"bad_config can't read {path}")
+        path.parent.chmod(0o700)
+        assert read_as_another_user(path).startswith("can't look into")
+
+
+@posix_only
+def test_a_new_file_is_private_in_a_private_directory(path: Path) -> None:
+    before = os.umask(0)
+    try:
+        update(path, "default", {"api_key": "k"})
+    finally:
+        os.umask(before)
+    assert mode(path) == 0o600
+    assert mode(path.parent) == 0o700
+
+
+def test_an_update_sets_removes_and_keeps_the_rest(path: Path) -> None:
+    update(path, "default", {"api_key": "k", "workspace": "a"})
+    update(path, "work", {"api_key": "w", "notify": True, "deadline": 2.5})
+    update(path, "default", {"api_key": None, "icon": None})
+    assert read(path).profiles == {
+        "default": {"workspace": "a"},
+        "work": {"api_key": "w", "notify": True, "deadline": 2.5},
+    }
+
+
+def test_a_profile_without_settings_is_still_there(path: Path) -> None:
+    update(path, "work", {"api_key": "w"})
+    update(path, "work", {"api_key": None})
+    assert read(path).profiles["work"] == {}
+
+
+COMMENTED = """\
+# mine, by hand
+
+workspace = 'shop'  # the main one
+
+# the day job
+[profiles.work]
+api_key = "old" # from the dashboard
+
+# where the tests go
+[profiles."two words"]
+notify = false
+"""
+
+
+@pytest.mark.parametrize(
+    ("profile", "changes", "replace", "by"),
+    [
+        ("default", {"workspace": "x"}, "'shop'", '"x"'),
+        ("default", {"notify": True}, "main one\n", "main one\nnotify = true\n"),
+        ("default", {"workspace": None}, "workspace = 'shop'  # the main one\n\n", ""),
+        ("work", {"api_key": "new"}, '"old"', '"new"'),
+        ("work", {"icon": "✅"}, "dashboard\n", 'dashboard\nicon = "✅"\n'),
+        ("two words", {"notify": None}, "notify = false\n", ""),
+        ("third", {"workspace": "z"}, "notify = false\n", 'notify = false\n\n[profiles.third]\nworkspace = "z"\n'),
+    ],
+    ids=["replace", "add", "remove", "replace-in-table", "add-in-table", "remove-in-table", "new-table"],
+)
+def test_every_comment_stays_where_it_is(
+    profile: str, changes: dict[str, str | bool | None], replace: str, by: str, path: Path
+) -> None:
+    assert replace in COMMENTED
+    for newline in ("\n", "\r\n"):
+        written(path, COMMENTED.replace("\n", newline))
+        update(path, profile, changes)
+        assert path.read_bytes().decode() == COMMENTED.replace(replace, by).replace("\n", newline)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "profiles.work.api_key = 'a'\n",
+        "profiles = {work = {api_key = 'a'}}\n",
+        "[profiles]\nwork.api_key = 'a'\n",
+        "[profiles]\nwork = {api_key = 'a'}\n",
+        "[ profiles . 'work' ]\napi_key = 'a'\n[profiles.b]\nicon='x'",
+    ],
+)
+def test_a_profile_is_changed_however_it_is_spelled(content: str, path: Path) -> None:
+    update(written(path, content), "work", {"api_key": "b", "notify": True})
+    assert read(path).profiles["work"] == {"api_key": "b", "notify": True}
+
+
+@pytest.mark.parametrize(
+    "content", ["profiles = {work = {}}\n", 'workspace = """\n[profiles.new]\n"""\n'], ids=["inline", "look-alike"]
+)
+def test_a_file_that_can_not_be_changed_safely_is_left_alone(content: str, path: Path) -> None:
+    written(path, content)
+    with pytest.raises(BadConfig, match="without harming") as caught:
+        update(path, "new", {"workspace": "w"})
+    assert "by hand" in str(caught.value.hint)
+    assert path.read_text() == content
+
+
+@given(
+    profile=st.one_of(
+        st.just("default"), st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=9)
+    ),
+    changes=st.fixed_dictionaries(
+        {},
+        optional={
+            name: {"true or false": st.booleans(), "a number of seconds": st.floats(0.1, 1e5) | st.integers(1, 9)}.get(
+                kind, st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+            )
+            for name, kind in KEYS.items()
+        },
+    ),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
+def test_what_is_written_is_what_is_read(profile: str, changes: dict[str, str | bool | float], path: Path) -> None:
+    written(path, COMMENTED)
+    before = tomllib.loads(COMMENTED)
+    update(path, profile, changes)
+    after = read(path).profiles
+    expected = before if profile == "default" else before["profiles"].get(profile, {})
+    assert after[profile] == {key: value for key, value in expected.items() if key != "profiles"} | changes
+    assert "# the day job\n[profiles.work]" in path.read_text()
+
+
+@posix_only
+def test_a_symbolic_link_stays_one(path: Path, tmp_path: Path) -> None:
+    target = written(tmp_path / "dotfiles" / "logsh.toml", "# kept\n")
+    path.parent.mkdir()
+    path.symlink_to("../dotfiles/logsh.toml")
+    update(path, "default", {"workspace": "a"})
+    assert path.is_symlink()
+    assert target.read_text() == '# kept\nworkspace = "a"\n'
+
+
+@as_root
+def test_a_user_keeps_the_file_after_sudo(path: Path) -> None:
+    written(path, "")
+    os.chown(path, 54321, 54322)
+    update(path, "default", {"workspace": "a"})
+    assert (path.stat().st_uid, path.stat().st_gid) == (54321, 54322)
+
+
+def test_many_writers_at_once_lose_nothing(path: Path) -> None:
+    program = (
+        "import sys, pathlib; from logsh_cli.config.config_file import update\n"
+        "update(pathlib.Path(sys.argv[1]), sys.argv[2], {'workspace': sys.argv[2]})"
+    )
+
+    def write(name: str) -> None:
+        subprocess.run([sys.executable, "-c", program, str(path), name], cwd=REPOSITORY, check=True)
+
+    names = [f"p{number}" for number in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(write, names))
+    assert read(path).profiles == {"default": {}, **{name: {"workspace": name} for name in names}}
+    assert {entry.name for entry in path.parent.iterdir()} == {"config.toml", "config.toml.lock"}
+
+
+@posix_only
+@pytest.mark.parametrize("place", ["/proc/logsh/config.toml", "/dev/null/logsh/config.toml"])
+def test_a_place_that_can_not_be_written_is_said_with_a_way_out(place: str) -> None:
+    with pytest.raises(BadConfig, match=f"can't write {place}") as caught:
+        update(Path(place), "default", {"workspace": "a"})
+    assert "LOGSH_CONFIG_DIR" in str(caught.value.hint)
+
+
+@posix_only
+def test_a_full_disk_leaves_the_file_as_it_was(path: Path) -> None:
+    written(path, COMMENTED)
+    program = (
+        "import resource, signal, sys, pathlib; from logsh_cli.config.config_file import update\n"
+        "from logsh_cli.errors import BadConfig\n"
+        "import tomlkit, tempfile, logsh_cli.config.toml_edit\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\n"
+        "try: update(pathlib.Path(sys.argv[1]), 'default', {'workspace': 'w'})\n"
+        "except BadConfig as error: print(error.message)"
+    )
+    command = [sys.executable, "-B", "-c", program, str(path)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=True)
+    assert done.stdout.startswith(b"can't write")
+    assert path.read_text() == COMMENTED
+    assert [entry.name for entry in path.parent.iterdir() if entry.name.endswith(".tmp")] == []

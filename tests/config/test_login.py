@@ -1,0 +1,300 @@
+"""``logsh login`` and ``logsh logout``: a key is kept only when it is good, and shown to nobody."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import server as scripted
+from tests.support.certs import authority
+from tests.support.command import LOGSH, Completed, environment
+from tests.support.server import COLUMNS, Answer, Server
+
+KEY = "logsh_CANARY0123456789wxyz"
+pytestmark = pytest.mark.service(key=KEY, validate=True)
+MASKED = "logsh_…wxyz"
+Logsh = Callable[..., Completed]
+
+
+@pytest.fixture
+def config() -> Path:
+    return Path(os.environ["LOGSH_CONFIG_DIR"]) / "config.toml"
+
+
+def saved(config: Path) -> Any:
+    return tomllib.loads(config.read_text()) if config.exists() else None
+
+
+def login(logsh: Logsh, *args: str, key: str = KEY, **env: str | None) -> Completed:
+    done = logsh("login", "--key-stdin", *args, stdin=key.encode() + b"\n", env=env)
+    assert "CANARY" not in done.stdout + done.stderr
+    return done
+
+
+def test_a_good_key_is_verified_without_creating_an_event_and_saved_with_its_url(
+    logsh: Logsh, service: Server, config: Path
+) -> None:
+    done = login(logsh, "--api-url", service.url + "/api/event", "--workspace", " shop ")
+    assert (done.code, done.stderr) == (0, "")
+    assert done.stdout == f"saved {MASKED} for {service.url} in {config} (profile default, verified)\n"
+    assert saved(config) == {"api_key": KEY, "workspace": "shop", "api_url": service.url}
+    assert [request.json for request in service.requests] == [{}]
+    assert service.requests[0].headers["authorization"] == f"Bearer {KEY}"
+    assert service.events == []
+
+
+def test_json_is_one_line_with_the_key_masked(logsh: Logsh, service: Server, config: Path) -> None:
+    done = login(logsh, "--json", "--api-url", service.url)
+    assert done.json == {
+        "profile": "default",
+        "api_url": service.url,
+        "api_key": MASKED,
+        "verified": True,
+        "config": str(config),
+        "exit_code": 0,
+        "error": None,
+    }
+
+
+def test_quiet_success_says_nothing(logsh: Logsh, service: Server) -> None:
+    done = login(logsh, "-q", "--api-url", service.url)
+    assert (done.code, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("column", COLUMNS.values(), ids=COLUMNS)
+@pytest.mark.parametrize("says", ["accepted", "refused", "limited", "quota_spent"])
+def test_every_answer_that_comes_after_the_key_was_read_means_that_it_is_good(
+    says: str, column: scripted.Column, logsh: Logsh, config: Path
+) -> None:
+    with Server() as service:
+        service.script(getattr(column, says))
+        assert login(logsh, "--api-url", service.url).code == 0
+    assert saved(config)["api_key"] == KEY
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (scripted.error(401, "unauthorized", "Your Bearer Token is missing, invalid or expired."), 77),
+        (scripted.error(403, "forbidden", "no"), 77),
+        (scripted.html404(), 78),
+        (scripted.empty(400), 78),
+        (scripted.redirect("https://elsewhere.example"), 78),
+        (scripted.error(500), 69),
+        (scripted.error(503), 69),
+        (scripted.drop(), 69),
+        (scripted.raw(b"SSH-2.0-x\r\n", hang_up=True), 69),
+    ],
+    ids=repr,
+)
+def test_a_key_that_nobody_vouches_for_is_not_saved(answer: Answer, code: int, logsh: Logsh, config: Path) -> None:
+    config.parent.mkdir()
+    config.write_text("workspace = 'kept'\n")
+    config.chmod(0o600)
+    with Server() as service:
+        service.default = answer
+        done = login(logsh, "--api-url", service.url)
+    assert done.code == code
+    assert done.stdout == ""
+    assert config.read_text() == "workspace = 'kept'\n"
+
+
+def test_without_a_service_it_says_how_to_save_the_key_all_the_same(logsh: Logsh, config: Path) -> None:
+    with Server() as service:
+        url = service.url
+    done = login(logsh, "--api-url", url)
+    assert done.code == 69
+    assert "--no-verify" in done.stderr
+    assert saved(config) is None
+    done = login(logsh, "--api-url", url, "--no-verify")
+    assert done.code == 0
+    assert "not verified" in done.stdout
+    assert saved(config) == {"api_key": KEY, "api_url": url}
+
+
+def test_a_profile_is_made_when_it_is_not_there_and_the_others_stay(
+    logsh: Logsh, service: Server, config: Path
+) -> None:
+    assert login(logsh, "--no-verify").code == 0
+    assert login(logsh, "--profile", "work", "--api-url", service.url).code == 0
+    assert saved(config) == {"api_key": KEY, "profiles": {"work": {"api_key": KEY, "api_url": service.url}}}
+
+
+def test_a_new_key_of_a_profile_is_verified_at_the_profiles_own_url(
+    logsh: Logsh, service: Server, config: Path
+) -> None:
+    login(logsh, "-p", "work", "--api-url", service.url)
+    with Server() as elsewhere:
+        done = login(logsh, "-p", "work", LOGSH_API_URL=elsewhere.url)
+        assert elsewhere.requests == []
+    assert done.code == 0
+    assert len(service.requests) == 2
+    assert saved(config)["profiles"]["work"]["api_url"] == service.url
+
+
+def test_the_environments_url_is_saved_with_the_key_that_was_verified_there(
+    logsh: Logsh, service: Server, config: Path
+) -> None:
+    assert login(logsh, LOGSH_API_URL=service.url).code == 0
+    assert saved(config) == {"api_key": KEY, "api_url": service.url}
+
+
+def test_two_different_urls_are_a_question_not_a_guess(logsh: Logsh, service: Server, config: Path) -> None:
+    login(logsh, "--api-url", service.url)
+    done = login(logsh, key="logsh_CANARY_another", LOGSH_API_URL="https://elsewhere.example")
+    assert done.code == 78
+    assert "--api-url" in done.stderr
+    assert saved(config)["api_key"] == KEY
+
+
+def test_a_private_authority_is_trusted_where_the_profile_says_so(logsh: Logsh, config: Path, tmp_path: Path) -> None:
+    ca_file = authority().write_ca(tmp_path)
+    with Server(key=KEY, validate=True, tls=authority().server_context()) as service:
+        assert login(logsh, "--api-url", service.url).code == 69
+        assert saved(config) is None
+        assert logsh("config", "set", "ca_file", str(ca_file)).code == 0
+        assert login(logsh, "--api-url", service.url).code == 0
+
+
+@pytest.mark.parametrize(
+    ("stdin", "said"),
+    [
+        (b"", "first line of standard input is empty"),
+        (b"\nlogsh_CANARY\n", "first line of standard input is empty"),
+        (b"logsh CANARY\n", "must not contain white space"),
+        (b"logsh_CANARY\xff\n", "plain ASCII"),
+        (b"logsh_CANARY\x1b[0m\n", "without control characters"),
+        (b'"logsh_CANARY"\n', "quotation marks"),
+        (b"x" * 100_000 + b"CANARY", "at most 1024 characters"),
+    ],
+    ids=lambda value: ascii(value)[:20],
+)
+def test_what_can_not_be_a_key_is_wrong_usage(stdin: bytes, said: str, logsh: Logsh, config: Path) -> None:
+    done = logsh("login", "--key-stdin", "--no-verify", stdin=stdin)
+    assert done.code == 2
+    assert said in done.stderr
+    assert "CANARY" not in done.stdout + done.stderr
+    assert saved(config) is None
+
+
+def test_only_the_first_line_counts_and_white_space_around_it_does_not(logsh: Logsh, config: Path) -> None:
+    done = logsh("login", "--key-stdin", "--no-verify", stdin=f"\ufeff  {KEY} \r\nuser: me\n".encode())
+    assert done.code == 0
+    assert saved(config) == {"api_key": KEY}
+
+
+def test_a_key_of_another_look_is_saved_with_a_warning(logsh: Logsh, config: Path) -> None:
+    done = login(logsh, "--no-verify", key="sk-CANARY-12345678901234567")
+    assert done.code == 0
+    assert "does not begin with logsh_" in done.stderr
+    assert saved(config) == {"api_key": "sk-CANARY-12345678901234567"}
+
+
+def test_without_a_terminal_and_without_key_stdin_it_says_so(logsh: Logsh) -> None:
+    done = logsh("login")
+    assert done.code == 2
+    assert "--key-stdin" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--workspace", "x" * 36], "--workspace must be at most 35 characters; yours has 36"),
+        (["--workspace", " "], "--workspace must not be empty"),
+        (["--api-url", "http://logsh.example"], "--api-url must start with https://"),
+        (["--api-url", "https://me:secret@logsh.example"], "--api-url must not contain a user name or password"),
+        (["--profile", ""], "--profile: a profile's name must not be empty"),
+        (["--profile", "a\tb"], "--profile: a profile's name must be printable"),
+    ],
+)
+def test_what_is_wrong_with_the_options_is_said_before_the_key_is_read(
+    args: list[str], said: str, logsh: Logsh
+) -> None:
+    done = logsh("login", "--key-stdin", *args, stdin=b"")
+    assert done.code == 2
+    assert said in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_a_wrong_configuration_file_is_an_error_and_stays_as_it_is(logsh: Logsh, config: Path) -> None:
+    config.parent.mkdir()
+    config.write_text("workspace = \n")
+    assert login(logsh, "--no-verify").code == 78
+    assert config.read_text() == "workspace = \n"
+
+
+def test_a_place_that_can_not_be_written_is_an_error_with_a_way_out(logsh: Logsh) -> None:
+    done = login(logsh, "--no-verify", LOGSH_CONFIG_DIR="/dev/null/logsh")
+    assert done.code == 78
+    assert "LOGSH_CONFIG_DIR" in done.stderr
+
+
+def test_a_key_of_the_environment_that_comes_before_the_saved_one_is_mentioned(logsh: Logsh) -> None:
+    done = login(logsh, "--no-verify", LOGSH_API_KEY="logsh_CANARY_of_the_environment")
+    assert "LOGSH_API_KEY is set and comes before this key" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX terminals")
+def test_at_a_terminal_the_key_is_asked_for_without_echo(service: Server, config: Path) -> None:
+    manager, terminal = pty.openpty()
+    # A session of its own with this terminal: the prompt goes to /dev/tty.
+    starter = (
+        "import os, sys, fcntl, termios\n"
+        "os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", starter, str(LOGSH), "login", "--api-url", service.url]
+    with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment()) as process:
+        os.close(terminal)
+        seen = b""
+        # The space comes once the echo is off, which throws away what was typed before.
+        while b"API key: " not in seen:
+            seen += os.read(manager, 1024)
+        os.write(manager, KEY.encode() + b"\n")
+        while chunk := read_or_end(manager):
+            seen += chunk
+    os.close(manager)
+    assert process.returncode == 0, seen
+    assert b"CANARY" not in seen
+    assert saved(config)["api_key"] == KEY
+
+
+def read_or_end(manager: int) -> bytes:
+    try:
+        return os.read(manager, 1024)
+    except OSError:  # how Linux says that the other end is closed
+        return b""
+
+
+def test_logout_removes_the_key_and_nothing_else(logsh: Logsh, config: Path) -> None:
+    login(logsh, "--no-verify", "--workspace", "shop")
+    login(logsh, "--no-verify", "-p", "work")
+    done = logsh("logout")
+    assert (done.code, done.stdout) == (0, "removed the key of profile default\n")
+    assert saved(config) == {"workspace": "shop", "profiles": {"work": {"api_key": KEY}}}
+    assert logsh("logout", "-p", "work", "--json").json["removed"] is True
+    assert saved(config) == {"workspace": "shop", "profiles": {"work": {}}}
+
+
+def test_logout_without_a_key_changes_nothing(logsh: Logsh, config: Path) -> None:
+    for _ in range(2):
+        done = logsh("logout")
+        assert (done.code, done.stdout) == (0, "profile default has no key\n")
+    assert not config.exists()
+    assert logsh("logout", "-q").stdout == ""
+
+
+def test_logout_of_a_profile_that_does_not_exist_is_an_error(logsh: Logsh) -> None:
+    assert logsh("logout", "-p", "nope").code == 78
+
+
+def test_logout_says_when_the_environment_still_has_a_key(logsh: Logsh) -> None:
+    done = logsh("logout", env={"LOGSH_API_KEY": KEY})
+    assert "LOGSH_API_KEY is still set" in done.stderr

@@ -1,0 +1,125 @@
+"""Which project file counts, and what it may say."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from logsh_cli.config.project_file import find, read
+from logsh_cli.errors import BadConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    (tmp_path / "repo" / "a" / "b").mkdir(parents=True)
+    return tmp_path / "repo"
+
+
+def test_the_nearest_one_up_to_the_repository_root_counts(tree: Path) -> None:
+    (tree / ".git").mkdir()
+    (tree / ".logsh.toml").touch()
+    assert find(tree / "a" / "b") == tree / ".logsh.toml"
+    (tree / "a" / ".logsh.toml").touch()
+    assert find(tree / "a" / "b") == tree / "a" / ".logsh.toml"
+
+
+def test_one_above_the_repository_root_does_not_count(tree: Path) -> None:
+    (tree / ".logsh.toml").touch()
+    (tree / "a" / ".git").touch()  # a file, as in a worktree or a submodule
+    assert find(tree / "a" / "b") is None
+
+
+def test_outside_a_repository_only_the_working_directory_counts(tree: Path) -> None:
+    (tree / "a" / ".logsh.toml").touch()
+    assert find(tree / "a" / "b") is None
+    assert find(tree / "a") == tree / "a" / ".logsh.toml"
+
+
+def test_a_working_directory_that_was_deleted_is_no_error(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tree / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert find(gone) is None
+    assert find(type(gone)()) is None
+
+
+def test_it_sets_what_belongs_to_an_event(tree: Path) -> None:
+    path = tree / ".logsh.toml"
+    path.write_text(
+        'workspace = "shop"\nicon = ":rocket:"\nnotify = false\n[metadata]\nteam = "a"\nn = 1\nx = 1.5\nb = true\n'
+    )
+    project = read(path)
+    assert (project.workspace, project.icon, project.notify) == ("shop", ":rocket:", False)
+    assert project.metadata == {"team": "a", "n": 1, "x": 1.5, "b": True}
+
+
+@pytest.mark.parametrize("key", ["api_key", "api_url", "ca_file"])
+def test_it_can_not_redirect_a_key(key: str, tree: Path) -> None:
+    path = tree / ".logsh.toml"
+    path.write_text(f'{key} = "x"\n')
+    with pytest.raises(BadConfig, match=f'{path}: "{key}" is not allowed') as caught:
+        read(path)
+    assert "redirect" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('workspaces = "x"', 'unknown key "workspaces"'),
+        ("[profiles.work]", 'unknown key "profiles"'),
+        ("deadline = 3", 'unknown key "deadline"'),
+        ("workspace = 3", '"workspace" must be a string'),
+        ("notify = 'yes'", '"notify" must be true or false'),
+        ("metadata = 3", '"metadata" must be a table'),
+        ("[metadata]\na = [1]", 'metadata "a" must be a string, a number, true or false'),
+        ("[metadata]\na = {b = 1}", 'metadata "a" must be'),
+        ("[metadata]\na = 2020-01-01", 'metadata "a" must be'),
+        ("[metadata]\na = nan", 'metadata "a" must be'),
+        ("[metadata]\n'' = 1", "1 to 100 characters"),
+        (f"[metadata]\n{'k' * 101} = 1", "1 to 100 characters"),
+        (f"[metadata]\na = '{'v' * 501}'", "at most 500 characters; it has 501"),
+        ("workspace =\n", "line 1"),
+    ],
+)
+def test_what_is_wrong_with_it_is_said_with_its_path(text: str, said: str, tree: Path) -> None:
+    path = tree / ".logsh.toml"
+    path.write_text(text)
+    with pytest.raises(BadConfig) as caught:
+        read(path)
+    assert str(path) in caught.value.message
+    assert said in caught.value.message
+
+
+@pytest.mark.parametrize("make", ["directory", "broken-link"])
+def test_one_that_can_not_be_read_is_an_error(make: str, tree: Path) -> None:
+    path = tree / ".logsh.toml"
+    if make == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to("nowhere")
+    assert find(tree) == path
+    with pytest.raises(BadConfig, match=r"\.logsh\.toml"):
+        read(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="needs root to give a file away")
+@pytest.mark.parametrize("what", ["file", "link", "target"])
+def test_another_users_is_ignored_with_a_warning(what: str, tree: Path) -> None:
+    path, target = tree / ".logsh.toml", tree / "target.toml"
+    target.write_text('workspace = "theirs"\n')
+    if what == "file":
+        target.rename(path)
+        os.chown(path, 54321, 54321)
+    else:
+        path.symlink_to(target)
+        os.chown(path if what == "link" else target, 54321, 54321, follow_symlinks=False)
+    project = read(path)
+    assert project.workspace is None
+    assert project.warnings == (f"{path} is ignored: it belongs to another user",)

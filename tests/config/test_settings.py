@@ -1,0 +1,430 @@
+"""Which source wins for each setting, and where a key may go."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from logsh_cli.config.key import Destination
+from logsh_cli.config.resolve import Flags, Settings, load_settings
+from logsh_cli.errors import BadConfig, ConfigError, MisplacedKey, MissingKey, UnknownProfile, UsageError
+
+REPOSITORY = Path(__file__).parents[2]
+KEY, OTHER_KEY = "logsh_CANARY_one", "logsh_CANARY_two"
+LOGSH = "https://logsh.co"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    directory = tmp_path / "config"
+    directory.mkdir(mode=0o700)
+    path = directory / "config.toml"
+    path.touch(mode=0o600)
+    return path
+
+
+def load(config: Path, env: dict[str, str] | None = None, **flags: Any) -> Settings:
+    return load_settings(Flags(**flags), {"LOGSH_CONFIG_DIR": str(config.parent), **(env or {})}, Path.cwd())
+
+
+def project(text: str) -> str:
+    path = Path.cwd() / ".logsh.toml"
+    path.write_text(text)
+    return str(path)
+
+
+ALL = """\
+workspace = "from-default"
+icon = "1"
+notify = true
+deadline = 1
+[profiles.work]
+workspace = "from-work"
+icon = "2"
+notify = false
+deadline = 2.5
+[profiles.bare]
+"""
+
+
+def test_with_nothing_set_there_are_only_built_in_values(config: Path) -> None:
+    config.unlink()
+    found = load(config)
+    assert (found.profile.value, found.profile.source) == ("default", "built-in")
+    assert (found.api_url.value, found.api_url.source) == (LOGSH, "built-in")
+    assert (found.deadline.value, found.deadline.source) == (10.0, "built-in")
+    assert (found.workspace, found.icon, found.notify, found.ca_file, found.api_key) == (None,) * 5
+    assert (found.metadata, found.metadata_source, found.warnings) == ({}, None, ())
+    assert (found.best_effort, found.on_missing_key) == (False, None)
+    assert found.config_path == config
+
+
+@pytest.mark.parametrize(
+    ("flags", "env", "file", "expected"),
+    [
+        ({"workspace": "f", "profile": "work"}, {"LOGSH_WORKSPACE": "e"}, True, ("f", "--workspace")),
+        ({"workspace": ""}, {"LOGSH_WORKSPACE": "e"}, True, ("", "--workspace")),
+        ({"profile": "work"}, {"LOGSH_WORKSPACE": "e"}, True, ("from-work", "profile work")),
+        ({"profile": "default"}, {"LOGSH_WORKSPACE": "e"}, True, ("from-default", "profile default")),
+        ({"profile": "bare"}, {"LOGSH_WORKSPACE": "e"}, True, ("e", "LOGSH_WORKSPACE")),
+        ({"profile": "bare"}, {}, True, ("from-project", "project")),
+        ({}, {"LOGSH_WORKSPACE": " e "}, True, ("e", "LOGSH_WORKSPACE")),
+        ({}, {"LOGSH_WORKSPACE": "  "}, True, ("from-project", "project")),
+        ({}, {"LOGSH_PROFILE": "work"}, True, ("from-project", "project")),
+        ({}, {"LOGSH_PROFILE": "work"}, False, ("from-work", "profile work")),
+        ({}, {"LOGSH_PROFILE": ""}, False, ("from-default", "profile default")),
+        ({}, {}, False, ("from-default", "profile default")),
+    ],
+    ids=[
+        *("flag", "empty-flag", "explicit-profile", "explicit-default", "explicit-without-it", "explicit-then-project"),
+        *("environment", "blank-environment", "project", "named-by-environment", "blank-name", "default"),
+    ],
+)
+def test_the_workspace_comes_from_the_first_source_that_has_it(
+    flags: dict[str, Any], env: dict[str, str], file: bool, expected: tuple[str, str], config: Path
+) -> None:
+    config.write_text(ALL)
+    places = {"project": project('workspace = "from-project"\n') if file else ""}
+    places |= {f"profile {name}": f"profile {name} ({config})" for name in ("default", "work")}
+    workspace = load(config, env, **flags).workspace
+    assert workspace is not None
+    assert (workspace.value, workspace.source) == (expected[0], places.get(expected[1], expected[1]))
+
+
+def test_every_other_setting_has_the_same_precedence(config: Path) -> None:
+    config.write_text(ALL)
+    env = {"LOGSH_ICON": "e", "LOGSH_NOTIFY": "off", "LOGSH_DEADLINE": "4"}
+
+    def shown(found: Settings) -> list[Any]:
+        assert found.icon is not None
+        assert found.notify is not None
+        return [found.icon.value, found.notify.value, found.deadline.value]
+
+    assert shown(load(config, env, icon="f", notify=True, deadline=3)) == ["f", True, 3.0]
+    assert shown(load(config, env, profile="work")) == ["2", False, 2.5]
+    assert shown(load(config, env)) == ["e", False, 4.0]
+    assert shown(load(config)) == ["1", True, 1.0]
+    project('icon = "p"\nnotify = false\n')
+    assert shown(load(config)) == ["p", False, 1.0]
+
+
+def test_a_false_flag_is_a_flag(config: Path) -> None:
+    notify = load(config, {"LOGSH_NOTIFY": "1"}, notify=False).notify
+    assert notify is not None
+    assert (notify.value, notify.source) == (False, "--notify")
+
+
+def test_a_named_profile_inherits_nothing(config: Path) -> None:
+    config.write_text(f'api_key = "{KEY}"\nworkspace = "mine"\nca_file = "/ca.pem"\n[profiles.work]\n')
+    found = load(config, profile="work")
+    assert (found.api_key, found.workspace, found.ca_file) == (None, None, None)
+    with pytest.raises(MissingKey, match="profile work has no API key"):
+        found.destination()
+
+
+def test_the_project_file_brings_metadata(config: Path) -> None:
+    path = project("[metadata]\nteam = 'shop'\nlevel = 3\n")
+    found = load(config)
+    assert found.metadata == {"team": "shop", "level": 3}
+    assert found.metadata_source == path
+
+
+@pytest.mark.parametrize(
+    ("flags", "env"), [({"profile": "nope"}, {}), ({}, {"LOGSH_PROFILE": "nope"})], ids=["flag", "env"]
+)
+def test_a_profile_that_does_not_exist_is_an_error_that_lists_the_others(
+    flags: dict[str, Any], env: dict[str, str], config: Path
+) -> None:
+    config.write_text(ALL)
+    with pytest.raises(UnknownProfile, match='there is no profile "nope"') as caught:
+        load(config, {**env, "LOGSH_API_KEY": KEY}, **flags)
+    assert caught.value.exit_code == 78
+    assert "bare, default, work" in str(caught.value.hint)
+
+
+def test_an_empty_profile_flag_is_not_the_default_profile(config: Path) -> None:
+    with pytest.raises(UsageError, match="--profile: a profile's name must not be empty"):
+        load(config, profile="")
+
+
+@pytest.mark.parametrize("word", ["1", "true", "YES", "On"])
+def test_words_for_true(word: str, config: Path) -> None:
+    found = load(config, {"LOGSH_BEST_EFFORT": word, "LOGSH_NOTIFY": word})
+    assert found.best_effort is True
+    assert found.notify is not None
+    assert found.notify.value is True
+
+
+@pytest.mark.parametrize("word", ["0", "false", "No", "OFF"])
+def test_words_for_false(word: str, config: Path) -> None:
+    found = load(config, {"LOGSH_BEST_EFFORT": word, "LOGSH_NOTIFY": word})
+    assert found.best_effort is False
+    assert found.notify is not None
+    assert found.notify.value is False
+
+
+def test_skipping_without_a_key_can_be_set_in_the_environment(config: Path) -> None:
+    assert load(config, {"LOGSH_ON_MISSING_KEY": "skip"}).on_missing_key == "skip"
+    assert load(config, {"LOGSH_ON_MISSING_KEY": "fail"}).on_missing_key == "fail"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("LOGSH_NOTIFY", "maybe", 'must be true or false (or 1/0, yes/no, on/off); got "maybe"'),
+        ("LOGSH_BEST_EFFORT", "2", "must be true or false"),
+        ("LOGSH_ON_MISSING_KEY", "ignore", 'must be "fail" or "skip"; got "ignore"'),
+        ("LOGSH_DEADLINE", "10s", 'must be a number of seconds; got "10s"'),
+        ("LOGSH_DEADLINE", "nan", "must be a number of seconds above 0 and at most 86400; got nan"),
+        ("LOGSH_DEADLINE", "inf", "got inf"),
+        ("LOGSH_DEADLINE", "0", "got 0"),
+        ("LOGSH_DEADLINE", "-1", "got -1"),
+        ("LOGSH_DEADLINE", "86401", "got 86401"),
+        ("LOGSH_NOTIFY", "\x1b[31m", r"\x1b[31m"),
+    ],
+)
+def test_a_variable_that_can_not_be_understood_is_named(variable: str, value: str, said: str, config: Path) -> None:
+    with pytest.raises(BadConfig) as caught:
+        load(config, {variable: value})
+    assert variable in caught.value.message
+    assert said in caught.value.message
+    assert "\x1b" not in caught.value.message
+
+
+@pytest.mark.parametrize("seconds", [0, -1, math.nan, math.inf, 86400.5])
+def test_an_impossible_deadline_is_wrong_usage_as_a_flag_and_bad_configuration_in_a_file(
+    seconds: float, config: Path
+) -> None:
+    with pytest.raises(UsageError, match="--deadline must be"):
+        load(config, deadline=seconds)
+    config.write_text(f"deadline = {seconds}\n")
+    with pytest.raises(BadConfig, match=r"the deadline from profile default \(.*config.toml\) must be"):
+        load(config)
+
+
+def test_the_first_source_of_a_key_wins(config: Path, tmp_path: Path) -> None:
+    config.write_text('api_key = "from-profile"\n')
+    file, credentials = tmp_path / "key", tmp_path / "credentials"
+    file.write_text("from-file\n")
+    credentials.mkdir()
+    (credentials / "logsh-api-key").write_text("from-systemd\n")
+    env = {
+        "LOGSH_API_KEY": " from-variable\n",
+        "LOGSH_API_KEY_FILE": str(file),
+        "CREDENTIALS_DIRECTORY": str(credentials),
+    }
+    seen = []
+    for name in (*env, None):
+        found = load(config, env)
+        assert found.api_key is not None
+        assert found.destination().key == found.api_key.value
+        seen.append((found.api_key.value, found.api_key.source))
+        env[name or ""] = ""
+    assert seen == [
+        ("from-variable", "LOGSH_API_KEY"),
+        ("from-file", f"LOGSH_API_KEY_FILE ({file})"),
+        ("from-systemd", "$CREDENTIALS_DIRECTORY/logsh-api-key"),
+        ("from-profile", f"profile default ({config})"),
+    ]
+
+
+def test_other_credentials_of_a_unit_are_no_key(config: Path, tmp_path: Path) -> None:
+    config.write_text(f'api_key = "{KEY}"\n')
+    assert load(config, {"CREDENTIALS_DIRECTORY": str(tmp_path)}).destination().key == KEY
+
+
+@pytest.mark.parametrize(
+    ("content", "error"), [(None, BadConfig), ("", MissingKey), (" \n", MissingKey), ("a b", BadConfig)]
+)
+@pytest.mark.parametrize("way", ["LOGSH_API_KEY_FILE", "CREDENTIALS_DIRECTORY"])
+def test_a_named_key_file_without_a_key_is_an_error_and_never_another_key(
+    way: str, content: str | None, error: type[ConfigError], config: Path, tmp_path: Path
+) -> None:
+    config.write_text(f'api_key = "{KEY}"\n')
+    file = tmp_path / "logsh-api-key"
+    if content is None:
+        file.symlink_to("nowhere")
+    else:
+        file.write_text(content)
+    found = load(config, {way: str(file if way == "LOGSH_API_KEY_FILE" else tmp_path)})
+    with pytest.raises(error):
+        found.destination()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_a_key_may_come_through_a_pipe(config: Path) -> None:
+    read_end, write_end = os.pipe()
+    os.write(write_end, KEY.encode() + b"\n")
+    os.close(write_end)
+    assert load(config, {"LOGSH_API_KEY_FILE": f"/dev/fd/{read_end}"}).destination().key == KEY
+    os.close(read_end)
+
+
+HERE, THERE = "https://here.example", "https://there.example"
+
+
+@pytest.mark.parametrize(
+    ("file", "env", "flags", "outcome"),
+    [
+        # the profile's key
+        ("k", {}, {}, (KEY, LOGSH)),
+        ("ku", {}, {}, (KEY, HERE)),
+        ("k", {"LOGSH_API_URL": THERE}, {}, MisplacedKey),
+        ("ku", {"LOGSH_API_URL": THERE}, {}, MisplacedKey),
+        ("ku", {"LOGSH_API_URL": LOGSH}, {}, MisplacedKey),
+        ("ku", {"LOGSH_API_URL": "HTTPS://Here.example:443/api/event"}, {}, (KEY, HERE)),
+        ("k", {"LOGSH_API_URL": LOGSH + "/"}, {}, (KEY, LOGSH)),
+        ("ku", {"LOGSH_API_URL": "  "}, {}, (KEY, HERE)),
+        # the environment's key
+        ("", {"LOGSH_API_KEY": OTHER_KEY}, {}, (OTHER_KEY, LOGSH)),
+        ("", {"LOGSH_API_KEY": OTHER_KEY, "LOGSH_API_URL": THERE}, {}, (OTHER_KEY, THERE)),
+        ("k", {"LOGSH_API_KEY": OTHER_KEY}, {}, (OTHER_KEY, LOGSH)),
+        ("ku", {"LOGSH_API_KEY": OTHER_KEY, "LOGSH_API_URL": THERE}, {}, (OTHER_KEY, THERE)),
+        ("ku", {"LOGSH_API_KEY": OTHER_KEY}, {}, MisplacedKey),
+        ("u", {"LOGSH_API_KEY": OTHER_KEY}, {}, MisplacedKey),
+        ("u", {"LOGSH_API_KEY": OTHER_KEY, "LOGSH_API_URL": HERE}, {}, (OTHER_KEY, HERE)),
+        # an explicit profile takes both from the profile alone
+        ("ku", {"LOGSH_API_KEY": OTHER_KEY, "LOGSH_API_URL": THERE}, {"profile": "default"}, (KEY, HERE)),
+        ("k", {"LOGSH_API_URL": THERE}, {"profile": "default"}, (KEY, LOGSH)),
+        ("u", {"LOGSH_API_KEY": OTHER_KEY, "LOGSH_API_URL": HERE}, {"profile": "default"}, MissingKey),
+        # none
+        ("u", {"LOGSH_API_URL": THERE}, {}, MissingKey),
+        ("", {"LOGSH_API_KEY": ""}, {}, MissingKey),
+    ],
+)
+def test_a_key_goes_only_where_it_belongs(
+    file: str, env: dict[str, str], flags: dict[str, Any], outcome: tuple[str, str] | type[ConfigError], config: Path
+) -> None:
+    config.write_text((f'api_key = "{KEY}"\n' * ("k" in file)) + (f'api_url = "{HERE}/"\n' * ("u" in file)))
+    found = load(config, env, **flags)
+    if isinstance(outcome, tuple):
+        assert found.destination() == Destination("default", outcome[1], outcome[0], None)
+        assert found.api_url.value == outcome[1]
+        return
+    with pytest.raises(outcome) as caught:
+        found.destination()
+    assert caught.value.exit_code == 78
+    assert "CANARY" not in caught.value.message + str(caught.value.hint)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("file", "env", "hint"),
+    [
+        (f'api_key = "{KEY}"', {"LOGSH_API_URL": THERE}, "set LOGSH_API_KEY as well"),
+        (f'api_url = "{HERE}"', {"LOGSH_API_KEY": KEY}, "set LOGSH_API_URL as well"),
+    ],
+    ids=["url-without-key", "key-without-url"],
+)
+def test_a_misplaced_key_is_an_error_that_says_what_to_set(
+    file: str, env: dict[str, str], hint: str, config: Path
+) -> None:
+    config.write_text(file)
+    with pytest.raises(MisplacedKey) as caught:
+        load(config, env).destination()
+    assert hint in str(caught.value.hint)
+    assert "--profile default" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "a b",
+        "a\tb",
+        "Bearer abc",
+        "logsh_ä",
+        "a\x00b",
+        "a\x7fb",
+        "a\u2028b",
+        "a\udc80",
+        '"quoted"',
+        "'quoted'",
+        "x" * 1025,
+    ],
+    ids=ascii,
+)
+def test_a_key_that_no_header_can_carry_is_refused_without_being_shown(key: str, config: Path) -> None:
+    with pytest.raises(BadConfig, match="the API key from LOGSH_API_KEY must") as caught:
+        load(config, {"LOGSH_API_KEY": key}).destination()
+    assert key not in caught.value.message + str(caught.value.hint)
+
+
+def test_a_url_that_can_not_be_used_is_an_error_only_where_it_is_needed(config: Path) -> None:
+    found = load(config, {"LOGSH_API_URL": "http://me:pass@host.example", "LOGSH_API_KEY": KEY})
+    assert found.api_url.value == "http://[redacted]@host.example"
+    with pytest.raises(BadConfig, match="LOGSH_API_URL must not contain a user name or password") as caught:
+        found.destination()
+    assert "pass@" not in caught.value.message
+
+
+def test_certificates_are_trusted_only_at_the_url_they_are_for(config: Path) -> None:
+    config.write_text(f'api_key = "{KEY}"\napi_url = "{HERE}"\nca_file = "ours.pem"\n')
+    ours = str(config.parent / "ours.pem")
+    assert load(config).destination().ca_file == ours
+    assert load(config, {"LOGSH_CA_FILE": "/e.pem"}).destination().ca_file == "/e.pem"
+    assert load(config, {"LOGSH_CA_FILE": "/e.pem"}, profile="default").destination().ca_file == ours
+    elsewhere = {"LOGSH_API_KEY": OTHER_KEY, "LOGSH_API_URL": THERE}
+    assert load(config, elsewhere).destination().ca_file is None
+    assert load(config, {**elsewhere, "LOGSH_CA_FILE": "/e.pem"}).destination().ca_file == "/e.pem"
+    assert load(config, {**elsewhere, "LOGSH_API_URL": HERE}).destination().ca_file == ours
+
+
+def test_no_key_is_in_what_python_shows_of_the_values(config: Path) -> None:
+    found = load(config, {"LOGSH_API_KEY": KEY})
+    assert "CANARY" not in repr(found) + repr(found.destination())
+
+
+def test_warnings_about_files_are_handed_on(config: Path) -> None:
+    config.chmod(0o644)
+    if sys.platform != "win32":
+        assert any("tightened" in warning for warning in load(config).warnings)
+
+
+@given(
+    env=st.dictionaries(
+        st.sampled_from(
+            [
+                *(
+                    "LOGSH_API_KEY",
+                    "LOGSH_API_KEY_FILE",
+                    "LOGSH_API_URL",
+                    "LOGSH_WORKSPACE",
+                    "LOGSH_ICON",
+                    "LOGSH_NOTIFY",
+                ),
+                *("LOGSH_DEADLINE", "LOGSH_CA_FILE", "LOGSH_PROFILE", "LOGSH_BEST_EFFORT", "CREDENTIALS_DIRECTORY"),
+            ]
+        ),
+        # What an environment can hold: anything but NUL, undecodable bytes as surrogates.
+        st.binary(max_size=20).map(lambda value: value.replace(b"\0", b"").decode("utf-8", "surrogateescape")),
+    )
+)
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+def test_no_environment_gives_anything_but_settings_or_a_configuration_error(env: dict[str, str], config: Path) -> None:
+    try:
+        load(config, env).destination()
+    except ConfigError as error:
+        complaint = error.message
+    else:
+        complaint = "none"
+    assert complaint
+
+
+def test_loading_without_files_imports_nothing_that_costs_time() -> None:
+    program = (
+        "import sys, typer, pathlib, urllib.parse; from logsh_cli import wire; before = set(sys.modules)\n"
+        "from logsh_cli.config.resolve import Flags, load_settings\n"
+        "load_settings(Flags(), {'HOME': '/nonexistent', 'LOGSH_API_KEY': 'k'}, pathlib.Path('/')).destination()\n"
+        "print(*sorted({name for name in set(sys.modules) - before if not name.startswith('logsh_cli')}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, check=True, text=True)
+    assert set(done.stdout.split()) <= {"__future__", "stat"}

@@ -1,0 +1,110 @@
+"""Which API URLs are accepted, and in which form."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logsh_cli.config.urls import clean_api_url, without_userinfo
+
+
+@pytest.mark.parametrize(
+    ("given_url", "clean"),
+    [
+        ("https://logsh.co", "https://logsh.co"),
+        ("https://logsh.co/", "https://logsh.co"),
+        ("HTTPS://Logsh.CO:443/", "https://logsh.co"),
+        ("https://logsh.co:8443", "https://logsh.co:8443"),
+        ("https://logsh.co:", "https://logsh.co"),
+        ("https://example.org/logsh/", "https://example.org/logsh"),
+        ("https://logsh.co/api/event", "https://logsh.co"),
+        ("https://example.org/logsh/api/event/", "https://example.org/logsh"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://127.255.0.9", "http://127.255.0.9"),
+        ("http://LOCALHOST:80", "http://localhost"),
+        ("http://[::1]:9/", "http://[::1]:9"),
+        ("http://[0:0:0:0:0:0:0:1]", "http://[0:0:0:0:0:0:0:1]"),
+        ("https://[2001:db8::1]", "https://[2001:db8::1]"),
+        ("https://bücher.example", "https://bücher.example"),
+    ],
+)
+def test_a_url_has_one_form(given_url: str, clean: str) -> None:
+    assert clean_api_url(given_url) == clean
+    assert clean_api_url(clean) == clean
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://logsh.co",
+        "http://10.0.0.1",
+        "http://0.0.0.0",
+        "http://127.0.0.1.example.org",
+        "http://127.300.0.1",
+        "http://127.1",
+        "http://2130706433",
+        "http://0177.0.0.1",
+        "http://localhost.example.org",
+        "http://evil.localhost",
+        "http://localhost.",
+        "http://[::ffff:127.0.0.1]",
+        "http://[2001:db8::1]",
+        "http://\uff11\uff12\uff17.0.0.1",
+    ],
+)
+def test_plain_http_goes_only_to_this_machine(url: str) -> None:
+    with pytest.raises(ValueError, match=r"plain http only to this machine"):
+        clean_api_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "logsh.co",
+        "ftp://logsh.co",
+        "file:///etc/passwd",
+        "https://",
+        "https:///api",
+        "https://:443",
+        "https://logsh.co:0",
+        "https://logsh.co:65536",
+        "https://logsh.co:x",
+        "https://user@logsh.co",
+        "https://user:secret@logsh.co",
+        "https://@logsh.co",
+        "https://logsh.co?x=1",
+        "https://logsh.co/#x",
+        "https://logsh.co\\@evil.example",
+        "https://logsh.co/a b",
+        "https://logsh.co\n",
+        "https://lo\tgsh.co",
+        "https://logsh.co\x00",
+        "https://lo%67sh.co",
+        "https://[::1",
+        "https://[zz]",
+        "https://a<b>",
+        "https://\udc80",
+    ],
+)
+def test_a_url_that_could_mean_something_else_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"^must ") as caught:
+        clean_api_url(url)
+    assert "secret" not in str(caught.value)
+
+
+@given(st.one_of(st.text(), st.from_regex(r"https?://[a-z0-9.:@\[\]%/?#\\]{0,30}", fullmatch=True)))
+def test_no_text_at_all_gives_anything_but_a_clean_url_or_a_sentence(text: str) -> None:
+    complaint, clean = "must be said", "https://logsh.co"
+    try:
+        clean = clean_api_url(text)
+    except ValueError as error:
+        complaint = str(error)
+    assert complaint.startswith("must ")
+    assert clean_api_url(clean) == clean
+
+
+@pytest.mark.parametrize("url", ["https://u:secret@x", "https://u:sec/ret@x", "u:secret@x", "https://u:secret@@x"])
+def test_a_password_is_not_shown(url: str) -> None:
+    assert "sec" not in without_userinfo(url)

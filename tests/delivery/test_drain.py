@@ -1,0 +1,478 @@
+"""Many events at once: paces, pauses, leases, and an eye on a service that is not there."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from logsh_cli.clock import Budget, Clock
+from logsh_cli.delivery.deliver import Courier, Delivery, attempt, new_lease
+from logsh_cli.delivery.drain import RENEW_EVERY_S, Drain, Outcome, Parcel
+from logsh_cli.delivery.pacing import FIRST_COOLDOWN_S, LONGEST_COOLDOWN_S, Breaker, Hold, Pace
+from logsh_cli.delivery.retry import Fault
+from logsh_cli.errors import (
+    BadConfig,
+    EventRefused,
+    ExitCode,
+    Interrupted,
+    KeyRefused,
+    LogshError,
+    NotKept,
+    ServiceUnavailable,
+    Terminated,
+    UnexpectedAnswer,
+    Unreachable,
+)
+from logsh_cli.outbox import LEASE_S, Counts, MemoryOutbox, Outbox, Owner, Store
+from tests.support import answers as says
+from tests.support.clients import closing_clients
+from tests.support.processes import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from logsh_cli.http.client import Client
+    from logsh_cli.http.wire import Answer
+    from tests.support.clients import Connect
+    from tests.support.server import Server
+
+ME = Owner("default", "a" * 16)
+DOWN = Fault(Unreachable("no route"))
+LIMIT = Fault(ServiceUnavailable("slow down"), 429, 4, 1.0)
+ONE_SECOND = says.error(429, "rate_limit_exceeded", "Slow down.", {"Retry-After": "1"})
+BODY = b'{"workspace":"shop","event":"e","description":"d"}'
+
+
+class Time:
+    """A clock that jumps when somebody sleeps, or when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_772_366_400.0
+        self.naps: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.naps.append(seconds)
+        self.now += seconds
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(lambda: self.now, lambda: self.now, self.sleep)
+
+    def budget(self, seconds: float = 10) -> Budget:
+        return Budget(seconds, lambda: self.now)
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    with closing_clients() as made:
+        yield made
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    store = Outbox.open(tmp_path / "outbox")
+    yield store
+    store.close()
+
+
+def bodies(count: int) -> list[bytes]:
+    return [b'{"workspace":"shop","event":"%d","description":"d"}' % number for number in range(count)]
+
+
+def feed(drain: Drain, contents: list[bytes]) -> list[int]:
+    """Accept events under the drain's lease, and hand them in."""
+    now = drain.courier.clock.time()
+    ids = drain.courier.accept(contents)
+    for event_id, body in zip(ids, contents, strict=True):
+        drain.feed(Parcel(event_id, body, accepted_at=now, leased_at=now))
+    return ids
+
+
+@contextmanager
+def draining(
+    store: Store,
+    server: Server,
+    connect: Connect,
+    *,
+    jobs: int = 4,
+    clock: Clock | None = None,
+    rate: float | None = None,
+    stopping: threading.Event | None = None,
+) -> Iterator[Drain]:
+    """A drain to that server, stopped at the end whatever is still under way."""
+    stopping = stopping or threading.Event()
+    courier = Courier(store, ME, lambda: connect(server.url), clock or Clock())
+    drain = Drain(courier, lambda: connect(server.url), jobs=jobs, deadline_s=10, rate=rate, stopping=stopping)
+    try:
+        yield drain
+    finally:
+        stopping.set()
+        drain.settle()
+
+
+# A pace
+
+
+def test_a_pace_is_kept_over_all_workers(service: Server, connect: Connect, outbox: Outbox) -> None:
+    with draining(outbox, service, connect, rate=40) as drain:
+        feed(drain, bodies(21))
+        drain.settle()
+    times = [request.at for request in service.requests]
+    assert times[-1] - times[0] >= 20 / 40 * 0.9  # a first request takes longer, for its connection
+    assert drain.outcome.counts == {"delivered": 21}
+
+
+def test_without_a_pace_nobody_waits(time: Time) -> None:
+    Pace(time.clock, None).wait(threading.Event())
+    assert time.naps == []
+
+
+def test_a_stop_ends_the_wait_for_ones_turn() -> None:
+    stopping = threading.Event()
+    pace = Pace(Clock(), 1 / 3600)
+    pace.wait(stopping)
+    stopping.set()
+    pace.wait(stopping)  # an hour otherwise
+
+
+# A pause that the service asked for
+
+
+def test_a_pause_holds_until_it_is_over(time: Time) -> None:
+    hold = Hold(time.clock)
+    assert hold.wait(time.budget()) is None
+    hold.pause(3, LIMIT)
+    hold.pause(1, LIMIT)  # a shorter one does not end the longer
+    assert hold.wait(time.budget()) is None
+    assert time.naps == [3]
+    assert hold.wait(time.budget()) is None
+    assert time.naps == [3]
+
+
+def test_a_pause_beyond_the_budget_is_not_waited_for(time: Time) -> None:
+    hold = Hold(time.clock)
+    hold.pause(10, LIMIT)
+    assert hold.wait(time.budget(10)) is LIMIT
+    assert time.naps == []
+
+
+def test_limits_that_name_their_pause_count_as_no_attempt(service: Server, connect: Connect, time: Time) -> None:
+    service.script(*[ONE_SECOND] * 7)
+    delivery = attempt(BODY, connect(service.url), time.budget(), time.clock, hold=Hold(time.clock))
+    assert delivery == Delivery(1, 201)
+    assert time.naps == [1] * 7
+
+
+def test_limits_without_end_are_given_up_with_the_budget(service: Server, connect: Connect, time: Time) -> None:
+    service.default = ONE_SECOND
+    delivery = attempt(BODY, connect(service.url), time.budget(5), time.clock, hold=Hold(time.clock))
+    assert delivery.attempts == 0
+    assert delivery.http_status == 429
+    assert isinstance(delivery.fault and delivery.fault.error, ServiceUnavailable)
+    assert len(service.requests) == 5
+
+
+class Noticing:
+    """A client that tells when an answer of that status has come."""
+
+    def __init__(self, client: Client, status: int, noticed: threading.Event) -> None:
+        self.client, self.status, self.noticed = client, status, noticed
+
+    def post(self, body: bytes, budget: Budget) -> Answer:
+        answer = self.client.post(body, budget)
+        if answer.status == self.status:
+            self.noticed.set()
+        return answer
+
+
+def test_a_limit_pauses_all_workers(service: Server, connect: Connect, outbox: Outbox) -> None:
+    gate, limited = threading.Event(), threading.Event()
+    service.script(says.gated(gate), says.gated(gate), ONE_SECOND)
+
+    def noticing() -> Noticing:
+        return Noticing(connect(service.url), 429, limited)
+
+    drain = Drain(Courier(outbox, ME, noticing, Clock()), noticing, jobs=3, deadline_s=10)
+    feed(drain, bodies(9))
+    assert limited.wait(30)
+    threading.Event().wait(0.1)  # from its answer to its pause, the worker has a few lines to go
+    gate.set()  # now the others are free for their next, and must wait all the same
+    drain.settle()
+    assert drain.outcome.counts == {"delivered": 9}
+    asked, *later = service.requests[2:]
+    assert len(later) == 7
+    assert min(request.at for request in later) >= asked.at + 1.0
+
+
+# A service that is not there
+
+
+def failing(breaker: Breaker, times: int, fault: Fault = DOWN) -> None:
+    for _ in range(times):
+        breaker.record(fault)
+
+
+def test_after_failures_in_a_row_nobody_tries_until_one_finds_it_back(time: Time) -> None:
+    breaker = Breaker(time.clock, threshold=3)
+    failing(breaker, 2)
+    assert breaker.verdict() is None
+    failing(breaker, 1)
+    assert [breaker.verdict() for _ in range(5)] == [DOWN] * 5
+    time.now += FIRST_COOLDOWN_S
+    assert [breaker.verdict() for _ in range(3)] == [None, DOWN, DOWN], "one goes ahead, the others wait for it"
+    breaker.record(None)
+    assert [breaker.verdict() for _ in range(3)] == [None] * 3
+    failing(breaker, 2)
+    assert breaker.verdict() is None
+
+
+@pytest.mark.parametrize("good", [None, Fault(EventRefused("bad icon"), 403)], ids=["a success", "a refused event"])
+def test_a_sign_of_life_between_failures_starts_the_count_anew(time: Time, good: Fault | None) -> None:
+    breaker = Breaker(time.clock, threshold=2)
+    for _ in range(10):
+        failing(breaker, 1)
+        breaker.record(good)
+    failing(breaker, 1)
+    assert breaker.verdict() is None
+
+
+def test_each_probe_that_fails_doubles_the_wait_up_to_a_minute(time: Time) -> None:
+    breaker = Breaker(time.clock, threshold=1)
+    failing(breaker, 1)
+    waits = []
+    for _ in range(6):
+        start = time.now
+        while breaker.verdict() is not None:
+            time.now += 1
+        waits.append(time.now - start)
+        failing(breaker, 1)
+    assert waits == [5, 10, 20, 40, 60, 60]
+    assert LONGEST_COOLDOWN_S == 60
+
+
+@pytest.mark.parametrize("error", [KeyRefused("no such key"), UnexpectedAnswer("404"), BadConfig("?")], ids=repr)
+def test_what_every_event_would_meet_stops_all_at_once(time: Time, error: LogshError) -> None:
+    breaker = Breaker(time.clock, threshold=4)
+    fault = Fault(error)
+    failing(breaker, 1, fault)
+    assert breaker.verdict() is fault
+
+
+# Several things at once
+
+
+@pytest.mark.parametrize(
+    ("worse", "better"),
+    [
+        (Terminated("TERM"), Interrupted("INT")),
+        (Interrupted("INT"), UnexpectedAnswer("404")),
+        (UnexpectedAnswer("404"), KeyRefused("no")),
+        (KeyRefused("no"), NotKept("disk full")),
+        (NotKept("disk full"), EventRefused("icon")),
+        (EventRefused("icon"), Unreachable("no route")),
+    ],
+    ids=lambda error: str(int(error.exit_code)),
+)
+def test_the_worst_thing_decides_the_exit_code(worse: LogshError, better: LogshError) -> None:
+    for order in ([worse, better], [better, worse]):
+        outcome = Outcome()
+        for error in order:
+            outcome.note(error.exit_code, error)
+        assert outcome.worst() == (worse.exit_code, worse)
+
+
+def test_nothing_bad_is_exit_code_0_and_the_first_error_of_a_kind_is_shown() -> None:
+    outcome = Outcome()
+    assert outcome.worst() == (0, None)
+    first = Unreachable("first")
+    for error in (first, Unreachable("second")):
+        outcome.add(Delivery(1, None, Fault(error)), None)
+    assert outcome.worst() == (ExitCode.KEPT, first)
+    assert outcome.counts == {"queued": 2}
+
+
+# The drain as a whole
+
+
+def test_each_event_ends_where_it_belongs(service: Server, connect: Connect, outbox: Outbox) -> None:
+    service.script(says.ok(), says.error(403, "validation_error", "bad icon"), says.error(402, "payment_required"))
+    with draining(outbox, service, connect, jobs=1) as drain:
+        sent, refused, kept = feed(drain, bodies(3))
+        drain.settle()
+    assert drain.outcome.counts == {"delivered": 1, "rejected": 1, "queued": 1}
+    assert drain.outcome.worst()[0] == 65
+    assert outbox.get(sent) is None
+    assert {row.id: (row.state, row.http_status, row.attempts) for row in outbox.rows()} == {
+        refused: ("rejected", 403, 1),
+        kept: ("pending", 402, 1),
+    }
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_never_more_requests_are_under_way_than_jobs(
+    service: Server, connect: Connect, outbox: Outbox, jobs: int
+) -> None:
+    gate = threading.Event()
+    service.default = says.gated(gate)
+    with draining(outbox, service, connect, jobs=jobs) as drain:
+        feed(drain, bodies(12))
+        service.wait_for(jobs)
+        drain.poll(0.2)
+        assert len(service.requests) == jobs
+        gate.set()
+        drain.settle()
+    assert len(service.events) == 12
+    assert service.connections == jobs, "each worker keeps a connection of its own"
+
+
+def test_an_event_whose_lease_was_lost_is_not_sent(
+    service: Server, connect: Connect, tmp_path: Path, time: Time
+) -> None:
+    outbox = Outbox.open(tmp_path / "outbox", now=lambda: time.now)
+    with draining(outbox, service, connect, clock=time.clock) as drain:
+        (event_id,) = drain.courier.accept([BODY])
+        leased_at = time.now
+        time.now += LEASE_S + 1
+        (taken,) = outbox.take(ME, lease=new_lease(), limit=1)
+        drain.feed(Parcel(event_id, BODY, leased_at, leased_at))
+        drain.settle()
+        assert drain.outcome.counts == {"queued": 1}
+        assert drain.outcome.worst()[0] == 75
+    assert taken.id == event_id
+    assert service.requests == []
+    assert outbox.counts() == Counts(1, 1, 0)
+    outbox.close()
+
+
+def test_events_that_wait_for_a_worker_stay_ours(service: Server, connect: Connect, tmp_path: Path, time: Time) -> None:
+    outbox = Outbox.open(tmp_path / "outbox", now=lambda: time.now)
+    gate = threading.Event()
+    service.default = says.gated(gate)
+    with draining(outbox, service, connect, jobs=1, clock=Clock(time=lambda: time.now)) as drain:
+        feed(drain, bodies(3))
+        service.wait_for(1)
+        for _ in range(10):
+            time.now += RENEW_EVERY_S
+            drain.poll()
+            assert outbox.take(ME, lease=new_lease(), limit=9) == []
+        gate.set()
+        drain.settle()
+        assert drain.outcome.counts == {"delivered": 3}
+    assert outbox.counts() == Counts(0, 0, 0)
+    outbox.close()
+
+
+def test_told_to_stop_it_ends_what_is_under_way_and_gives_the_rest_back(
+    service: Server, connect: Connect, outbox: Outbox
+) -> None:
+    gate, stopping = threading.Event(), threading.Event()
+    service.default = says.gated(gate)
+    with draining(outbox, service, connect, jobs=2, stopping=stopping) as drain:
+        ids = feed(drain, bodies(10))
+        service.wait_for(2)
+        stopping.set()
+        gate.set()
+        drain.settle()
+        assert drain.outcome.counts == {"delivered": 2, "queued": 8}
+    assert [(row.id, row.state, row.attempts) for row in outbox.rows()] == [(i, "pending", 0) for i in ids[2:]]
+
+
+def test_told_to_stop_it_waits_for_no_next_attempt(service: Server, connect: Connect, outbox: Outbox) -> None:
+    an_hour = {"Retry-After": "3600"}
+    service.default = says.error(503, headers=an_hour)
+    courier = Courier(outbox, ME, lambda: connect(service.url), Clock())
+    stopping = threading.Event()
+    drain = Drain(courier, lambda: connect(service.url), jobs=2, deadline_s=7200, stopping=stopping)
+    feed(drain, bodies(2))
+    service.wait_for(2)
+    stopping.set()
+    drain.settle()
+    assert drain.outcome.counts == {"queued": 2}
+    assert outbox.counts() == Counts(2, 0, 0)
+
+
+def test_without_a_store_what_was_not_sent_when_stopped_is_lost(service: Server, connect: Connect) -> None:
+    gate, stopping = threading.Event(), threading.Event()
+    service.default = says.gated(gate)
+    with draining(MemoryOutbox(because="disk full"), service, connect, jobs=1, stopping=stopping) as drain:
+        feed(drain, bodies(3))
+        service.wait_for(1)
+        stopping.set()
+        gate.set()
+        drain.settle()
+        assert drain.outcome.counts == {"delivered": 1, "failed": 2}
+
+
+def test_a_drain_that_is_closed_leaves_no_thread(service: Server, connect: Connect, outbox: Outbox) -> None:
+    before = set(threading.enumerate())
+    with draining(outbox, service, connect, jobs=4) as drain:
+        feed(drain, bodies(8))
+        drain.settle()
+        workers = {thread for thread in threading.enumerate() if "(_work)" in thread.name} - before
+        assert workers
+        drain.close()
+        wait_until(lambda: not any(worker.is_alive() for worker in workers), "the workers end")
+        feed(drain, bodies(1))
+        drain.settle()
+        assert drain.outcome.counts == {"delivered": 9}, "it can be fed again"
+
+
+def test_a_client_that_can_not_be_made_leaves_everything_kept(outbox: Outbox) -> None:
+    def connect() -> Client:
+        raise BadConfig("the certificate file is gone")
+
+    drain = Drain(Courier(outbox, ME, connect, Clock()), connect, jobs=2, deadline_s=1)
+    feed(drain, bodies(3))
+    drain.settle()
+    assert drain.outcome.counts == {"queued": 3}
+    assert drain.outcome.worst()[0] == 78
+    assert outbox.counts() == Counts(3, 0, 0)
+
+
+def test_a_fault_of_our_own_surfaces_after_what_was_done_is_acknowledged(
+    service: Server, connect: Connect, outbox: Outbox
+) -> None:
+    made = 0
+
+    def faulty() -> Client:
+        nonlocal made
+        made += 1
+        if made > 1:
+            raise ZeroDivisionError
+        return connect(service.url)
+
+    gate = threading.Event()
+    service.default = says.gated(gate)
+    drain = Drain(Courier(outbox, ME, faulty, Clock()), faulty, jobs=2, deadline_s=5)
+    feed(drain, bodies(2))
+    gate.set()
+    wait_until(lambda: drain._done.qsize() == 2, "both end")  # noqa: SLF001 - so that one poll meets both
+    with pytest.raises(ZeroDivisionError):
+        drain.settle()
+    assert len(service.events) == 1
+    assert outbox.counts().pending == 1
+
+
+@pytest.mark.parametrize(("age", "status"), [(30, "delivered"), (LEASE_S, "queued")])
+def test_a_store_that_fails_keeps_no_event_from_its_attempt_while_its_lease_lasts(
+    service: Server, connect: Connect, outbox: Outbox, age: float, status: str
+) -> None:
+    drain = Drain(
+        Courier(outbox, ME, lambda: connect(service.url), Clock()), lambda: connect(service.url), jobs=1, deadline_s=5
+    )
+    (event_id,) = drain.courier.accept([BODY])
+    outbox.close()  # from here on, every word to it fails
+    now = drain.courier.clock.time()
+    drain.feed(Parcel(event_id, BODY, now, leased_at=now - age))
+    drain.settle()
+    assert drain.outcome.counts == {status: 1}
+    assert len(service.events) == (status == "delivered")

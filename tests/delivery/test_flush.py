@@ -1,0 +1,359 @@
+"""``logsh outbox flush``, and the flush that follows a success: everything that waits goes out, once, to its owner."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import logsh_cli
+from logsh_cli.outbox import Outbox
+from tests.support import answers as says
+from tests.support.command import environment
+from tests.support.inprocess import call_main
+from tests.support.kept import arrived, keep
+from tests.support.processes import finish, kill_what_is_left, start_logsh, wait_until, wait_until_none_is_left
+from tests.support.sending import EVENT, KEY, LATER, Logsh, kept_rows, settings_for
+from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.answers import Answer
+    from tests.support.command import Completed
+
+OTHER_KEY = "logsh_another_2b9c41"
+ROOT = Path(logsh_cli.__file__).parent.parent
+DAY = 86_400.0
+TALLY = ("accepted", "delivered", "queued", "rejected", "invalid")
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(tmp_path: Path) -> Iterator[None]:
+    yield
+    kill_what_is_left(tmp_path / "state")
+
+
+def flush(service: Server, *args: str, **env: str) -> Completed:
+    return call_main("outbox", "flush", "--json", *args, env=settings_for(service, **env))
+
+
+def tally(done: Completed, **expected: int) -> dict[str, Any]:
+    """That these are the counts, all others being 0, and that the exit code is the process's."""
+    result: dict[str, Any] = done.json
+    assert result["exit_code"] == done.code
+    assert {name: result[name] for name in TALLY} == {**dict.fromkeys(TALLY, 0), **expected}, done.stderr
+    return result
+
+
+def kept_names(tmp_path: Path) -> list[str]:
+    return [json.loads(row.body)["event"] for row in kept_rows(tmp_path)]
+
+
+# What a flush does
+
+
+def test_everything_that_waits_goes_out(service: Server, tmp_path: Path) -> None:
+    names = [f"e{number}" for number in range(500)]
+    keep(tmp_path, *names)
+    done = flush(service)
+    tally(done, accepted=500, delivered=500)
+    assert done.code == 0
+    assert arrived(service) == sorted(names)
+    assert kept_rows(tmp_path) == []
+
+
+def test_one_at_a_time_they_go_out_in_the_order_of_their_acceptance(service: Server, tmp_path: Path) -> None:
+    names = [f"e{number}" for number in range(20)]
+    keep(tmp_path, *names)
+    done = call_main("outbox", "flush", "--jobs", "1", env=settings_for(service))
+    assert done.stdout.startswith("20 delivered (")
+    assert [body["event"] for body in service.events] == names
+
+
+def test_a_flush_does_not_wait_as_the_service_once_asked(service: Server, tmp_path: Path) -> None:
+    service.script(says.error(503, headers=LATER))
+    assert call_main("send", *EVENT, env=settings_for(service)).code == 75
+    assert kept_rows(tmp_path)[0].not_before > time.time() + 3000
+    tally(flush(service), accepted=1, delivered=1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "name"),
+    [
+        pytest.param(says.error(503, headers=LATER), 75, "unavailable", id="down"),
+        pytest.param(says.OBSERVED.unauthorized, 77, "unauthorized", id="the key is refused"),
+        pytest.param(says.html404(), 78, "unexpected_answer", id="no Logsh there"),
+    ],
+)
+def test_what_can_not_be_delivered_stays_and_the_exit_code_says_why(
+    service: Server, tmp_path: Path, answer: Answer, code: int, name: str
+) -> None:
+    keep(tmp_path, *[f"e{number}" for number in range(10)])
+    service.default = answer
+    done = flush(service)
+    result = tally(done, accepted=10, queued=10)
+    assert (done.code, result["error"]["name"]) == (code, name)
+    assert [row.state for row in kept_rows(tmp_path)] == ["pending"] * 10
+    assert len(service.requests) < 10
+
+
+def test_attempts_add_up(service: Server, tmp_path: Path) -> None:
+    keep(tmp_path, "e")
+    service.default = says.error(402, "payment_required")
+    for _ in range(3):
+        assert flush(service).code == 75
+    assert kept_rows(tmp_path)[0].attempts == 3
+
+
+def test_nothing_is_left_pending_when_the_service_refuses_an_event(service: Server, tmp_path: Path) -> None:
+    keep(tmp_path, "bad", "good")
+    service.script(says.error(403, "validation_error", "Icon must be a valid emoji."))
+    done = flush(service, "--jobs", "1")
+    tally(done, accepted=2, delivered=1, rejected=1)
+    assert done.code == 0
+    assert "logsh: 1 refused, see `logsh outbox list`: " in done.stderr
+    assert [row.state for row in kept_rows(tmp_path)] == ["rejected"]
+    tally(flush(service))
+
+
+def test_what_waits_needs_a_key(tmp_path: Path) -> None:
+    keep(tmp_path, "e")
+    done = call_main("outbox", "flush", "--json")
+    assert (done.code, done.json["error"]["name"]) == (78, "missing_key")
+
+
+def test_a_service_that_is_away_is_not_waited_for_event_by_event(tmp_path: Path) -> None:
+    keep(tmp_path, *[f"e{number}" for number in range(300)])
+    with Server() as service:
+        pass
+    done = flush(service, "--deadline", "0.5")
+    tally(done, accepted=300, queued=300)
+    assert sum(row.attempts > 0 for row in kept_rows(tmp_path)) <= 20
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, -2), (signal.SIGTERM, 143)], ids=["INT", "TERM"])
+def test_a_signal_lets_end_what_is_under_way_and_keeps_the_rest(
+    service: Server, tmp_path: Path, signum: int, code: int
+) -> None:
+    keep(tmp_path, *[f"e{number}" for number in range(30)])
+    gate = threading.Event()
+    service.default = says.gated(gate)
+    process = start_logsh("outbox", "flush", "--jobs", "2", env=settings_for(service))
+    service.wait_for(2)
+    process.send_signal(signum)
+    threading.Timer(0.2, gate.set).start()
+    done = finish(process)
+    assert done.code == code
+    assert "the rest is kept" in done.stderr
+    went_out = len(service.events)
+    assert 2 <= went_out < 30
+    assert f"{went_out} delivered, {30 - went_out} kept" in done.stderr
+    assert [row.state for row in kept_rows(tmp_path)] == ["pending"] * (30 - went_out)
+
+
+# Whose events
+
+
+def test_two_keys_never_mix(service: Server, tmp_path: Path) -> None:
+    keep(tmp_path, "mine")
+    keep(tmp_path, "theirs", key=OTHER_KEY)
+    keep(tmp_path, "of another profile", profile="work")
+    done = flush(service)
+    tally(done, accepted=1, delivered=1)
+    assert done.code == 0
+    assert "2 more belong to another profile or key" in done.stderr
+    assert arrived(service) == ["mine"]
+    assert kept_names(tmp_path) == ["theirs", "of another profile"]
+    done = call_main("outbox", "flush", "-q", env=settings_for(service))
+    assert (done.code, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_after_a_rotated_key_adopt_takes_the_profiles_own_and_no_others(service: Server, tmp_path: Path) -> None:
+    keep(tmp_path, "old", key=OTHER_KEY)
+    keep(tmp_path, "of another profile", profile="work")
+    tally(flush(service))
+    tally(flush(service, "--adopt"), accepted=1, delivered=1)
+    assert arrived(service) == ["old"]
+    assert service.requests[0].headers["authorization"] == f"Bearer {KEY}"
+    assert kept_names(tmp_path) == ["of another profile"]
+
+
+def test_what_was_adopted_and_not_delivered_belongs_to_the_new_key(service: Server, tmp_path: Path) -> None:
+    keep(tmp_path, "old", key=OTHER_KEY)
+    service.script(says.error(503, headers=LATER))
+    assert flush(service, "--adopt").code == 75
+    tally(flush(service, LOGSH_API_KEY=OTHER_KEY))
+    tally(flush(service), accepted=1, delivered=1)
+
+
+def test_a_named_profiles_events_go_to_its_url_with_its_key(tmp_path: Path) -> None:
+    with Server(key=OTHER_KEY) as work, Server(key=KEY) as default:
+        config = tmp_path / "config"
+        config.mkdir(mode=0o700)
+        (config / "config.toml").write_text(
+            f'api_key = "{KEY}"\napi_url = "{default.url}"\nworkspace = "shop"\n'
+            f'[profiles.work]\napi_key = "{OTHER_KEY}"\napi_url = "{work.url}"\nworkspace = "shop"\n'
+        )
+        (config / "config.toml").chmod(0o600)
+        keep(tmp_path, "mine")
+        keep(tmp_path, "of work", key=OTHER_KEY, profile="work")
+        assert call_main("outbox", "flush", "--profile", "work").code == 0
+        assert (arrived(work), arrived(default)) == (["of work"], [])
+        assert call_main("outbox", "flush").code == 0
+        assert (arrived(work), arrived(default)) == (["of work"], ["mine"])
+
+
+# When it happened
+
+
+@pytest.mark.parametrize("age", [61.0, 3 * DAY], ids=["just over a minute", "days"])
+def test_a_late_event_says_when_it_happened(service: Server, tmp_path: Path, age: float) -> None:
+    at = time.time() - age
+    keep(tmp_path, "late", at=at)
+    assert flush(service).code == 0
+    (body,) = service.events
+    occurred = datetime.fromisoformat(body["metadata"].pop("occurred_at"))
+    assert occurred == datetime.fromtimestamp(int(at), UTC)
+    assert body == {"workspace": "shop", "event": "late", "description": "d", "metadata": {}}
+
+
+@pytest.mark.parametrize("age", [0.0, 40.0, -DAY], ids=["at once", "within a minute", "the clock was set back since"])
+def test_an_event_that_is_not_late_does_not(service: Server, tmp_path: Path, age: float) -> None:
+    keep(tmp_path, "e", at=time.time() - age)
+    assert flush(service).code == 0
+    assert "metadata" not in service.events[0]
+
+
+def test_a_clock_set_back_by_a_day_holds_nothing_up(service: Server, tmp_path: Path) -> None:
+    tomorrow = time.time() + DAY
+    keep(tmp_path, "leased", at=tomorrow, lease="l")
+    (waiting,) = keep(tmp_path, "waiting", at=tomorrow, lease="l")
+    store = Outbox.open(tmp_path / "state", now=lambda: tomorrow)
+    facts: dict[str, Any] = {"attempts": 1, "error_name": "unavailable", "error_message": "m", "http_status": 503}
+    store.failed(waiting, "l", **facts, not_before=tomorrow + DAY)
+    store.close()
+    listed = call_main("outbox", "list")
+    assert [line.split("\t")[1:3] for line in listed.stdout.splitlines()] == [["pending", "0s"]] * 2
+    tally(flush(service), accepted=2, delivered=2)
+
+
+# Many at once
+
+
+def test_two_flushes_at_once_never_send_an_event_twice(service: Server, tmp_path: Path) -> None:
+    names = [f"e{number:03}" for number in range(300)]
+    keep(tmp_path, *names)
+    service.default = says.slow(0.005)
+    flushes = [start_logsh("outbox", "flush", "--json", env=settings_for(service)) for _ in range(3)]
+    results = [finish(process) for process in flushes]
+    assert [done.code for done in results] == [0, 0, 0], results
+    assert sum(done.json["delivered"] for done in results) == 300
+    assert arrived(service) == names
+
+
+def test_a_flush_takes_over_what_others_give_back_and_leaves_alone_what_they_deliver(
+    service: Server, tmp_path: Path
+) -> None:
+    given_back, delivered = keep(tmp_path, "given back", "delivered elsewhere", lease="l")
+    keep(tmp_path, "free")
+    process = start_logsh("outbox", "flush", "--json", env=settings_for(service))
+    service.wait_for_events(1)
+    store = Outbox.open(tmp_path / "state")
+    store.release([given_back], "l")
+    service.wait_for_events(2)
+    assert process.poll() is None, "it waits for the other's lease"
+    store.delivered([delivered], "l")
+    store.close()
+    done = finish(process)
+    tally(done, accepted=2, delivered=2)
+    assert done.code == 0
+    assert arrived(service) == ["free", "given back"]
+
+
+def test_the_lease_of_a_process_that_died_is_waited_out(service: Server, tmp_path: Path) -> None:
+    keep(tmp_path, "orphan", lease="of a process that is gone", at=time.time() - 58.5)
+    tally(flush(service), accepted=1, delivered=1)
+
+
+AT_ONCE = """
+import os, sys
+import logsh_cli.http.client, logsh_cli.commands.send, logsh_cli.outbox  # once for all: what is at stake comes after
+from logsh_cli.cli import main
+gate, opener = os.pipe()
+children = []
+for number in range(int(sys.argv[1])):
+    child = os.fork()
+    if child == 0:
+        os.close(opener)
+        os.read(gate, 1)
+        os._exit(main(["send", "-e", f"e{number:03}", "-d", "d", "--deadline", "1"]))
+    children.append(child)
+os.close(opener)
+codes = {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children}
+print(*codes)
+"""
+"""So many processes that send an event each, all at the same moment, into a directory where no outbox is yet."""
+
+
+def test_two_hundred_processes_at_once_keep_two_hundred_events(service: Server, tmp_path: Path) -> None:
+    service.stop()
+    count = 200
+    command = [sys.executable, "-c", AT_ONCE, str(count)]
+    env = environment(settings_for(service, PYTHONPATH=str(ROOT)))
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout == "75\n"
+    said = done.stderr.splitlines()
+    assert len(said) == count
+    assert not [line for line in said if not line.startswith("logsh: not delivered, kept as #")]
+    assert [row.state for row in kept_rows(tmp_path)] == ["pending"] * count
+    service.start()
+    tally(flush(service), accepted=count, delivered=count)
+    assert arrived(service) == [f"e{number:03}" for number in range(count)]
+
+
+# After a success
+
+
+def test_a_success_takes_along_what_is_due_of_the_same_profile_and_key(
+    logsh: Logsh, service: Server, tmp_path: Path
+) -> None:
+    keep(tmp_path, "older", "and another", at=time.time() - 7 * DAY)
+    keep(tmp_path, "of another key", key=OTHER_KEY)
+    keep(tmp_path, "of another profile", profile="work")
+    not_due = keep(tmp_path, "not due", lease="l")
+    store = Outbox.open(tmp_path / "state")
+    facts: dict[str, Any] = {"attempts": 1, "error_name": "unavailable", "error_message": "m", "http_status": 503}
+    for event_id in not_due:
+        store.failed(event_id, "l", **facts, not_before=time.time() + DAY)
+    store.close()
+    done = logsh("send", "-e", "now", "-d", "d", env=settings_for(service))
+    assert (done.code, done.stderr) == (0, "")
+    service.wait_for_events(3)
+    wait_until(lambda: len(kept_rows(tmp_path)) == 3, "the courier acknowledges")
+    assert arrived(service) == ["and another", "now", "older"]
+    assert kept_names(tmp_path) == ["of another key", "of another profile", "not due"]
+
+
+def test_a_success_with_nothing_waiting_starts_no_process(logsh: Logsh, service: Server, tmp_path: Path) -> None:
+    keep(tmp_path, "of another key", key=OTHER_KEY)
+    assert logsh("send", *EVENT, env=settings_for(service)).code == 0
+    assert not list((tmp_path / "state").glob("courier-*"))
+
+
+def test_old_events_that_fail_again_do_not_keep_a_process_trying(logsh: Logsh, service: Server, tmp_path: Path) -> None:
+    keep(tmp_path, "older", at=time.time() - DAY)
+    service.script(says.ok(), says.drop(), says.drop())
+    assert logsh("send", *EVENT, env=settings_for(service)).code == 0
+    service.wait_for(3)
+    wait_until_none_is_left(tmp_path / "state")
+    assert kept_names(tmp_path) == ["older"]
+    assert len(service.requests) == 3

@@ -1,0 +1,214 @@
+"""The rules of what an answer means: pure, so tables and properties say it all."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logsh_cli.delivery.retry import (
+    LONGEST_STORED_WAIT_S,
+    MAX_ATTEMPTS,
+    RETRYABLE_STATUSES,
+    Fault,
+    fault_of_answer,
+    fault_of_error,
+    parse_retry_after,
+    pause_before_next,
+    stored_wait,
+)
+from logsh_cli.errors import (
+    EventRefused,
+    ExitCode,
+    InternalError,
+    KeyRefused,
+    LogshError,
+    NotDelivered,
+    ServiceUnavailable,
+    TlsFailure,
+    Unanswered,
+    UnexpectedAnswer,
+    Unreachable,
+)
+from logsh_cli.http.wire import Answer
+from logsh_cli.output.text import printable
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC).timestamp()
+TOMORROW_S = 86_400.0
+
+
+def fault(status: int, name: str | None = None, retry_after: str | None = None) -> Fault:
+    judged = fault_of_answer(Answer(status, name, retry_after=retry_after), NOW)
+    assert judged is not None
+    assert judged.http_status == status
+    return judged
+
+
+def test_every_status_of_the_success_class_is_a_success() -> None:
+    for status in range(200, 300):
+        assert fault_of_answer(Answer(status), NOW) is None
+        assert fault_of_answer(Answer(status, "unauthorized", "whatever it says"), NOW) is None
+
+
+def test_every_other_status_is_a_failure_of_a_known_kind() -> None:
+    special: dict[int, type[LogshError]] = {
+        **dict.fromkeys((400, 413, 422), EventRefused),
+        **dict.fromkeys((401, 403), KeyRefused),
+        **dict.fromkeys((402, 408, 429, *range(500, 600)), ServiceUnavailable),
+    }
+    for status in (*range(100, 200), *range(300, 600)):
+        judged = fault(status)
+        assert type(judged.error) is special.get(status, UnexpectedAnswer)
+        assert str(status) in judged.error.message
+
+
+@pytest.mark.parametrize("status", RETRYABLE_STATUSES)
+def test_what_may_pass_within_seconds_is_tried_again(status: int) -> None:
+    assert fault(status, retry_after="1").retries == MAX_ATTEMPTS - 1
+
+
+def test_nothing_else_is_tried_again() -> None:
+    for status in set(range(300, 600)) - {*RETRYABLE_STATUSES}:
+        assert fault(status, retry_after="1").retries == 0
+
+
+def test_a_limit_that_names_no_time_gets_one_more_chance() -> None:
+    assert (fault(429).retries, fault(429).wait_s) == (1, None)
+    assert (fault(429, retry_after="1").retries, fault(429, retry_after="1").wait_s) == (MAX_ATTEMPTS - 1, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("validation_error", ExitCode.REFUSED),
+        ("bad_request", ExitCode.REFUSED),
+        ("unauthorized", ExitCode.KEY_REFUSED),
+        ("forbidden", ExitCode.KEY_REFUSED),
+        ("payment_required", ExitCode.KEPT),
+        ("rate_limit_exceeded", ExitCode.KEPT),
+        ("internal_server_error", ExitCode.KEPT),
+        ("not_found", ExitCode.CONFIG),
+        ("method_not_allowed", ExitCode.CONFIG),
+    ],
+)
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 418, 429, 500, 503])
+def test_a_known_name_decides_whatever_the_status(name: str, code: ExitCode, status: int) -> None:
+    assert fault(status, name).error.exit_code == code
+
+
+def test_the_services_words_are_shown_and_where_there_are_none_the_kind_of_answer() -> None:
+    said = fault_of_answer(Answer(400, message="No \x1b[31mred\nplease"), NOW)
+    assert said is not None
+    assert said.error.message == r"the service refused the event: No \x1b[31mred\nplease (HTTP 400)"
+    page = fault_of_answer(Answer(404, content_type="text/html; charset=utf-8"), NOW)
+    assert page is not None
+    assert page.error.message.endswith("HTTP 404 with text/html")
+
+
+@pytest.mark.parametrize(
+    ("error", "retries"),
+    [
+        (Unreachable("x"), MAX_ATTEMPTS - 1),
+        (TlsFailure("x"), MAX_ATTEMPTS - 1),
+        (Unanswered("x"), 1),
+        (NotDelivered("x"), 0),
+        (InternalError("x"), 0),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, LogshError) else str(value),
+)
+def test_what_never_left_may_be_tried_freely_what_left_only_once_more(error: LogshError, retries: int) -> None:
+    assert fault_of_error(error) == Fault(error, retries=retries)
+
+
+# Pauses
+
+REFUSED_CONNECTION = fault_of_error(Unreachable("x"))
+
+
+def test_pauses_double_and_end_with_the_fifth_attempt() -> None:
+    pauses = [pause_before_next(REFUSED_CONNECTION, made, made, TOMORROW_S, 1.0) for made in range(1, 7)]
+    assert pauses == [0.5, 1.0, 2.0, 4.0, None, None]
+
+
+def test_what_the_service_asks_for_replaces_the_doubling_if_it_fits() -> None:
+    asked = fault(503, retry_after="3")
+    assert pause_before_next(asked, 1, 1, 3.1, 0.0) == 3.0
+    assert pause_before_next(asked, 1, 1, 3.0, 0.0) is None
+
+
+def test_a_kind_of_fault_has_its_own_number_of_retries_whatever_came_before() -> None:
+    unanswered = fault_of_error(Unanswered("x"))
+    assert pause_before_next(unanswered, 3, 1, TOMORROW_S, 0.0) == 0.0
+    assert pause_before_next(unanswered, 3, 2, TOMORROW_S, 0.0) is None
+
+
+@given(
+    attempts=st.integers(1, 10),
+    alike=st.integers(1, 10),
+    remaining=st.floats(0, 100),
+    jitter=st.floats(0, 1, exclude_max=True),
+    wait=st.none() | st.floats(0, 1000),
+)
+def test_no_pause_is_negative_or_outlasts_the_budget(
+    attempts: int, alike: int, remaining: float, jitter: float, wait: float | None
+) -> None:
+    judged = Fault(ServiceUnavailable("x"), 503, MAX_ATTEMPTS - 1, wait)
+    pause = pause_before_next(judged, attempts, alike, remaining, jitter)
+    assert pause is None or 0 <= pause < remaining
+    if attempts >= MAX_ATTEMPTS:
+        assert pause is None
+
+
+# Retry-After
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("0", 0.0),
+        ("1", 1.0),
+        (" 120 ", 120.0),
+        ("Sun, 01 Mar 2026 12:00:30 GMT", 30.0),
+        ("Sunday, 01-Mar-26 12:00:30 GMT", 30.0),
+        ("Sun Mar  1 12:00:30 2026", 30.0),
+        ("Sun, 01 Mar 2026 11:00:00 GMT", 0.0),
+        ("-1", None),
+        ("1.5", None),
+        ("soon", None),
+        ("", None),
+        ("٣", None),
+        ("9" * 400, float("9" * 12)),
+        ("Sun, 99 Mar 2026 12:00:30 GMT", None),
+    ],
+)
+def test_both_forms_of_retry_after_are_read(value: str | None, seconds: float | None) -> None:
+    assert parse_retry_after(value, NOW) == seconds
+
+
+@given(st.text() | st.datetimes(timezones=st.just(UTC)).map(lambda moment: format_datetime(moment, usegmt=True)))
+def test_no_retry_after_is_a_crash_or_a_negative_pause(value: str) -> None:
+    seconds = parse_retry_after(value, NOW)
+    assert seconds is None or seconds >= 0
+
+
+# What is stored
+
+
+def test_a_network_fault_does_not_hold_an_event_back_an_answer_does_longer_each_time() -> None:
+    assert stored_wait(REFUSED_CONNECTION, 9) == 0.0
+    assert [stored_wait(fault(500), attempts) for attempts in (1, 2, 3, 10)] == [2.0, 4.0, 8.0, 1024.0]
+    assert stored_wait(fault(500), 10_000) == LONGEST_STORED_WAIT_S
+    assert stored_wait(fault(429, retry_after="77"), 1) == 77.0
+    assert stored_wait(fault(429, retry_after="9" * 12), 1) == LONGEST_STORED_WAIT_S * 24
+
+
+@given(status=st.integers(100, 999), name=st.none() | st.text(), message=st.none() | st.text(), after=st.text())
+def test_no_answer_is_a_crash(status: int, name: str | None, message: str | None, after: str) -> None:
+    judged = fault_of_answer(Answer(status, name, message, None, after, name), NOW)
+    assert (judged is None) == (200 <= status < 300)
+    if judged is not None:
+        assert judged.error.message == printable(judged.error.message)

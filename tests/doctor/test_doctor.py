@@ -1,0 +1,811 @@
+"""``logsh doctor``: what it finds, that nothing hides anything else, and the exit code that scripts go by."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import logsh_cli
+from logsh_cli.config.paths import HOMELESS
+from logsh_cli.doctor import Check, exit_code_of, failed, passed, plain, shielded, skipped, summary, to_json, warned
+from logsh_cli.doctor.outbox import outbox_checks
+from logsh_cli.doctor.settings import VARIABLES, misspelt_variables
+from logsh_cli.errors import (
+    EXIT_CODE_MEANINGS,
+    BadConfig,
+    KeyRefused,
+    LogshError,
+    MissingKey,
+    NotKept,
+    ServiceUnavailable,
+    Unreachable,
+)
+from logsh_cli.outbox import Outbox, Owner
+from tests.support import server as says
+from tests.support.blackhole import blackhole
+from tests.support.certs import authority, self_signed_context
+from tests.support.command import LOGSH, Completed, environment
+from tests.support.proxy import ConnectProxy
+from tests.support.server import COLUMNS, Listener, Server
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator, Sequence
+
+    from tests.support.server import Answer, Column
+
+Logsh = Callable[..., Completed]
+
+KEY = "logsh_canary_a81c52f0e6d94b73"
+NETWORK = ("proxy", "dns", "tcp", "tls", "service", "key")
+OUTBOX = ("outbox", "waiting", "refused")
+FAR_BEYOND_S = 30.0
+BODY = b'{"workspace":"shop","event":"deploy.done","description":"v1"}'
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(key=KEY, validate=True) as running:
+        yield running
+
+
+def at(url: str, **more: str) -> dict[str, str]:
+    """The environment of somebody whose events go there."""
+    return {"LOGSH_API_URL": url, "LOGSH_API_KEY": KEY, "LOGSH_WORKSPACE": "shop", **more}
+
+
+def details(done: Completed) -> dict[str, str]:
+    """Name to detail; holds that the machine form is as documented."""
+    report = done.json
+    assert list(report) == ["ok", "checks"]
+    assert report["ok"] is (done.code == 0)
+    assert done.stderr == ""
+    for check in report["checks"]:
+        assert list(check) == ["name", "ok", "detail"]
+        assert isinstance(check["ok"], bool)
+        assert check["detail"]
+        assert "\n" not in check["detail"]
+    names = [check["name"] for check in report["checks"]]
+    assert len(set(names)) == len(names)
+    return {check["name"]: check["detail"] for check in report["checks"]}
+
+
+def not_ok(done: Completed) -> set[str]:
+    return {check["name"] for check in done.json["checks"] if not check["ok"]}
+
+
+def levels(done: Completed) -> dict[str, str]:
+    """Name to level, from the plain form; holds that it is aligned."""
+    found = {}
+    for line in done.stdout.splitlines():
+        matched = re.fullmatch(r"(ok|warn|FAIL|skip) +(\S+) +(\S.*)", line)
+        assert matched, line
+        assert matched.start(2) == len("warn  ")
+        assert matched.start(3) == len("warn  on_missing_key  ")
+        found[matched[2]] = matched[1]
+    return found
+
+
+def write_config(tmp_path: Path, text: str, mode: int = 0o600) -> Path:
+    path = tmp_path / "config" / "config.toml"
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+# All is well
+
+
+@pytest.mark.parametrize("column", COLUMNS.values(), ids=COLUMNS.keys())
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+def test_all_is_well_where_a_delivery_would_succeed(logsh: Logsh, tmp_path: Path, column: Column, secure: bool) -> None:
+    tls = authority().server_context() if secure else None
+    trusted = {"LOGSH_CA_FILE": str(authority().write_ca(tmp_path))} if secure else {}
+    with Server(key=KEY, column=column, validate=True, tls=tls) as server:
+        done = logsh("doctor", "--json", env=at(server.url, **trusted))
+        found = details(done)
+        assert (done.code, not_ok(done)) == (0, set())
+        assert found["key"] == "accepted"
+        assert column.refused.name.split("(")[1].split(",")[0] in found["service"]
+        assert server.events == []
+        assert [request.body for request in server.requests] == [b"{}"]
+    assert set(NETWORK) | set(OUTBOX) <= set(found)
+    assert found["outbox"] == f"{tmp_path / 'state'} can be written"
+    if secure:
+        assert re.search(r"TLSv1\.\d \(.* ms\), certificate of trustme .* good for \d+ more days", found["tls"])
+
+
+def test_each_setting_is_shown_with_where_it_comes_from_and_the_key_masked(
+    logsh: Logsh, tmp_path: Path, server: Server
+) -> None:
+    path = write_config(tmp_path, f'api_key = "{KEY}"\napi_url = "{server.url}"\nicon = ":rocket:"\n')
+    done = logsh("doctor", "--json", env={"LOGSH_WORKSPACE": "shop", "LOGSH_DEADLINE": "7"})
+    found = details(done)
+    assert done.code == 0
+    assert found["config_file"] == f"{path}, mode 0600"
+    assert found["profile"] == "default, built-in"
+    assert found["api_url"] == f"{server.url}, from profile default"
+    assert found["api_key"] == "logsh_…4b73, from profile default"
+    assert found["workspace"] == "shop, from LOGSH_WORKSPACE"
+    assert found["icon"] == ":rocket:, from profile default"
+    assert found["deadline"] == "7, from LOGSH_DEADLINE"
+    assert found["on_missing_key"] == "fail, built-in"
+
+
+def test_off_a_terminal_each_check_is_one_aligned_line(logsh: Logsh, server: Server) -> None:
+    done = logsh("doctor", env=at(server.url))
+    assert (done.code, done.stderr) == (0, "")
+    assert set(levels(done).values()) == {"ok"}
+
+
+def test_quiet_shows_problems_only(logsh: Logsh, server: Server) -> None:
+    assert logsh("doctor", "-q", env=at(server.url)) == Completed(0, b"", b"")
+    assert levels(logsh("doctor", "-q", env=at(server.url, LOGSH_WORKSPACE=""))) == {"workspace": "warn"}
+    wrong = logsh("doctor", "-q", env=at(server.url, LOGSH_API_KEY="logsh_another"))
+    assert levels(wrong) == {"key": "FAIL"}
+
+
+def test_verbose_adds_the_versions(logsh: Logsh, server: Server) -> None:
+    found = details(logsh("doctor", "-v", "--json", env=at(server.url)))
+    assert found["logsh"] == logsh_cli.__version__
+    assert {"python", "httpx", "typer", "rich", "openssl", "sqlite"} <= set(found)
+    assert "httpx" not in details(logsh("doctor", "--json", env=at(server.url)))
+
+
+def test_a_named_profile_is_examined_alone(logsh: Logsh, tmp_path: Path, server: Server) -> None:
+    write_config(
+        tmp_path,
+        f'api_key = "logsh_default"\n[profiles.work]\napi_key = "{KEY}"\napi_url = "{server.url}"\n',
+    )
+    done = logsh("doctor", "--profile", "work", "--json", env=at("http://127.0.0.1:1", LOGSH_API_KEY="logsh_other"))
+    found = details(done)
+    assert done.code == 0
+    assert found["profile"] == "work, from --profile"
+    assert [request.headers["authorization"] for request in server.requests] == [f"Bearer {KEY}"]
+
+
+# The way to the service
+
+
+def test_a_name_without_an_address_is_told_from_the_steps_after_it(logsh: Logsh) -> None:
+    env = at("https://nowhere.invalid")
+    done = logsh("doctor", "--json", env=env)
+    assert done.code == 75
+    assert "name look-up failed" in details(done)["dns"]
+    assert not_ok(done) == {"dns", "tcp", "tls", "service", "key"}
+    shown = levels(logsh("doctor", env=env))
+    assert [shown[name] for name in NETWORK] == ["ok", "FAIL", "skip", "skip", "skip", "skip"]
+    assert [shown[name] for name in OUTBOX] == ["ok"] * 3
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_refused_port_is_a_failed_connection(logsh: Logsh, scheme: str) -> None:
+    done = logsh("doctor", env=at(f"{scheme}://127.0.0.1:{free_port()}"))
+    shown = levels(done)
+    assert done.code == 75
+    assert [shown[name] for name in ("dns", "tcp", "service", "key")] == ["ok", "FAIL", "skip", "skip"]
+    assert shown["tls"] == ("ok" if scheme == "http" else "skip")
+    assert "refused" in done.stdout
+
+
+def test_connecting_is_bounded_by_the_deadline(logsh: Logsh) -> None:
+    with blackhole() as (host, port):
+        start = time.monotonic()
+        done = logsh("doctor", "--deadline", "0.5", env=at(f"http://{host}:{port}"))
+    assert time.monotonic() - start < FAR_BEYOND_S
+    assert done.code == 75
+    assert levels(done)["tcp"] == "FAIL"
+
+
+@pytest.mark.parametrize("answer", [says.drip_headers(), says.slow(120), says.drop()], ids=repr)
+def test_an_answer_that_does_not_come_is_the_service_s_failure(logsh: Logsh, server: Server, answer: Answer) -> None:
+    server.script(answer)
+    start = time.monotonic()
+    done = logsh("doctor", "--deadline", "0.7", env=at(server.url))
+    assert time.monotonic() - start < FAR_BEYOND_S
+    assert done.code == 75
+    shown = levels(done)
+    assert [shown[name] for name in NETWORK] == ["ok", "ok", "ok", "ok", "FAIL", "skip"]
+
+
+def test_a_certificate_that_nobody_vouches_for_is_a_failed_handshake(logsh: Logsh) -> None:
+    with Server(tls=authority().server_context()) as server:
+        done = logsh("doctor", env=at(server.url))
+        shown = levels(done)
+        assert done.code == 75
+        assert [shown[name] for name in NETWORK] == ["ok", "ok", "ok", "FAIL", "skip", "skip"]
+        assert "ca_file" in done.stdout
+        assert server.requests == []
+
+
+def test_a_certificate_that_ran_out_is_a_failed_handshake(logsh: Logsh, tmp_path: Path) -> None:
+    ca_file = str(authority().write_ca(tmp_path))
+    with Server(tls=authority().expired_context()) as server:
+        done = logsh("doctor", "--json", env=at(server.url, LOGSH_CA_FILE=ca_file))
+    assert done.code == 75
+    assert "expired" in details(done)["tls"]
+
+
+def test_a_certificate_that_runs_out_soon_is_a_warning(logsh: Logsh, tmp_path: Path) -> None:
+    context = self_signed_context(tmp_path)  # for a day
+    trusted = str(tmp_path / "self-signed.pem")
+    with Server(key=KEY, validate=True, tls=context) as server:
+        url = server.url.replace("127.0.0.1", "localhost")
+        done = logsh("doctor", "--json", env=at(url, LOGSH_CA_FILE=trusted))
+    assert done.code == 0
+    assert re.match(r"warning: TLS.* of localhost good for [01] more days?", details(done)["tls"])
+
+
+class PlainServer(Listener):
+    """Answers a TLS greeting as web servers do on their plain port."""
+
+    def converse(self, sock: socket.socket, stopping: threading.Event, number: int) -> None:  # noqa: ARG002
+        sock.recv(65536)
+        sock.sendall(says.http(400, b"", {"Connection": "close"}))
+
+
+def test_a_port_that_does_not_speak_tls_is_said(logsh: Logsh) -> None:
+    with PlainServer() as server:
+        done = logsh("doctor", "--json", env=at(f"https://127.0.0.1:{server.port}"))
+    assert done.code == 75
+    assert "does not speak TLS" in details(done)["tls"]
+
+
+def test_a_bad_certificate_file_does_not_hide_the_steps_before_it(logsh: Logsh, tmp_path: Path) -> None:
+    with Listener() as listener:
+        env = at(f"https://127.0.0.1:{listener.port}", LOGSH_CA_FILE=str(tmp_path / "none.pem"))
+        done = logsh("doctor", "--deadline", "0.7", env=env)
+    shown = levels(done)
+    assert done.code == 78
+    assert [shown[name] for name in NETWORK] == ["ok", "ok", "ok", "FAIL", "skip", "skip"]
+    assert "none.pem" in done.stdout
+
+
+# Proxies
+
+
+@pytest.fixture
+def behind_proxy(tmp_path: Path) -> Iterator[tuple[ConnectProxy, dict[str, str]]]:
+    """A service that only a proxy can reach, and the environment for it."""
+    ca_file = str(authority().write_ca(tmp_path))
+    with (
+        Server(key=KEY, validate=True, tls=authority().server_context()) as server,
+        ConnectProxy({"logsh.test:443": server.address}, credentials="me:pr0xy-passw0rd") as proxy,
+    ):
+        address = proxy.url.replace("://", "://me:pr0xy-passw0rd@")
+        yield proxy, at("https://logsh.test", LOGSH_CA_FILE=ca_file, https_proxy=address)
+
+
+def test_the_proxy_is_named_without_its_password(
+    logsh: Logsh, behind_proxy: tuple[ConnectProxy, dict[str, str]]
+) -> None:
+    proxy, env = behind_proxy
+    done = logsh("doctor", "--json", env=env)
+    found = details(done)
+    assert (done.code, not_ok(done)) == (0, set())
+    assert found["proxy"] == f"{proxy.url}, with a user name and password, from https_proxy"
+    assert found["tcp"].startswith(f"connected to 127.0.0.1:{proxy.port}, the proxy (")
+    assert "pr0xy" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        ({"https_proxy": "http://me:pr0xy-wrong@{proxy}"}, 78, "user name and password"),
+        ({"LOGSH_API_URL": "https://elsewhere.test"}, 75, "answered 502"),
+        ({"https_proxy": "ftp://me:pr0xy-wrong@{proxy}"}, 78, "kind of proxy"),
+        ({"https_proxy": "http://me:pr0xy-wrong@:::"}, 78, "no usable proxy address"),
+    ],
+    ids=["credentials", "no-way-on", "kind", "no-address"],
+)
+def test_a_proxy_that_leads_nowhere_is_the_failure(
+    logsh: Logsh, behind_proxy: tuple[ConnectProxy, dict[str, str]], change: dict[str, str], code: int, said: str
+) -> None:
+    proxy, env = behind_proxy
+    done = logsh(
+        "doctor", "--json", env={**env, **{k: v.format(proxy=f"127.0.0.1:{proxy.port}") for k, v in change.items()}}
+    )
+    assert done.code == code
+    assert said in details(done)["proxy"]
+    assert {"proxy", "tls", "service", "key"} <= not_ok(done)
+    assert "pr0xy" not in done.stdout
+
+
+def test_a_proxy_that_is_not_there_is_a_failed_connection(logsh: Logsh) -> None:
+    done = logsh("doctor", env=at("https://logsh.test", https_proxy=f"http://127.0.0.1:{free_port()}"))
+    shown = levels(done)
+    assert done.code == 75
+    assert [shown[name] for name in NETWORK] == ["ok", "ok", "FAIL", "skip", "skip", "skip"]
+
+
+# What the service says
+
+
+@pytest.mark.parametrize("column", COLUMNS.values(), ids=COLUMNS.keys())
+def test_a_refused_key_is_told_from_a_missing_service(logsh: Logsh, column: Column) -> None:
+    with Server(key="logsh_another", column=column, validate=True) as server:
+        done = logsh("doctor", "--json", env=at(server.url))
+    assert (done.code, not_ok(done)) == (77, {"key"})
+    assert details(done)["service"].startswith("answers HTTP 401")
+    assert "this one is from LOGSH_API_KEY" in details(done)["key"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "service", "key"),
+    [
+        (says.ok(200), 0, "ok", "ok"),
+        (says.error(400, "bad_request", "Your current plan does not allow you to create events."), 0, "ok", "ok"),
+        (says.error(422, "invalid_parameter", "No."), 0, "ok", "ok"),
+        (COLUMNS["documented"].limited, 0, "warn", "ok"),
+        (COLUMNS["observed"].limited, 0, "warn", "ok"),
+        (COLUMNS["documented"].quota_spent, 0, "warn", "ok"),
+        (says.error(403, "forbidden", "No."), 77, "ok", "FAIL"),
+        (says.error(500), 75, "FAIL", "skip"),
+        (says.empty(503), 75, "FAIL", "skip"),
+        (says.huge(1), 75, "FAIL", "skip"),
+        (says.html404(), 78, "FAIL", "skip"),
+        (says.empty(405), 78, "FAIL", "skip"),
+        (says.empty(400), 78, "FAIL", "skip"),
+        (says.redirect("https://elsewhere.example/login"), 78, "FAIL", "skip"),
+    ],
+    ids=repr,
+)
+def test_every_answer_says_something_about_service_and_key(
+    logsh: Logsh, server: Server, answer: Answer, code: int, service: str, key: str
+) -> None:
+    server.script(answer)
+    done = logsh("doctor", env=at(server.url))
+    shown = levels(done)
+    assert (done.code, shown["service"], shown["key"]) == (code, service, key)
+    assert len(server.requests) == 1
+
+
+def test_where_a_redirect_leads_is_said_and_not_followed(logsh: Logsh, server: Server) -> None:
+    server.script(says.redirect("https://elsewhere.example/login"))
+    assert '"https://elsewhere.example/login"' in details(logsh("doctor", "--json", env=at(server.url)))["service"]
+
+
+def test_what_the_service_says_cannot_drive_the_terminal(logsh: Logsh, server: Server) -> None:
+    server.script(says.error(403, "validation_error", "\x1b]0;owned\x07[red]no[/red]"))
+    done = logsh("doctor", env=at(server.url, FORCE_COLOR="1", NO_COLOR="1"))
+    assert "\x1b]0" not in done.stdout
+    assert "[red]no[/red]" in done.stdout
+
+
+# Settings that are wrong hide nothing
+
+
+def test_without_a_key_the_service_is_still_looked_for(logsh: Logsh, server: Server) -> None:
+    done = logsh("doctor", env=at(server.url, LOGSH_API_KEY=""))
+    shown = levels(done)
+    assert done.code == 78
+    assert {name for name, level in shown.items() if level == "FAIL"} == {"api_key"}
+    assert [shown[name] for name in NETWORK] == ["ok", "ok", "ok", "ok", "ok", "skip"]
+    assert "logsh login" in done.stdout
+    assert "authorization" not in server.requests[0].headers
+
+
+def test_a_key_is_never_tried_where_it_does_not_belong(logsh: Logsh, tmp_path: Path, server: Server) -> None:
+    write_config(tmp_path, f'api_key = "{KEY}"\n')
+    done = logsh("doctor", "--json", env={"LOGSH_API_URL": server.url})
+    assert done.code == 78
+    assert "does not belong" in details(done)["api_key"]
+    assert {"api_key", "key"} == not_ok(done)
+    assert [request.headers.get("authorization") for request in server.requests] == [None]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["workspace = ", 'workspce = "shop"', "notify = 3", "\xff", "[profiles.default]\n"],
+    ids=["not-toml", "unknown-key", "wrong-type", "latin-1", "default-table"],
+)
+def test_a_broken_configuration_file_hides_nothing_else(
+    logsh: Logsh, tmp_path: Path, server: Server, text: str
+) -> None:
+    path = write_config(tmp_path, "")
+    path.write_bytes(text.encode("latin-1"))
+    done = logsh("doctor", "--json", env=at(server.url))
+    assert (done.code, not_ok(done)) == (78, {"config_file"})
+    assert details(done)["key"] == "accepted"
+    shown = levels(logsh("doctor", env=at(server.url)))
+    assert shown["config_file"] == "FAIL"
+
+
+def test_what_a_broken_file_may_have_set_is_unknown_rather_than_guessed(
+    logsh: Logsh, tmp_path: Path, server: Server
+) -> None:
+    write_config(tmp_path, "broken")
+    done = logsh("doctor", env={"LOGSH_API_KEY": KEY})
+    shown = levels(done)
+    assert done.code == 78
+    assert [shown[name] for name in NETWORK] == ["skip"] * 6
+    assert (shown["workspace"], shown["api_key"]) == ("skip", "ok")
+    assert levels(logsh("doctor"))["api_key"] == "skip"
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("given", [["--profile", "nope"], []], ids=["flag", "variable"])
+def test_an_unknown_profile_is_never_replaced_by_another(
+    logsh: Logsh, tmp_path: Path, server: Server, given: Sequence[str]
+) -> None:
+    write_config(tmp_path, f'api_key = "{KEY}"\napi_url = "{server.url}"\n')
+    done = logsh("doctor", *given, env={} if given else {"LOGSH_PROFILE": "nope"})
+    shown = levels(done)
+    assert done.code == 78
+    assert (shown["profile"], shown["api_key"], shown["key"]) == ("FAIL", "skip", "skip")
+    assert [shown[name] for name in OUTBOX] == ["ok"] * 3
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "check"),
+    [
+        ("LOGSH_DEADLINE", "soon", "deadline"),
+        ("LOGSH_DEADLINE", "-1", "deadline"),
+        ("LOGSH_NOTIFY", "maybe", "notify"),
+        ("LOGSH_BEST_EFFORT", "maybe", "best_effort"),
+        ("LOGSH_ON_MISSING_KEY", "panic", "on_missing_key"),
+        ("LOGSH_ICON", ":no_such_thing:", "icon"),
+        ("LOGSH_WORKSPACE", "x" * 36, "workspace"),
+        ("LOGSH_API_URL", "http://logsh.example", "api_url"),
+        ("LOGSH_API_URL", "https://me:hunter22@logsh.example", "api_url"),
+        ("LOGSH_API_KEY", "two words", "api_key"),
+    ],
+)
+def test_a_bad_variable_fails_its_own_check(
+    logsh: Logsh, server: Server, variable: str, value: str, check: str
+) -> None:
+    done = logsh("doctor", env=at(server.url, **{variable: value}))
+    assert done.code == 78
+    assert {name for name, level in levels(done).items() if level == "FAIL"} == {check}
+    assert "hunter22" not in done.stdout
+
+
+def test_several_bad_variables_are_all_found_at_once(logsh: Logsh, tmp_path: Path, server: Server) -> None:
+    write_config(tmp_path, "deadline = -3\n")
+    wrong = {"LOGSH_NOTIFY": "maybe", "LOGSH_BEST_EFFORT": "perhaps"}
+    done = logsh("doctor", "--json", env=at(server.url, **wrong))
+    assert (done.code, not_ok(done)) == (78, {"deadline", "notify", "best_effort"})
+
+
+def test_a_key_from_a_pipe_is_read_once(logsh: Logsh, server: Server) -> None:
+    pipe = Path("key")
+    os.mkfifo(pipe)
+    holder = os.open(pipe, os.O_RDWR)  # a writer must be there before logsh opens it
+    os.write(holder, KEY.encode() + b"\n" * 2000)  # more than is read of a key file, which has no end here
+    try:
+        env = at(server.url, LOGSH_API_KEY="", LOGSH_API_KEY_FILE=str(pipe), LOGSH_NOTIFY="maybe")
+        done = logsh("doctor", "--json", env=env)
+    finally:
+        os.close(holder)
+    assert (done.code, not_ok(done)) == (78, {"notify"})
+    assert details(done)["key"] == "accepted"
+
+
+@pytest.mark.parametrize("flags", [["--deadline", "0"], ["--deadline", "x"], ["--profile", ""]], ids=" ".join)
+def test_an_impossible_flag_is_a_usage_error(logsh: Logsh, flags: Sequence[str]) -> None:
+    done = logsh("doctor", *flags, env=at("http://127.0.0.1:1"))
+    assert (done.code, done.stdout) == (2, "")
+
+
+# Files
+
+
+def test_a_configuration_file_that_others_could_read_is_a_warning(logsh: Logsh, tmp_path: Path, server: Server) -> None:
+    write_config(tmp_path, "", mode=0o644)
+    done = logsh("doctor", env=at(server.url))
+    assert done.code == 0
+    assert levels(done)["config_file"] == "warn"
+    assert "tightened to 0600" in done.stdout
+
+
+@pytest.mark.parametrize(("mode", "level"), [(0o600, "ok"), (0o400, "ok"), (0o644, "warn")], ids=["600", "400", "644"])
+def test_a_key_file_is_shown_with_its_mode(logsh: Logsh, tmp_path: Path, server: Server, mode: int, level: str) -> None:
+    path = tmp_path / "key"
+    path.write_text(KEY)
+    path.chmod(mode)
+    env = at(server.url, LOGSH_API_KEY="", LOGSH_API_KEY_FILE=str(path))
+    assert levels(logsh("doctor", env=env))["api_key"] == level
+    detail = details(logsh("doctor", "--json", env=env))["api_key"]
+    assert f"mode {mode:04o}" in detail
+    assert str(path) in detail
+
+
+def test_a_credential_of_systemd_is_its_business(logsh: Logsh, tmp_path: Path, server: Server) -> None:
+    (tmp_path / "logsh-api-key").write_text(KEY)
+    (tmp_path / "logsh-api-key").chmod(0o440)
+    done = logsh("doctor", "--json", env=at(server.url, LOGSH_API_KEY="", CREDENTIALS_DIRECTORY=str(tmp_path)))
+    assert done.code == 0
+    assert details(done)["api_key"] == "logsh_…4b73, from $CREDENTIALS_DIRECTORY/logsh-api-key, mode 0440"
+
+
+def test_a_project_file_is_named(logsh: Logsh, server: Server) -> None:
+    path = Path.cwd() / ".logsh.toml"
+    path.write_text('workspace = "web"\n[metadata]\nteam = "core"\n')
+    found = details(logsh("doctor", "--json", env=at(server.url, LOGSH_WORKSPACE="")))
+    assert found["project_file"] == str(path)
+    assert found["workspace"] == f"web, from {path}"
+    assert found["metadata"] == f'{{"team": "core"}}, from {path}'
+
+
+def test_a_broken_project_file_hides_nothing_else(logsh: Logsh, server: Server) -> None:
+    Path(".logsh.toml").write_text('api_url = "https://evil.example"\n')
+    done = logsh("doctor", "--json", env=at(server.url))
+    assert (done.code, not_ok(done)) == (78, {"project_file"})
+
+
+def test_a_project_file_out_of_reach_is_a_warning(logsh: Logsh, server: Server) -> None:
+    path = Path.cwd() / ".logsh.toml"
+    path.write_text('workspace = "web"\n')
+    below = Path.cwd() / "src"
+    below.mkdir()
+    done = logsh("doctor", "--json", env=at(server.url), cwd=below)
+    assert done.code == 0
+    assert details(done)["project_file"].startswith(f"warning: {path} is not used")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
+def test_another_user_s_project_file_is_a_warning(logsh: Logsh, server: Server) -> None:
+    path = Path.cwd() / ".logsh.toml"
+    path.write_text('workspace = "web"\n')
+    os.chown(path, 12345, 12345)
+    done = logsh("doctor", "--json", env=at(server.url))
+    assert done.code == 0
+    assert "belongs to another user" in details(done)["project_file"]
+
+
+# The environment
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("LOGSH_APIKEY", "LOGSH_API_KEY"),
+        ("LOGSH_KEY", "LOGSH_API_KEY"),
+        ("LOGSH_URL", "LOGSH_API_URL"),
+        ("LOGSH_WORKSPCE", "LOGSH_WORKSPACE"),
+        ("LOGSH_WORKSPACES", "LOGSH_WORKSPACE"),
+        ("logsh_api_key", "LOGSH_API_KEY"),
+        ("LOGSHAPI_KEY", "LOGSH_API_KEY"),
+        ("LOGSH_API_KEY", None),
+        ("LOGSH_API_KEY_STAGING", None),
+        ("LOGSH_TEAM", None),
+        ("LOGSH", None),
+        ("HOME", None),
+    ],
+)
+def test_a_variable_that_looks_misspelt_is_noticed(name: str, meant: str | None) -> None:
+    assert misspelt_variables({name: "x"}) == ({name: meant} if meant else {})
+
+
+def test_a_misspelt_variable_is_named_without_its_value(logsh: Logsh, server: Server) -> None:
+    done = logsh("doctor", "--json", env=at(server.url, LOGSH_APIKEY="logsh_other_secret"))
+    assert done.code == 0
+    assert "LOGSH_APIKEY" in details(done)["environment"]
+    assert "logsh_other_secret" not in done.stdout
+
+
+def test_every_variable_that_logsh_reads_is_known_to_the_doctor() -> None:
+    sources = Path(logsh_cli.__file__).parent.rglob("*.py")
+    read = {name for path in sources for name in re.findall(r"LOGSH_[A-Z_]*[A-Z]", path.read_text())}
+    read |= {f"LOGSH_{name}" for name in ("WORKSPACE", "ICON", "NOTIFY", "DEADLINE")}
+    assert read - {"LOGSH_API_KEY_STAGING"} == set(VARIABLES)
+
+
+# The outbox
+
+
+def fill(
+    directory: Path, *, pending: int = 0, refused: int = 0, hours_ago: float = 0, profile: str = "default"
+) -> None:
+    def then() -> float:
+        return time.time() - hours_ago * 3600
+
+    store = Outbox.open(directory, now=then)
+    owner = Owner(profile, store.fingerprint(KEY))
+    if refused:
+        for row_id in store.add(owner, [BODY] * refused, lease="me"):
+            why = "Icon must be a valid emoji"
+            store.rejected(row_id, "me", attempts=1, error_name="refused", error_message=why, http_status=403)
+    store.add(owner, [BODY] * pending)
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "waiting", "refused"),
+    [
+        ({"pending": 2}, "ok", "ok"),
+        ({"pending": 2, "hours_ago": 3}, "warn", "ok"),
+        ({"refused": 1}, "ok", "warn"),
+    ],
+    ids=["fresh", "old", "refused"],
+)
+def test_the_backlog_is_counted_and_an_old_one_is_a_warning(
+    logsh: Logsh, tmp_path: Path, server: Server, content: dict[str, Any], waiting: str, refused: str
+) -> None:
+    fill(tmp_path / "state", **content)
+    done = logsh("doctor", env=at(server.url))
+    shown = levels(done)
+    assert (done.code, shown["waiting"], shown["refused"]) == (0, waiting, refused)
+    assert server.events == []
+
+
+def test_the_age_and_owner_of_what_waits_are_said(logsh: Logsh, tmp_path: Path, server: Server) -> None:
+    fill(tmp_path / "state", pending=2, hours_ago=3)
+    fill(tmp_path / "state", pending=1, profile="work")
+    detail = details(logsh("doctor", "--json", env=at(server.url)))["waiting"]
+    assert detail.startswith("warning: 3 events, the oldest for 3h; 1 event of other profiles or keys (")
+    assert "logsh outbox flush" in detail
+
+
+def test_an_outbox_that_cannot_be_made_is_a_failure(logsh: Logsh, tmp_path: Path, server: Server) -> None:
+    (tmp_path / "state").write_text("a file in its place")
+    done = logsh("doctor", env=at(server.url))
+    shown = levels(done)
+    assert done.code == 69
+    assert [shown[name] for name in OUTBOX] == ["FAIL", "skip", "skip"]
+    assert "LOGSH_STATE_DIR" in done.stdout
+    assert shown["key"] == "ok"
+
+
+def test_a_damaged_outbox_is_set_aside_and_said(logsh: Logsh, tmp_path: Path, server: Server) -> None:
+    fill(tmp_path / "state", pending=1)
+    for path in (tmp_path / "state").glob("outbox.db*"):
+        path.write_bytes(b"nonsense" * 1000)
+    done = logsh("doctor", "--json", env=at(server.url))
+    assert done.code == 0
+    assert "was damaged" in details(done)["outbox"]
+    assert list((tmp_path / "state").glob("outbox.db.corrupt-*"))
+
+
+def test_a_user_without_a_home_is_warned() -> None:
+    found = list(outbox_checks(HOMELESS, None, time.time))
+    assert [check.level for check in found] == ["warn", "skip", "skip"]
+    assert found[0].hint
+    assert "LOGSH_STATE_DIR" in found[0].hint
+
+
+# At a terminal, and what must never be shown
+
+
+def without_styles(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+def test_drawn_off_a_terminal_no_line_is_broken(logsh: Logsh, server: Server) -> None:
+    env = at(server.url, LOGSH_WORKSPACE="", FORCE_COLOR="1")
+    done = logsh("doctor", env=env)
+    shown = without_styles(done.stdout)
+    assert done.code == 0
+    assert "\x1b[32m" in done.stdout
+    assert re.search(r"^ +✓ +key +accepted *$", shown, re.MULTILINE)
+    assert re.search(r"^ +✓ +config_file +none; it would be /.*/config.toml *$", shown, re.MULTILINE)
+    assert re.search(r"^ +! +workspace +not set.*\n +→ `logsh config set workspace NAME` *$", shown, re.MULTILINE)
+    assert "✓ all is well, with 1 warning" in shown
+    broken = without_styles(logsh("doctor", env={**env, "LOGSH_API_KEY": "logsh_another"}).stdout)
+    assert re.search(r"^ +✗ +key .*\n +→ copy the key again", broken, re.MULTILINE)
+    assert "✗ 1 problem, 1 warning" in broken
+
+
+@pytest.mark.parametrize("columns", [60, 120])
+def test_at_a_terminal_the_table_fits(server: Server, columns: int) -> None:
+    pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (40, columns))
+    env = environment(at(server.url, LOGSH_WORKSPACE="", TERM="xterm", COLUMNS=""))
+    written = bytearray()
+    with subprocess.Popen([LOGSH, "doctor"], stdin=theirs, stdout=theirs, stderr=theirs, env=env) as process:
+        os.close(theirs)
+        with contextlib.suppress(OSError):  # Linux says EIO at the end
+            while data := os.read(ours, 65536):
+                written += data
+    os.close(ours)
+    assert process.returncode == 0
+    lines = without_styles(written.decode()).replace("\r", "").splitlines()
+    assert max(map(len, lines)) <= columns
+    assert any(re.match(r"  ✓  key +accepted", line) for line in lines)
+    assert "\x1b[?25h" in written.decode()  # the spinner gave the cursor back
+
+
+@pytest.mark.parametrize("form", [[], ["--json"], ["-v"], ["-q"]], ids=["plain", "json", "verbose", "quiet"])
+@pytest.mark.parametrize("drawn", [{}, {"FORCE_COLOR": "1"}], ids=["plainly", "drawn"])
+def test_the_key_is_never_shown_even_if_the_service_says_it(
+    logsh: Logsh, tmp_path: Path, server: Server, form: Sequence[str], drawn: dict[str, str]
+) -> None:
+    write_config(tmp_path, f'api_key = "{KEY}"\napi_url = "{server.url}"\nworkspace = "shop"\n')
+    for answer in (None, says.error(401, "unauthorized", f"Bearer {KEY} is unknown"), says.error(500, "x", KEY)):
+        if answer is not None:
+            server.script(answer)
+        done = logsh("doctor", *form, env=drawn)
+        assert KEY not in done.stdout + done.stderr
+    for path in (tmp_path / "state").iterdir():
+        assert KEY.encode() not in path.read_bytes()
+
+
+# The values
+
+
+def test_the_exit_code_is_that_of_the_gravest_failure() -> None:
+    errors: list[LogshError] = [Unreachable("u"), NotKept("n"), KeyRefused("k"), MissingKey("m")]
+    checks: list[Check] = [passed("a", "a"), warned("b", "b"), skipped("c", "c")]
+    assert exit_code_of(checks) == 0
+    for error in errors:
+        checks.append(failed(error.name, error))
+        assert exit_code_of(checks) == error.exit_code
+        assert exit_code_of(reversed(checks)) == error.exit_code
+    assert exit_code_of([]) == 0
+
+
+def test_a_section_that_breaks_is_one_failed_check() -> None:
+    def checks(error: Exception) -> Iterator[Check]:
+        yield passed("first", "fine")
+        raise error
+
+    foreseen = list(shielded("part", checks(BadConfig("wrong", hint="right"))))
+    assert [(check.name, check.level, check.exit_code) for check in foreseen] == [
+        ("first", "ok", 0),
+        ("part", "fail", 78),
+    ]
+    fault = list(shielded("part", checks(ZeroDivisionError("oops"))))
+    assert (fault[1].exit_code, exit_code_of(fault)) == (70, 70)
+    assert "ZeroDivisionError" in fault[1].detail
+
+
+def test_a_warning_is_in_order_and_what_is_unknown_is_not() -> None:
+    checks = [passed("a", "fine"), warned("b", "odd", "look"), skipped("c", "unknown")]
+    assert to_json(checks) == {
+        "ok": True,
+        "checks": [
+            {"name": "a", "ok": True, "detail": "fine"},
+            {"name": "b", "ok": True, "detail": "warning: odd (look)"},
+            {"name": "c", "ok": False, "detail": "unknown"},
+        ],
+    }
+    assert to_json([failed("d", ServiceUnavailable("no"))])["ok"] is False
+
+
+def test_every_level_has_its_word_in_the_plain_form() -> None:
+    checks = [passed("a", "x"), warned("b", "x"), failed("c", NotKept("x", hint="y")), skipped("d", "x")]
+    assert [plain(check).split() for check in checks] == [
+        ["ok", "a", "x"],
+        ["warn", "b", "x"],
+        ["FAIL", "c", "x", "(y)"],
+        ["skip", "d", "x"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("checks", "said"),
+    [
+        ([passed("a", "")], "all is well"),
+        ([warned("a", ""), warned("b", "")], "all is well, with 2 warnings"),
+        ([failed("a", NotKept("")), warned("b", "")], "1 problem, 1 warning"),
+        ([failed("a", NotKept("")), failed("b", NotKept(""))], "2 problems"),
+    ],
+    ids=["well", "warnings", "both", "problems"],
+)
+def test_the_summary_counts_problems_and_warnings(checks: list[Check], said: str) -> None:
+    assert summary(checks) == said
+
+
+def test_the_help_explains_the_exit_codes(logsh: Logsh) -> None:
+    done = logsh("doctor", "--help")
+    assert done.code == 0
+    told = {int(code) for code in re.findall(r"^ +(\d+) +\S", done.stdout, re.MULTILINE)}
+    assert told == {0, 69, 75, 77, 78}
+    assert told <= {int(code) for code in EXIT_CODE_MEANINGS}

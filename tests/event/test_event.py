@@ -1,0 +1,477 @@
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from logsh_cli.errors import InvalidEvent, MissingWorkspace
+from logsh_cli.event import (
+    FIELD_LABELS,
+    FLAG_LABELS,
+    SAFE_LENGTH,
+    WHITE_SPACE,
+    Draft,
+    Event,
+    Scalar,
+    build_event,
+    draft_from_json,
+    parse_metadata,
+    shorten,
+    utf16_length,
+)
+from logsh_cli.http.wire import encode_body
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FAMILY = "👨\u200d👩\u200d👧"
+SCOTLAND = "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
+
+
+def draft(**given: Any) -> Draft:
+    """A good event, but for what is given."""
+    return Draft(**{"workspace": "shop", "event": "user.signup", "description": "Ada signed up", **given})
+
+
+def problems_of(wrong: Draft, **options: Any) -> list[str]:
+    with pytest.raises(InvalidEvent) as caught:
+        build_event(wrong, **options)
+    assert caught.value.exit_code == 2
+    return caught.value.problems
+
+
+def test_the_body_has_the_fields_given_in_the_order_of_the_reference() -> None:
+    full = draft(metadata={"plan": "pro", "seats": 3}, notify=False, icon=":tada:")
+
+    assert json.dumps(build_event(full).body(), ensure_ascii=False) == (
+        '{"workspace": "shop", "event": "user.signup", "description": "Ada signed up", "icon": "🎉", "notify": false, '
+        '"metadata": {"plan": "pro", "seats": 3}}'
+    )
+
+
+def test_what_was_not_given_is_not_sent() -> None:
+    assert list(build_event(draft()).body()) == ["workspace", "event", "description"]
+
+
+def test_texts_are_stripped_of_what_python_or_javascript_calls_white_space() -> None:
+    assert set(WHITE_SPACE) == {chr(n) for n in range(sys.maxunicode + 1) if chr(n).isspace()} | {"\ufeff"}
+
+    padded = build_event(Draft("\ufeff shop\n", "\x85user.signup\u3000", "\tAda \ufeff ", " 🚀\u2028"))
+
+    assert padded == Event("shop", "user.signup", "Ada", "🚀")
+
+
+def test_the_workspace_keeps_its_case() -> None:
+    assert build_event(draft(workspace="Logsh")).workspace == "Logsh"
+
+
+@pytest.mark.parametrize(("name", "limit"), [("workspace", 35), ("event", 250), ("description", 150)])
+@pytest.mark.parametrize("char", ["x", "é", "🚀"])
+def test_a_limit_is_counted_in_characters_and_may_be_reached(name: str, limit: int, char: str) -> None:
+    assert build_event(draft(**{name: f" {char * limit} "})).body()[name] == char * limit
+    assert problems_of(draft(**{name: char * (limit + 1)}), labels=FIELD_LABELS) == [
+        f"{name} must be at most {limit} characters; yours has {limit + 1}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"event": None}, "--event is required"),
+        ({"description": None}, "--desc is required"),
+        ({"event": ""}, "--event must not be empty"),
+        ({"description": " \t\ufeff\n"}, "--desc must not be empty"),
+        ({"workspace": " "}, "--workspace must not be empty"),
+        ({"icon": ""}, "--icon must not be empty"),
+        ({"workspace": "w" * 36}, "--workspace must be at most 35 characters; yours has 36"),
+        ({"event": "e" * 251}, "--event must be at most 250 characters; yours has 251 (use --truncate to shorten it)"),
+        (
+            {"description": "d" * 163},
+            "--desc must be at most 150 characters; yours has 163 (use --truncate to shorten it)",
+        ),
+        ({"description": "a\0b"}, "--desc must not contain NUL characters; yours looks like binary data"),
+        ({"event": "caf\udce9"}, '--event is not valid UTF-8 text: "caf\\udce9"'),
+        (
+            {"event": "x" * 100 + "\udcff" + "y" * 100},
+            f'--event is not valid UTF-8 text: "…{"x" * 20}\\udcff{"y" * 12}…"',
+        ),
+        (
+            {"icon": ":rokcet:"},
+            '--icon is not an emoji or a known shortcode: ":rokcet:" (did you mean :rocket:?)',
+        ),
+        ({"icon": "\udcf0"}, '--icon is not valid UTF-8 text: "\\udcf0"'),
+        ({"metadata": {"": 1}}, "--meta must have no empty key"),
+        (
+            {"metadata": {"k" * 101: 1}},
+            f'--meta key "{"k" * 39}…" must be at most 100 characters; yours has 101',
+        ),
+        ({"metadata": {"k": "v" * 501}}, '--meta "k" must be at most 500 characters; yours has 501'),
+        ({"metadata": {"k": "\0"}}, '--meta "k" must not contain NUL characters; yours looks like binary data'),
+        ({"metadata": {"k": "\udc80"}}, '--meta "k" is not valid UTF-8 text: "\\udc80"'),
+        ({"metadata": {"\udc80": 1}}, '--meta key "\\udc80" is not valid UTF-8 text: "\\udc80"'),
+        ({"metadata": {"k": 1, " k": 2}}, '--meta must give each key once; "k" comes again'),
+        ({"metadata": {"k": None}}, '--meta "k" must be a string, a number, true or false; yours is null'),
+        ({"metadata": {"k": [1]}}, '--meta "k" must be a string, a number, true or false; yours is an array'),
+        ({"metadata": {"k": {}}}, '--meta "k" must be a string, a number, true or false; yours is an object'),
+        (
+            {"metadata": {"k": datetime(2026, 1, 1, tzinfo=UTC)}},
+            '--meta "k" must be a string, a number, true or false; yours is of type datetime',
+        ),
+        *(
+            ({"metadata": {"k": number}}, '--meta "k" must be a number that fits 64-bit floating point; yours does not')
+            for number in (float("nan"), float("inf"), -float("inf"), 10**400, -(10**5000))
+        ),
+    ],
+)
+def test_a_broken_rule_is_named_with_the_flag_and_what_was_given(given: dict[str, Any], problem: str) -> None:
+    assert problems_of(draft(**given)) == [problem]
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    wrong = Draft(workspace="", event="e" * 251, icon="x", metadata={"k": float("nan")})
+
+    found = problems_of(wrong, extra_problems=["--notify is odd"])
+
+    assert [problem.split()[0] for problem in found] == [
+        *("--workspace", "--event", "--desc", "--icon", "--meta", "--notify"),
+    ]
+    with pytest.raises(InvalidEvent, match=r"^--workspace must not be empty; --event .*; --notify is odd$"):
+        build_event(wrong, extra_problems=["--notify is odd"])
+
+
+def test_a_problem_found_while_parsing_is_enough_to_refuse_the_event() -> None:
+    assert problems_of(draft(), extra_problems=["--meta is odd"]) == ["--meta is odd"]
+
+
+def test_only_flags_have_a_truncate_option_to_point_to() -> None:
+    assert problems_of(draft(description="d" * 151), labels=FIELD_LABELS) == [
+        "description must be at most 150 characters; yours has 151"
+    ]
+
+
+def test_a_missing_workspace_is_a_matter_of_configuration() -> None:
+    with pytest.raises(MissingWorkspace) as caught:
+        build_event(draft(workspace=None))
+
+    assert caught.value.exit_code == 78
+    for way in ("--workspace", "LOGSH_WORKSPACE", ".logsh.toml", "logsh config set workspace"):
+        assert way in (caught.value.hint or "")
+
+
+def test_a_missing_workspace_waits_for_the_other_problems() -> None:
+    assert problems_of(Draft()) == ["--event is required", "--desc is required"]
+
+
+@pytest.mark.parametrize(
+    ("given", "body"),
+    [
+        ({"event": None, "description": None}, {"workspace": "shop"}),
+        ({"event": "e" * 999}, {"workspace": "shop", "event": "e" * 999, "description": "Ada signed up"}),
+        ({"event": " "}, {"workspace": "shop", "event": "", "description": "Ada signed up"}),
+        ({"event": "a\0"}, {"workspace": "shop", "event": "a\0", "description": "Ada signed up"}),
+        ({"event": None, "icon": "x"}, {"workspace": "shop", "description": "Ada signed up", "icon": "x"}),
+        ({"event": None, "icon": ":fire:"}, {"workspace": "shop", "description": "Ada signed up", "icon": "🔥"}),
+        (
+            {"event": None, "metadata": {"": "v" * 501}},
+            {"workspace": "shop", "description": "Ada signed up", "metadata": {"": "v" * 501}},
+        ),
+    ],
+)
+def test_without_validation_the_service_is_left_to_judge(given: dict[str, Any], body: dict[str, Any]) -> None:
+    assert build_event(draft(**given), validate=False).body() == body
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({name: "\udc80"} for name in ("workspace", "event", "description", "icon")),
+        *({"metadata": metadata} for metadata in ({"\udc80": 1}, {"k": "\udc80"}, {"k": None}, {"k": float("inf")})),
+    ],
+)
+def test_without_validation_what_has_no_form_on_the_wire_is_refused_still(given: dict[str, Any]) -> None:
+    assert len(problems_of(draft(**given), validate=False)) == 1
+
+
+def test_truncating_shortens_event_and_description_to_what_any_limit_allows() -> None:
+    event = build_event(draft(event="e" * 151, description="🚀" * 200), truncate=True)
+
+    assert event.event == "e" * 149 + "…"
+    assert event.description == "🚀" * 74 + "…"
+    assert utf16_length(event.description) == 149
+
+
+def test_truncating_leaves_alone_what_fits_and_every_other_field() -> None:
+    fits = draft(event="e" * 150, description="d" * 150)
+
+    assert build_event(fits, truncate=True) == build_event(fits)
+    assert problems_of(draft(workspace="w" * 36), truncate=True) == [
+        "--workspace must be at most 35 characters; yours has 36"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pair", "key", "value"),
+    [
+        ("a=1", "a", "1"),
+        ("a=", "a", ""),
+        ("a= b ", "a", " b "),
+        (" a =b", "a", "b"),
+        ("a==b", "a", "=b"),
+        ("a=b:=c", "a", "b:=c"),
+        ("a:b=c", "a:b", "c"),
+        ("url=https://example.com/?q=1", "url", "https://example.com/?q=1"),
+        ("a:=1", "a", 1),
+        ("a :=1", "a", 1),
+        ("a:=-1.5e3", "a", -1500.0),
+        ("a:=true", "a", True),
+        ("a:= false ", "a", False),
+        ('a:="x=y"', "a", "x=y"),
+        ('a:="\\u00e9"', "a", "é"),
+        ("clé=été 🚀", "clé", "été 🚀"),
+    ],
+)
+def test_a_pair_is_read_by_the_separator_that_comes_first(pair: str, key: str, value: Scalar) -> None:
+    values, problems = parse_metadata([pair])
+
+    assert problems == []
+    assert [(k, type(v), v) for k, v in values.items()] == [(key, type(value), value)]
+
+
+FORM = "--meta must be KEY=VALUE, or KEY:=JSON for a number or a boolean; yours is"
+NOT_SCALAR = "must be a string, a number, true or false; yours is"
+
+
+@pytest.mark.parametrize(
+    ("pair", "problem"),
+    [
+        ("plan", f'{FORM} "plan"'),
+        ("", f'{FORM} ""'),
+        ("plan:pro", f'{FORM} "plan:pro"'),
+        ("x" * 99, f'{FORM} "{"x" * 39}…"'),
+        ("\x1b[31mred", f'{FORM} "\\x1b[31mred"'),
+        ("=v", '--meta must have a key before the separator; yours is "=v"'),
+        (" :=1", '--meta must have a key before the separator; yours is " :=1"'),
+        ("url:=x", '--meta "url" must be JSON after :=; yours is "x" (for text, write "url=x")'),
+        ("k:=", '--meta "k" must be JSON after :=; yours is "" (for text, write "k=")'),
+        ("k:=NaN", '--meta "k" must be JSON after :=; yours is "NaN" (for text, write "k=NaN")'),
+        ("k:=-Infinity", '--meta "k" must be JSON after :=; yours is "-Infinity" (for text, write "k=-Infinity")'),
+        ("k:=null", f'--meta "k" {NOT_SCALAR} null'),
+        ("k:=[1]", f'--meta "k" {NOT_SCALAR} an array'),
+        ('k:={"a": 1}', f'--meta "k" {NOT_SCALAR} an object'),
+        ("k:=1e999", '--meta "k" must be a number that fits 64-bit floating point; yours does not'),
+        ("k:=1" + "0" * 400, '--meta "k" must be a number that fits 64-bit floating point; yours does not'),
+        (
+            "k:=" + "9" * 5000,
+            f'--meta "k" must be JSON after :=; yours is "{"9" * 39}…" (for text, write "k={"9" * 37}…")',
+        ),
+        (
+            "k:=" + "[" * 100_000,
+            f'--meta "k" must be JSON after :=; yours is "{"[" * 39}…" (for text, write "k={"[" * 37}…")',
+        ),
+    ],
+    ids=range(18),
+)
+def test_a_faulty_pair_is_a_sentence_and_no_value(pair: str, problem: str) -> None:
+    assert parse_metadata(["good=1", pair]) == ({"good": "1"}, [problem])
+
+
+def test_a_key_given_twice_is_a_problem_once_a_time() -> None:
+    values, problems = parse_metadata(["a=1", " a=2", "a:=3"])
+
+    assert values == {"a": "1"}
+    assert problems == ['--meta must give each key once; "a" comes again'] * 2
+
+
+def test_a_batch_object_has_the_field_names_of_the_reference() -> None:
+    given = {"event": "e", "description": "d", "icon": "✅", "notify": True, "metadata": {"a": 1.5, "b": False}}
+
+    assert draft_from_json(given) == (Draft(None, "e", "d", "✅", True, {"a": 1.5, "b": False}), [])
+    assert draft_from_json({**given, "workspace": "w"})[0].workspace == "w"
+
+
+@pytest.mark.parametrize(
+    ("obj", "problems"),
+    [
+        ([], ["expected a JSON object; got an array"]),
+        (None, ["expected a JSON object; got null"]),
+        (True, ["expected a JSON object; got true"]),
+        (5, ["expected a JSON object; got a number"]),
+        ("text", ['expected a JSON object; got "text"']),
+        ({"event": 5, "description": "d"}, ["event must be a string; yours is a number"]),
+        ({"event": "e", "description": None}, ["description must be a string; yours is null"]),
+        ({"event": "e", "description": ["d"]}, ["description must be a string; yours is an array"]),
+        ({"event": "e", "description": "d", "workspace": {}}, ["workspace must be a string; yours is an object"]),
+        ({"event": "e", "description": "d", "icon": None}, ["icon must be a string; yours is null"]),
+        ({"event": "e", "description": "d", "notify": "yes"}, ['notify must be true or false; yours is "yes"']),
+        ({"event": "e", "description": "d", "notify": 1}, ["notify must be true or false; yours is a number"]),
+        ({"event": "e", "description": "d", "metadata": [1]}, ["metadata must be an object; yours is an array"]),
+        (
+            {"event": "e", "description": "d", "metadata": {"a": {"b": 1}, "c": None, "d": 1}},
+            [f'metadata "a" {NOT_SCALAR} an object', f'metadata "c" {NOT_SCALAR} null'],
+        ),
+        (
+            {"event": "e", "description": "d", "Icon": "✅", "desc": "d", "meta": {}, "urgency": 1},
+            [
+                '"Icon" is not a field of an event (did you mean icon?)',
+                '"desc" is not a field of an event (did you mean description?)',
+                '"meta" is not a field of an event (did you mean metadata?)',
+                f'"urgency" is not a field of an event (these are: {", ".join(FIELD_LABELS)})',
+            ],
+        ),
+        ({}, ["event is required", "description is required"]),
+    ],
+    ids=range(16),
+)
+def test_a_faulty_batch_object_is_told_each_of_its_faults_once(obj: object, problems: list[str]) -> None:
+    draft, found = draft_from_json(obj)
+
+    assert problems_of(draft, labels=FIELD_LABELS, extra_problems=found) == problems
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "short"),
+    [
+        ("hello", 5, "hello"),
+        ("hello!", 5, "hell…"),
+        ("hello world", 7, "hello…"),
+        ("hello", 1, "…"),
+        ("hello", 0, ""),
+        ("hello", -1, ""),
+        ("", 0, ""),
+        ("🚀🚀🚀", 6, "🚀🚀🚀"),
+        ("🚀🚀🚀", 5, "🚀🚀…"),
+        ("🚀🚀🚀", 4, "🚀…"),
+        ("abce\u0301f", 5, "abc…"),
+        ("abc❤\ufe0fd", 5, "abc…"),
+        ("ab👍🏽c", 5, "ab…"),
+        (f"ab{FAMILY}", 8, "ab…"),
+        (f"{FAMILY}{FAMILY}", 9, f"{FAMILY}…"),
+        (f"a{SCOTLAND}", 14, "a…"),
+        ("🇩🇪🇫🇷", 7, "🇩🇪…"),
+        ("x🇩🇪🇫🇷🇮🇹", 8, "x🇩🇪…"),
+        ("1\ufe0f\u20e32\ufe0f\u20e3", 5, "1\ufe0f\u20e3…"),
+        ("नमस्ते", 4, "नम…"),
+        ("\u1112\u1161\u11ab\u1100\u1173\u11af", 5, "\u1112\u1161\u11ab…"),
+        ("ab\r\ncd", 4, "ab…"),
+        ("a" + "\u0301" * 200, 150, "…"),
+        ("\udc80" * 4, 3, "\udc80\udc80…"),
+    ],
+    ids=range(24),
+)
+def test_shortening_cuts_between_what_readers_see_as_characters(text: str, limit: int, short: str) -> None:
+    assert shorten(text, limit) == short
+
+
+def test_length_is_counted_as_javascript_does() -> None:
+    assert [utf16_length(text) for text in ("", "aé漢", "🚀", FAMILY, "\udc80")] == [0, 3, 2, 8, 1]
+
+
+def test_every_field_has_a_flag_and_a_name() -> None:
+    assert list(Event._fields) == list(FLAG_LABELS) == list(FIELD_LABELS)
+
+
+# From here on: any text at all, lone surrogates and controls included.
+
+text = st.text(st.characters(exclude_categories=())) | st.text(st.sampled_from("🚀é \0\u200d🏽🇩\ufe0f\udc80:=x\u0301"))
+long_text = text | st.builds(lambda part, times: part * times, text, st.integers(0, 200))
+scalars: st.SearchStrategy[Any] = long_text | st.integers() | st.floats() | st.booleans()
+json_values = st.recursive(
+    st.none() | scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3)
+)
+drafts = st.builds(
+    Draft,
+    *[st.none() | long_text] * 3,
+    st.none() | text | st.sampled_from(["🚀", ":tada:"]),
+    st.none() | st.booleans(),
+    st.dictionaries(text, scalars, max_size=3),
+)
+anything = settings(deadline=None, database=None, max_examples=150)
+
+
+def outcome(given: Draft, **options: Any) -> Event | list[str]:
+    """The event, or the problems (one, for a workspace that is missing); any other exception fails the test."""
+    try:
+        return build_event(given, **options)
+    except InvalidEvent as error:
+        return error.problems
+    except MissingWorkspace as error:
+        return [error.message]
+
+
+def check_event(event: Event, *, validate: bool) -> None:
+    """It can be sent, comes back the same, and keeps the rules."""
+    body = event.body()
+    assert json.loads(encode_body(body)) == body
+    if validate:
+        texts = [event.workspace, event.event or "", event.description or ""]
+        assert all(1 <= len(text) <= limit for text, limit in zip(texts, (35, 250, 150), strict=True))
+        assert all("\0" not in text and text == text.strip().strip("\ufeff") for text in texts)
+
+
+def check_problems(problems: list[str]) -> None:
+    """There are some, and none would upset a terminal."""
+    assert problems
+    assert not {unicodedata.category(char) for problem in problems for char in problem} & {"Cc", "Cs"}
+
+
+@anything
+@given(drafts, st.booleans(), st.booleans(), st.sampled_from([FLAG_LABELS, FIELD_LABELS]))
+@example(draft(icon="🚀", metadata={"a": 1}), True, False, FLAG_LABELS)
+def test_any_draft_becomes_a_sendable_event_or_a_list_of_problems(
+    given: Draft, validate: bool, truncate: bool, labels: Mapping[str, str]
+) -> None:
+    result = outcome(given, labels=labels, validate=validate, truncate=truncate)
+
+    if isinstance(result, Event):
+        check_event(result, validate=validate)
+        if truncate:
+            assert utf16_length(result.event or "") <= SAFE_LENGTH >= utf16_length(result.description or "")
+    else:
+        check_problems(result)
+
+
+@anything
+@given(st.lists(text | st.builds("{}{}{}".format, text, st.sampled_from(["=", ":="]), text | json_values.map(repr))))
+def test_any_metadata_arguments_become_values_or_problems(pairs: list[str]) -> None:
+    values, problems = parse_metadata(pairs)
+
+    assert len(values) + len(problems) == len(pairs)
+    assert all(problem.startswith("--meta ") for problem in problems)
+    assert all(isinstance(value, Scalar) for value in values.values())
+
+
+@anything
+@given(
+    json_values
+    | st.dictionaries(text | st.sampled_from(list(FIELD_LABELS)), json_values)
+    | st.fixed_dictionaries({"workspace": text, "event": text, "description": text}, optional={"metadata": json_values})
+)
+def test_any_json_becomes_a_sendable_event_or_a_list_of_problems(obj: object) -> None:
+    draft, problems = draft_from_json(obj)
+    result = outcome(draft, labels=FIELD_LABELS, extra_problems=problems)
+
+    if isinstance(result, Event):
+        assert problems == []
+        check_event(result, validate=True)
+    else:
+        check_problems(result)
+        assert set(problems) <= set(result)
+
+
+@anything
+@given(long_text, st.integers(-1, 300))
+def test_a_shortened_text_fits_and_ends_in_an_ellipsis(text: str, limit: int) -> None:
+    short = shorten(text, limit)
+
+    assert utf16_length(short) <= max(limit, 0)
+    if utf16_length(text) <= limit:
+        assert short == text
+    elif limit >= 1:
+        assert short.endswith("…")
+        assert text.startswith(short[:-1])

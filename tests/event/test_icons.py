@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import emoji
+import pytest
+
+from logsh_cli.event.icons import is_emoji, resolve_icon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+REPOSITORY = Path(__file__).parents[2]
+UNICODE_DATA = Path("/usr/share/unicode/emoji")
+MISSING = "Debian's package unicode-data is not installed"
+
+
+def listed(file: str, *, column: str = "") -> list[str]:
+    """The character sequences of one of Unicode's files, ranges written out; only lines with ``column`` in them."""
+    if not (UNICODE_DATA / file).exists():
+        return []
+    sequences = []
+    for line in (UNICODE_DATA / file).read_text(encoding="utf-8").splitlines():
+        code, _, rest = line.partition("#")[0].partition(";")
+        if rest and column in rest:
+            first, _, last = code.strip().partition("..")
+            if last:
+                sequences += [chr(point) for point in range(int(first, 16), int(last, 16) + 1)]
+            else:
+                sequences.append("".join(chr(int(point, 16)) for point in first.split()))
+    return sequences
+
+
+def codes(text: str) -> str:
+    return " ".join(f"{ord(char):04X}" for char in text) or "nothing"
+
+
+NOT_EMOJI: dict[str, Iterable[str]] = {
+    "nothing": [""],
+    "digit": "0123456789",
+    "digit with VS16": [f"{digit}\ufe0f" for digit in "0123456789#*"],
+    "number": ["10", "42", "007", "1234567890"],
+    "punctuation": "#*!?.,:;-_/\\\"'()[]{}<>@&%$+=~^`|",
+    "letter": "azAZéßñøžабвαβγאבجدकखกขあア漢字한글",  # noqa: RUF001 - look-alikes are the point
+    "word": ["rocket", "ok", "hello world", "null", "undefined", "true", "émoji", "ロケット"],
+    "emoticon": [":)", ":-)", ";-)", ":D", "<3", "^_^", "(╯°□°)╯"],
+    "almost a shortcode": [":", "::", ":::", ": :", ":rocket", "rocket:", ": rocket :", ":rocket::", ":no such:"],
+    "two emoji": ["🚀🚀", "✅❌", "👍👎", "❤️❤️", "🇩🇪🇫🇷", "👨‍👩‍👧👨‍👩‍👧", "1️⃣2️⃣", "🚀 🚀", "👍🏽👍🏽", "🚀👍🏿"],
+    "emoji and text": ["🚀x", "x🚀", "🚀 ", " 🚀", "🚀\n", "🚀!", "✅ done", "🚀:", "🚀\u200b", "\ufeff🚀", "🚀\0"],
+    "lone regional indicator": [chr(0x1F1E6 + n) for n in range(26)],
+    "no such flag": ["🇦🇦", "🇿🇿", "🇽🇽", "🇩🇪🇫", "🏴\U000e0067\U000e007f", "🏴\U000e0067\U000e0062"],
+    "variation selector": ["\ufe0f", "\ufe0e", "\ufe0f\ufe0f", "🚀\ufe0f\ufe0f", "\ufe0f🚀", "🚀\ufe0e", "☺\ufe0e"],
+    "joiner": ["\u200d", "\u200d\u200d", "🚀\u200d", "\u200d🚀", "👩\u200d", "👩\u200d\u200d💻", "🚀\u200d🚀"],
+    "keycap mark": ["\u20e3", "a\u20e3", "10\u20e3", "\ufe0f\u20e3", "1\u20e3\u20e3"],
+    "tag": ["\U000e0001", "\U000e0067", "\U000e007f", "\U000e0067\U000e0062\U000e007f"],
+    "skin tones": ["🏻🏼", "🚀🏽", "🏽👍", "👍🏽🏽", "👍🏽\ufe0f"],
+    "symbol": ["→", "∞", "☰", "√", "♩", "€", "§", "•", "█", "²", "①", "ↂ", "𝔸", "🄀", "🀀", "🂡", "▲"],  # noqa: RUF001 - the same
+    "control": ["\0", "\x1b", "\x7f", "\x85", "\u200b", "\u202e", "\u2028", "\ufffd", "\uffff", "\U0010ffff"],
+    "surrogate": ["\ud83d", "\ude80", "\ud83d\ude80", "🚀\udc80", "\udcf0\udc9f\udc9a\udc80"],
+    "combining mark": ["\u0301", "🚀\u0301", "e\u0301"],
+    "the data file's own syntax": [
+        '🚀"',
+        "👩\\u200d💻",
+        "❤\\ufe0f",
+        '🚀": {\n  "en": ":rocket:",\n  "status": 2,\n  "E": 0.6\n},\n"🚁',
+        '"🚀": {',
+        '\n"🚀',
+    ],
+    "long": ["🚀" * 1000, "x" * 100_000, "👩" + "\u200d👩" * 200, ":" + "a" * 100_000 + ":"],
+}
+
+
+@pytest.mark.skipif(not UNICODE_DATA.exists(), reason=MISSING)
+@pytest.mark.parametrize("status", ["fully-qualified", "minimally-qualified", "unqualified", "component"])
+def test_every_emoji_of_the_unicode_standard_is_an_icon_as_given(status: str) -> None:
+    sequences = listed("emoji-test.txt", column=f" {status}")
+
+    assert sequences
+    assert [codes(text) for text in sequences if not is_emoji(text) or resolve_icon(text) != text] == []
+
+
+@pytest.mark.skipif(not UNICODE_DATA.exists(), reason=MISSING)
+@pytest.mark.parametrize("file", ["emoji-sequences.txt", "emoji-zwj-sequences.txt"])
+def test_every_sequence_recommended_for_interchange_is_an_icon(file: str) -> None:
+    sequences = listed(file)
+
+    assert sequences
+    assert [codes(text) for text in sequences if not is_emoji(text)] == []
+
+
+@pytest.mark.skipif(not UNICODE_DATA.exists(), reason=MISSING)
+def test_a_variation_selector_that_asks_for_an_emoji_leaves_one_an_emoji() -> None:
+    sequences = listed("emoji-variation-sequences.txt", column="emoji style")
+
+    assert sequences
+    assert {text for text in sequences if not is_emoji(text)} == {f"{base}\ufe0f" for base in "#*0123456789"}
+
+
+def test_every_entry_of_the_emoji_package_is_an_icon() -> None:
+    assert [codes(text) for text in emoji.EMOJI_DATA if not is_emoji(text)] == []
+
+
+def test_no_stretch_of_the_data_file_poses_as_an_emoji() -> None:
+    data = (Path(emoji.__file__).parent / "unicode_codes" / "emoji.json").read_text(encoding="utf-8")
+    keys = re.findall(r'^"([^"]+)": \{$', data, re.MULTILINE)[:3]
+    first, last = data.index(keys[0]), data.index(keys[2])
+
+    stretch = data[first : last + len(keys[2])]
+
+    assert f'"{stretch}": {{' in data
+    assert not is_emoji(stretch)
+
+
+def test_the_list_of_what_is_no_emoji_is_long() -> None:
+    assert len({text for texts in NOT_EMOJI.values() for text in texts}) >= 200
+
+
+@pytest.mark.parametrize("kind", NOT_EMOJI)
+def test_anything_else_is_refused_and_shown_safely(kind: str) -> None:
+    for text in NOT_EMOJI[kind]:
+        assert not is_emoji(text), codes(text)
+        with pytest.raises(ValueError, match=r"^is not an emoji or a known shortcode: ") as caught:
+            resolve_icon(text)
+        assert len(str(caught.value)) < 200
+        assert not [char for char in str(caught.value) if unicodedata.category(char) in ("Cc", "Cs")]
+
+
+@pytest.mark.parametrize(
+    ("shortcode", "icon"),
+    [
+        (":rocket:", "🚀"),
+        (":thumbsup:", "👍"),
+        (":+1:", "👍"),
+        (":tada:", "🎉"),
+        (":white_check_mark:", "✅"),
+        (":x:", "❌"),
+        (":warning:", "⚠️"),
+        (":heart:", "❤️"),
+        (":fire:", "🔥"),
+        (":cat:", "🐱"),
+        (":turkey:", "🦃"),
+        (":japan:", "🗾"),
+        (":us:", "🇺🇸"),
+        (":man’s_shoe:", "👞"),  # noqa: RUF001 - its name
+        (":piñata:", "🪅"),
+    ],
+)
+def test_a_shortcode_stands_for_its_emoji_in_any_case(shortcode: str, icon: str) -> None:
+    assert [resolve_icon(text) for text in (shortcode, shortcode.upper(), shortcode.title())] == [icon] * 3
+
+
+def test_every_shortcode_means_what_the_emoji_package_says() -> None:
+    names = {name for entry in emoji.EMOJI_DATA.values() for name in (entry["en"], *entry.get("alias", ()))}
+    different = {
+        name: resolve_icon(name) for name in names if resolve_icon(name) != emoji.emojize(name, language="alias")
+    }
+
+    # Case makes no difference to us; it does to the package, for these two.
+    assert different == {":Japan:": "🗾", ":Turkey:": "🦃"}
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        (":rokcet:", ":rocket:"),
+        ("rocket", ":rocket:"),
+        (":Rocket", ":rocket:"),
+        (":white-check-mark:", ":white_check_mark:"),
+        (":thumbs_upp:", ":thumbs_up:"),
+        (":wraning:", ":warning:"),
+    ],
+)
+def test_a_near_miss_is_told_what_may_be_meant(text: str, meant: str) -> None:
+    with pytest.raises(ValueError, match="known shortcode") as caught:
+        resolve_icon(text)
+
+    assert str(caught.value) == f'is not an emoji or a known shortcode: "{text}" (did you mean {meant}?)'
+
+
+def test_a_wild_guess_is_told_nothing() -> None:
+    with pytest.raises(ValueError, match=r'known shortcode: ":zzzzqqq:"$'):
+        resolve_icon(":zzzzqqq:")
+
+
+PROBE = """
+import json, sys
+from logsh_cli.event.icons import resolve_icon
+def answer(text):
+    try:
+        return resolve_icon(text)
+    except ValueError:
+        return None
+answers = [answer(text) for text in json.loads(sys.argv[1])]
+print(json.dumps([answers, "emoji" in sys.modules]))
+"""
+
+
+def ask_new_process(*texts: str, library: Path | None = None) -> tuple[list[str | None], bool]:
+    """The icons that a new process makes of the texts, and whether that took importing the emoji package."""
+    code = f"import sys; sys.path[:0] = {[str(path) for path in (library, REPOSITORY) if path]!r}\n{PROBE}"
+    done = subprocess.run([sys.executable, "-c", code, json.dumps(texts)], capture_output=True, check=True)
+    answers, is_imported = json.loads(done.stdout)
+    return answers, is_imported
+
+
+def test_an_icon_costs_no_import_of_the_emoji_package() -> None:
+    assert ask_new_process("🚀", ":rocket:", "👩🏽‍💻", "nothing") == (["🚀", "🚀", "👩🏽‍💻", None], False)
+
+
+def minify(data: Path) -> None:
+    data.write_text(json.dumps(json.loads(data.read_bytes()), separators=(",", ":")), encoding="utf-8")
+
+
+def escape_less(data: Path) -> None:
+    data.write_text(json.dumps(json.loads(data.read_bytes()), ensure_ascii=False, indent=4), encoding="utf-8")
+
+
+def nest(data: Path) -> None:
+    data.write_text(json.dumps({"version": 3, "emoji": json.loads(data.read_bytes())}), encoding="utf-8")
+
+
+def list_pairs(data: Path) -> None:
+    data.write_text(json.dumps(list(json.loads(data.read_bytes()).items())), encoding="utf-8")
+
+
+def rename_fields(data: Path) -> None:
+    data.write_bytes(data.read_bytes().replace(b'"status"', b'"qualified"').replace(b'"en"', b'"name"'))
+
+
+def cut_off(data: Path) -> None:
+    data.write_bytes(data.read_bytes()[:1000])
+
+
+LAYOUTS: dict[str, tuple[Callable[[Path], None], bool]] = {
+    "minified": (minify, False),
+    "without escapes": (escape_less, False),
+    "nested": (nest, True),
+    "a list of pairs": (list_pairs, True),
+    "other field names": (rename_fields, True),
+    "cut off": (cut_off, True),
+    "removed": (Path.unlink, True),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_package_that_lays_out_its_data_otherwise_gives_the_same_icons(layout: str, tmp_path: Path) -> None:
+    change, is_import_needed = LAYOUTS[layout]
+    original = Path(emoji.__file__).parent
+    copy = tmp_path / "emoji"
+    shutil.copytree(original / "unicode_codes", copy / "unicode_codes", ignore=shutil.ignore_patterns("emoji_*.json"))
+    change(copy / "unicode_codes" / "emoji.json")
+    (copy / "__init__.py").write_text(
+        f"import json\nEMOJI_DATA = json.load(open({str(original / 'unicode_codes' / 'emoji.json')!r}, 'rb'))\n",
+        encoding="utf-8",
+    )
+    texts = ["🚀", "👩🏽‍💻", "❤️", ":rocket:", ":CAT:", ":man’s_shoe:", "x", "é", ":rokcet:"]  # noqa: RUF001 - a name
+
+    answers, is_imported = ask_new_process(*texts, library=tmp_path)
+
+    assert answers == ["🚀", "👩🏽‍💻", "❤️", "🚀", "🐱", "👞", None, None, None]
+    assert is_imported == is_import_needed
+
+
+def test_an_icon_gets_the_same_answer_every_time() -> None:
+    for _ in range(2):
+        assert (resolve_icon("🚀"), resolve_icon(":rocket:")) == ("🚀", "🚀")
+        with pytest.raises(ValueError, match="known shortcode"):
+            resolve_icon("rocket ship")

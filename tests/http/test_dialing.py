@@ -1,0 +1,94 @@
+"""From a name to a connection, when some of its addresses lead nowhere."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from logsh_cli.clock import Budget
+from logsh_cli.errors import Unreachable
+from logsh_cli.http.dialing import connect_to_first, look_up
+from tests.support.blackhole import blackhole
+from tests.support.clients import closing_clients
+from tests.support.server import Listener, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from logsh_cli.http.dialing import AddressInfo
+
+
+def at(address: tuple[str, int]) -> AddressInfo:
+    return (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address)
+
+
+def closed_port() -> tuple[str, int]:
+    with Listener() as gone:
+        pass
+    return gone.address
+
+
+def test_the_next_address_is_tried_when_one_refuses() -> None:
+    with Listener() as there, connect_to_first([at(closed_port()), at(there.address)], 10) as sock:
+        assert sock.getpeername() == there.address
+
+
+def test_an_address_that_swallows_everything_does_not_eat_the_time_of_the_next() -> None:
+    with blackhole() as nowhere, Server() as server, closing_clients() as connect:
+
+        def lookup(_host: str, _port: int) -> Sequence[AddressInfo]:
+            return [at(nowhere), at(server.address)]
+
+        client = connect("http://localhost:1", lookup=lookup, connect_timeout=10)
+        assert client.post(b"{}", Budget(10)).status == 201
+
+
+def test_nothing_but_silence_ends_in_time() -> None:
+    with blackhole() as nowhere, pytest.raises(TimeoutError):
+        connect_to_first([at(nowhere), at(nowhere)], 0.3)
+
+
+def test_the_connect_timeout_ends_it_long_before_the_budget() -> None:
+    with blackhole() as nowhere, closing_clients() as connect:
+        client = connect("http://localhost:1", lookup=lambda *_: [at(nowhere)], connect_timeout=0.3)
+        with pytest.raises(Unreachable, match="no connection within"):
+            client.post(b"{}", Budget(600))
+
+
+def test_each_reason_is_given_once() -> None:
+    refused = at(closed_port())
+    with pytest.raises(OSError, match="refused") as caught:
+        connect_to_first([refused, refused, refused], 10)
+    assert ";" not in str(caught.value)
+
+
+def test_a_family_that_this_machine_lacks_is_passed_over() -> None:
+    impossible: AddressInfo = (-5, socket.SOCK_STREAM, 0, "", ("", 0))
+    with Listener() as there, connect_to_first([impossible, at(there.address)], 10) as sock:
+        assert sock.getpeername() == there.address
+
+
+def test_a_name_without_addresses_is_an_error() -> None:
+    with pytest.raises(OSError, match="no address"):
+        connect_to_first([], 10)
+
+
+def test_a_resolver_that_never_answers_is_left_behind() -> None:
+    release = threading.Event()
+
+    def stuck(_host: str, _port: int) -> Sequence[AddressInfo]:
+        release.wait(30)
+        return []
+
+    with pytest.raises(TimeoutError):
+        look_up("logsh.test", 443, 0.1, stuck)
+    release.set()
+
+
+@pytest.mark.parametrize("name", ["no-such-host.invalid", "a" * 300, "a..b"])
+def test_a_name_that_can_not_be_looked_up_is_an_error(name: str) -> None:
+    with pytest.raises((OSError, UnicodeError)):
+        look_up(name, 443, 10)

@@ -1,0 +1,718 @@
+"""``logsh run``: what it reports of a job, and when."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from logsh_cli.event.ci import PROVIDERS
+from tests.support.command import PATIENCE_S
+from tests.support.processes import finish, processes_with, start_logsh, wait_until
+from tests.support.sending import KEY, kept_rows, settings_for
+from tests.support.server import Server, error, gated, ok
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.support.command import Completed
+    from tests.support.sending import Logsh
+
+pytestmark = pytest.mark.service(key=KEY, validate=True)
+
+posix = pytest.mark.skipif(os.name != "posix", reason="POSIX signals and shells")
+pytestmark = posix
+
+HOST = os.uname().nodename if hasattr(os, "uname") else ""
+SUCCEEDED = {"status": "succeeded", "exit_code": 0}
+
+
+@pytest.fixture
+def run(logsh: Logsh, service: Server) -> Logsh:
+    """``logsh run ARGS`` with everything set up well."""
+
+    def call(
+        *args: str | bytes,
+        env: Mapping[str, str | None] | None = None,
+        stdin: bytes | None = None,
+        cwd: Path | None = None,
+        timeout: float = PATIENCE_S,
+    ) -> Completed:
+        return logsh("run", *args, env={**settings_for(service), **(env or {})}, stdin=stdin, cwd=cwd, timeout=timeout)
+
+    return call
+
+
+def sh(script: str) -> list[str]:
+    return ["--", "sh", "-c", script]
+
+
+def metadata(event: dict[str, Any]) -> dict[str, Any]:
+    """Without what differs from run to run and machine to machine, once it has been looked at."""
+    facts = dict(event["metadata"])
+    assert facts.pop("host") == HOST
+    assert 0 <= facts.pop("duration_s") < 60
+    return facts
+
+
+# --- the event ------------------------------------------------------------------------------------------------------
+
+
+def test_a_success_is_one_event_with_the_documented_fields_and_prints_nothing(run: Logsh, service: Server) -> None:
+    done = run("--", "true")
+    assert (done.code, done.stdout, done.stderr) == (0, "", "")
+    (event,) = service.events
+    assert list(event) == ["workspace", "event", "description", "icon", "metadata"]
+    assert (event["workspace"], event["event"], event["icon"]) == ("shop", "true", "✅")
+    assert re.fullmatch(r"succeeded in \d+(\.\d)?s", event["description"])
+    assert metadata(event) == {**SUCCEEDED, "command": "true"}
+
+
+@pytest.mark.parametrize(
+    ("options", "command", "status", "described", "facts"),
+    [
+        pytest.param(
+            [], sh("exit 2"), 2, "failed with exit code 2 after", {"status": "failed", "exit_code": 2}, id="failed"
+        ),
+        pytest.param(
+            [],
+            sh("kill -TERM $$"),
+            143,
+            "killed by SIGTERM after",
+            {"status": "killed", "signal": "SIGTERM"},
+            id="TERM",
+        ),
+        pytest.param(
+            [],
+            sh("kill -KILL $$"),
+            137,
+            "killed by SIGKILL after",
+            {"status": "killed", "signal": "SIGKILL"},
+            id="KILL",
+        ),
+        pytest.param(
+            ["--timeout", "0.2s"],
+            sh("sleep 60"),
+            143,
+            "timed out after",
+            {"status": "timed_out", "signal": "SIGTERM"},
+            id="timed out",
+        ),
+        pytest.param(
+            ["--timeout", "0.2s", "--kill-after", "0.2s"],
+            sh("trap '' TERM; while :; do sleep 0.05; done"),
+            137,
+            "timed out after",
+            {"status": "timed_out", "signal": "SIGKILL"},
+            id="timed out, deaf to TERM",
+        ),
+        pytest.param(
+            [],
+            ["--", "/no/such/sh"],
+            127,
+            "could not start: /no/such/sh: not found",
+            {"status": "not_started", "exit_code": 127},
+            id="not found",
+        ),
+        pytest.param(
+            [],
+            ["--", "/etc/sh"],
+            126,
+            "could not start: /etc/sh: not executable",
+            {"status": "not_started", "exit_code": 126},
+            id="not executable",
+        ),
+    ],
+)
+def test_a_job_that_does_not_succeed_is_described_measured_and_pushed(
+    run: Logsh,
+    service: Server,
+    tmp_path: Path,
+    options: list[str],
+    command: list[str],
+    status: int,
+    described: str,
+    facts: dict[str, object],
+) -> None:
+    plain = tmp_path / "sh"
+    plain.write_text("echo\n")
+    command = [str(plain) if word == "/etc/sh" else word for word in command]
+    done = run(*options, *command)
+    assert (done.code, done.stdout, done.stderr) == (status, "", "")
+    (event,) = service.events
+    assert event["description"].startswith(described.replace("/etc/sh", str(plain))[:60])
+    assert (event["event"], event["icon"], event["notify"]) == ("sh", "❌", True)
+    assert metadata(event) == {**facts, "command": "sh"}
+
+
+def test_names_icons_metadata_and_workspace_are_as_given(run: Logsh, service: Server) -> None:
+    given = ["-e", "backup.nightly", "-d", "disk 3", "-w", "Servers", "-m", "host=web-1", "-m", "disk:=3"]
+    icons = ["--icon-success", ":rocket:", "--icon-failure", "🔥"]
+    for script in ("true", "false"):
+        run(*given, *icons, *sh(script))
+    good, bad = service.events
+    assert [event["icon"] for event in (good, bad)] == ["🚀", "🔥"]
+    assert good["workspace"] == "Servers"
+    assert good["event"] == bad["event"] == "backup.nightly"
+    assert good["description"].startswith("disk 3: succeeded in ")
+    assert bad["description"].startswith("disk 3: failed with exit code 1 after ")
+    assert good["metadata"]["disk"] == 3
+    assert good["metadata"]["host"] == "web-1"
+
+
+def test_arguments_never_leave_the_machine(run: Logsh, service: Server, tmp_path: Path) -> None:
+    script = tmp_path / "dump"
+    script.write_text("#!/bin/sh\nexit 1\n")
+    script.chmod(0o755)
+    run("--", str(script), "--password=hunter2-hunter2")
+    assert service.events[0]["event"] == service.events[0]["metadata"]["command"] == "dump"
+    assert b"hunter2" not in service.requests[0].body
+
+
+def test_the_projects_file_gives_workspace_and_metadata_and_flags_win(
+    run: Logsh, service: Server, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / ".logsh.toml").write_text('workspace = "project"\n[metadata]\nteam = "ops"\ntier = "free"\n')
+    run("-m", "tier=pro", "--", "true", cwd=project, env={"LOGSH_WORKSPACE": None})
+    assert service.events[0]["workspace"] == "project"
+    assert metadata(service.events[0]) == {**SUCCEEDED, "command": "true", "team": "ops", "tier": "pro"}
+
+
+def test_what_is_too_long_is_shortened_so_that_the_ending_stays(run: Logsh, service: Server) -> None:
+    run("-e", "e" * 400, "-d", "d" * 400, *sh("exit 5"))
+    (event,) = service.events
+    assert event["event"] == "e" * 149 + "…"
+    assert len(event["description"]) <= 150
+    assert "…: failed with exit code 5 after" in event["description"]
+
+
+@pytest.mark.parametrize("given", ["", "  "], ids=["empty", "blank"])
+def test_a_name_that_is_none_gives_way_to_the_commands_own(run: Logsh, service: Server, given: str) -> None:
+    assert run("-e", given, "--", "true").stderr == ""
+    assert service.events[0]["event"] == "true"
+
+
+def test_bytes_that_are_no_utf_8_do_not_keep_an_event_from_being_sent(run: Logsh, service: Server) -> None:
+    assert run(b"-e", b"caf\xe9", b"-d", b"na\xefve", "--", "true").stderr == ""
+    assert service.events[0]["event"] == "caf\ufffd"
+    assert service.events[0]["description"].startswith("na\ufffdve: succeeded")
+
+
+@pytest.mark.parametrize(
+    ("option", "complaint", "kept"),
+    [
+        pytest.param(["--icon-failure", "nope"], "--icon-failure is not an emoji", {"a": "b"}, id="an icon"),
+        pytest.param(["-m", "k" * 101 + "=v"], "--meta key", {}, id="metadata"),
+        pytest.param(["--icon-failure", "nope", "-m", "x=" + "v" * 501], "--icon-failure", {}, id="both"),
+    ],
+)
+def test_an_event_goes_out_without_what_is_wrong_with_it_and_says_so_on_one_line(
+    run: Logsh, service: Server, option: list[str], complaint: str, kept: dict[str, str]
+) -> None:
+    done = run(*option, "-m", "a=b", *sh("exit 3"))
+    assert (done.code, done.stdout, done.stderr.count("\n")) == (3, "", 1)
+    assert done.stderr.startswith("logsh: sent without what is wrong with it: ")
+    assert complaint in done.stderr
+    (event,) = service.events
+    assert event["icon"] == "❌"
+    assert metadata(event) == {"status": "failed", "exit_code": 3, "command": "sh", **kept}
+
+
+@pytest.mark.parametrize(
+    ("code", "succeeded"), [(0, True), (24, True), (1, False)], ids=["zero", "listed", "not listed"]
+)
+def test_success_codes_say_what_a_success_is(run: Logsh, service: Server, code: int, succeeded: bool) -> None:
+    assert run("--success-codes", "0,24", *sh(f"exit {code}")).code == code
+    (event,) = service.events
+    assert (event["metadata"]["status"] == "succeeded") is succeeded
+    assert (event["icon"] == "✅") is succeeded
+    assert ("notify" in event) is not succeeded
+
+
+# --- the command line -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param([], id="nothing"),
+        pytest.param(["--"], id="no command"),
+        pytest.param(["--on", "never", "--", "touch", "ran"], id="an unknown outcome"),
+        pytest.param(["--notify-on", "success", "--", "touch", "ran"], id="an unknown push"),
+        pytest.param(["--success-codes", "0,256", "--", "touch", "ran"], id="a code out of range"),
+        pytest.param(["--timeout", "soon", "--", "touch", "ran"], id="a timeout that is none"),
+        pytest.param(["--kill-after", "-1s", "--", "touch", "ran"], id="a negative time"),
+        pytest.param(["--tail", "501", "--", "touch", "ran"], id="too long a tail"),
+        pytest.param(["--tail", "0", "--", "touch", "ran"], id="no tail"),
+        pytest.param(["-m", "novalue", "--", "touch", "ran"], id="metadata without a value"),
+        pytest.param(["-m", "n:=[1]", "--", "touch", "ran"], id="metadata that is a list"),
+        pytest.param(["--deadline", "x", "--", "touch", "ran"], id="a deadline that is none"),
+        pytest.param(["--json", "--", "touch", "ran"], id="--json"),
+        pytest.param(["--quiet", "--", "touch", "ran"], id="--quiet"),
+        pytest.param(["--evnt", "x", "--", "touch", "ran"], id="an unknown option"),
+    ],
+)
+def test_options_that_cannot_be_parsed_are_2_and_nothing_runs(
+    run: Logsh, service: Server, tmp_path: Path, arguments: list[str]
+) -> None:
+    done = run(*arguments, cwd=tmp_path)
+    assert done.code == 2
+    assert done.stderr.startswith("logsh: ")
+    assert not (tmp_path / "ran").exists()
+    assert service.requests == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "printed"),
+    [
+        pytest.param(["--", "{}", "--event", "y"], "--event y", id="an option of ours after --"),
+        pytest.param(["{}", "--event", "y", "--help"], "--event y --help", id="and without --"),
+        pytest.param(["-e", "x", "--", "{}", "--", "-e"], "-- -e", id="a second --"),
+        pytest.param(["{}", "--", "-e"], "-- -e", id="the command's own --"),
+        pytest.param(["-e", "x", "{}", "-e", "z"], "-e z", id="-e on either side"),
+    ],
+)
+def test_what_belongs_to_the_command_is_left_to_it(run: Logsh, arguments: list[str], printed: str) -> None:
+    command = ["sh", "-c", 'echo "$*"', "sh"]
+    words = [word for argument in arguments for word in (command if argument == "{}" else [argument])]
+    assert run(*words).stdout == f"{printed}\n"
+
+
+def test_there_is_nothing_of_ours_on_standard_output_even_when_verbose_or_wrong(run: Logsh) -> None:
+    assert run("-m", "wrong", "--", "echo", "--json").stdout == ""
+    done = run("-v", "--start", "--", "echo", "job")
+    assert done.stdout == "job\n"
+    assert all(line.startswith("* ") for line in done.stderr.splitlines())
+
+
+# --- when, and whether with a push ----------------------------------------------------------------------------------
+
+OUTCOMES = {"good": "exit 0", "bad": "exit 1", "killed": "kill -KILL $$"}
+
+
+def reports(run: Logsh, service: Server, *options: str, outcomes: str) -> list[tuple[str, bool]]:
+    """For each of these runs: what was reported, ``""`` for nothing, and whether it was pushed."""
+    seen = []
+    for outcome in outcomes.split():
+        before = len(service.events)
+        assert run("-e", "job", *options, *sh(OUTCOMES[outcome])).stderr == ""
+        new = service.events[before:]
+        assert len(new) <= 1
+        seen += [(new[0]["metadata"]["status"] if new else "", bool(new and new[0].get("notify")))]
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("on", "reported"),
+    [
+        ("always", [True, True, True, True, True, True]),
+        ("failure", [False, True, True, True, False, False]),
+        ("success", [True, False, False, False, True, True]),
+        ("change", [False, True, False, False, True, False]),
+    ],
+)
+def test_on_says_which_outcomes_are_reported_over_several_runs(
+    run: Logsh, service: Server, on: str, reported: list[bool]
+) -> None:
+    seen = reports(run, service, "--on", on, outcomes="good bad bad killed good good")
+    assert [bool(status) for status, _ in seen] == reported
+
+
+@pytest.mark.parametrize(
+    ("notify_on", "pushed"),
+    [
+        ("failure", [False, True, True, True, False, False]),
+        ("always", [True, True, True, True, True, True]),
+        ("never", [False, False, False, False, False, False]),
+        ("change", [False, True, False, False, True, False]),
+    ],
+)
+def test_notify_on_says_which_reports_push_over_several_runs(
+    run: Logsh, service: Server, notify_on: str, pushed: list[bool]
+) -> None:
+    seen = reports(run, service, "--notify-on", notify_on, outcomes="good bad bad killed good good")
+    assert all(status for status, _ in seen)
+    assert [push for _, push in seen] == pushed
+
+
+def test_a_first_failure_is_a_change_and_a_first_success_is_none(run: Logsh, service: Server) -> None:
+    assert reports(run, service, "--on", "change", outcomes="bad good") == [("failed", True), ("succeeded", False)]
+    assert reports(run, service, "--on", "change", "-w", "other", outcomes="good") == [("", False)]
+
+
+def test_a_change_is_one_of_this_workspace_in_any_case_and_of_this_event(run: Logsh, service: Server) -> None:
+    change = ["--on", "change"]
+    assert reports(run, service, *change, "-w", "Ops", outcomes="bad") == [("failed", True)]
+    assert reports(run, service, *change, "-w", "oPS", outcomes="bad") == [("", False)]
+    assert reports(run, service, *change, "-w", "other", outcomes="bad") == [("failed", True)]
+    assert reports(run, service, *change, "-w", "OPS", outcomes="good") == [("succeeded", False)]
+    run("-e", "another", *change, "-w", "ops", "--", "false")
+    assert service.events[-1]["event"] == "another"
+
+
+def test_a_change_is_one_of_this_profile(run: Logsh, service: Server, tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir(mode=0o700)
+    config = tmp_path / "config" / "config.toml"
+    config.write_text(f'[profiles.second]\napi_url = "{service.url}"\napi_key = "{KEY}"\n')
+    config.chmod(0o600)
+    assert reports(run, service, "--on", "change", outcomes="bad bad") == [("failed", True), ("", False)]
+    other = ["--on", "change", "--profile", "second", "-w", "shop"]
+    assert reports(run, service, *other, outcomes="bad bad") == [("failed", True), ("", False)]
+
+
+def test_a_change_that_could_not_be_told_is_still_one_the_next_time(run: Logsh, service: Server) -> None:
+    lost = run("-e", "job", "--on", "change", "--", "false", env={"LOGSH_API_KEY": None})
+    assert "there is no API key" in lost.stderr
+    assert reports(run, service, "--on", "change", outcomes="bad bad") == [("failed", True), ("", False)]
+
+
+def test_a_change_that_is_kept_for_later_has_been_told(run: Logsh, service: Server, logsh: Logsh) -> None:
+    service.script(error(402, "payment_required", "Your monthly quota is spent."))
+    kept = run("-e", "job", "--on", "change", "--", "false")
+    assert kept.stderr.startswith("logsh: not delivered, kept as #1: ")
+    assert reports(run, service, "--on", "change", outcomes="bad") == [("", False)]
+    assert logsh("outbox", "flush", env=dict(settings_for(service))).code == 0
+    assert [event["metadata"]["status"] for event in service.events] == ["failed"]
+
+
+# --- the start ------------------------------------------------------------------------------------------------------
+
+
+def test_the_start_is_reported_before_the_end(run: Logsh, service: Server) -> None:
+    done = run("--start", "-e", "job", "-d", "nightly", "-m", "disk=3", *sh("exit 4"))
+    assert (done.code, done.stderr) == (4, "")
+    start, end = service.events
+    assert (start["event"], start["description"], start["icon"]) == ("job", "nightly: started", "▶️")
+    assert "notify" not in start
+    assert start["metadata"] == {"status": "started", "host": HOST, "command": "sh", "disk": "3"}
+    assert end["metadata"]["status"] == "failed"
+
+
+def test_reporting_the_start_does_not_keep_the_job_waiting(service: Server, tmp_path: Path) -> None:
+    gate = threading.Event()
+    service.script(gated(gate))
+    ran = tmp_path / "ran"
+    process = start_logsh("run", "--start", "--", "touch", str(ran), env=dict(settings_for(service)))
+    service.wait_for(1)
+    wait_until(ran.exists, "the job to have run while the service has not answered")
+    gate.set()
+    assert finish(process).code == 0
+    assert [event["metadata"]["status"] for event in service.events] == ["started", "succeeded"]
+
+
+def test_a_start_that_can_not_be_told_leaves_one_line_and_that_after_the_job(run: Logsh) -> None:
+    script = "sleep 0.5; echo the job >&2"
+    for on in ("always", "failure"):
+        done = run("--start", "--on", on, "--deadline", "1", *sh(script), env={"LOGSH_API_URL": "http://127.0.0.1:1"})
+        job, line = done.stderr.splitlines()
+        assert job == "the job"
+        assert line.startswith("logsh: not delivered, kept as #")
+
+
+def test_the_start_of_what_could_not_start_is_not_reported(run: Logsh, service: Server) -> None:
+    assert run("--start", "--", "/no/such/thing").code == 127
+    assert [event["metadata"]["status"] for event in service.events] == ["not_started"]
+
+
+def test_start_and_end_share_one_deadline(service: Server) -> None:
+    gate = threading.Event()
+    service.default = gated(gate)
+    began = time.monotonic()
+    done = finish(start_logsh("run", "--start", "--deadline", "3", "--", "true", env=dict(settings_for(service))))
+    gate.set()
+    assert (done.code, done.stderr.count("\n")) == (0, 1)
+    assert time.monotonic() - began < 2 * 3
+
+
+# --- timeouts -------------------------------------------------------------------------------------------------------
+
+
+def test_a_timeout_ends_the_whole_tree(run: Logsh, service: Server, tmp_path: Path) -> None:
+    script = "(setsid sh -c 'trap \"\" TERM; echo $$ > orphan; while :; do sleep 0.05; done' &); sleep 60 & wait"
+    done = run("--timeout", "0.5s", "--kill-after", "0.3s", *sh(script), cwd=tmp_path)
+    assert done.code == 143
+    orphan = int((tmp_path / "orphan").read_text())
+    stat = Path(f"/proc/{orphan}/stat")
+    assert not stat.exists() or stat.read_text().split()[2] in "ZX"
+    assert service.events[0]["metadata"]["status"] == "timed_out"
+
+
+def test_a_job_that_makes_it_in_time_is_not_touched(run: Logsh, service: Server) -> None:
+    assert run("--timeout", "1m", *sh("exit 6")).code == 6
+    assert service.events[0]["metadata"]["status"] == "failed"
+
+
+# --- the tail -------------------------------------------------------------------------------------------------------
+
+
+def test_the_tail_is_sent_on_failure_redacted_before_it_is_cut(run: Logsh, service: Server) -> None:
+    script = f'echo "earlier"; echo "\033[31mtoken=abcdef123456\033[0m"; echo "key {KEY}" >&2; echo "last"; exit 1'
+    done = run("--tail", "40", *sh(script))
+    assert f"key {KEY}\n" in done.stderr, "the job's own output stays as it is"
+    output = service.events[0]["metadata"]["output"]
+    assert len(output) <= 40
+    assert output.endswith("last") or "[redacted]" in output
+    assert "\033" not in output
+    assert "abcdef" not in output
+    assert KEY[-12:].encode() not in service.requests[0].body
+
+
+def test_the_tail_is_not_sent_on_success_nor_without_output(run: Logsh, service: Server) -> None:
+    run("--tail", "100", *sh("echo fine"))
+    run("--tail", "100", *sh("exit 1"))
+    assert ["output" in event["metadata"] for event in service.events] == [False, False]
+
+
+def test_a_tail_of_500_fits_whatever_the_job_wrote(run: Logsh, service: Server) -> None:
+    done = run("--tail", "500", *sh("head -c 100000 /dev/urandom; printf '🔥%.0s' $(seq 400); exit 1"))
+    assert done.code == 1
+    output = service.events[0]["metadata"]["output"]
+    assert output.endswith("🔥" * 200)
+    assert len(output.encode("utf-16-le")) // 2 <= 500
+
+
+# --- CI -------------------------------------------------------------------------------------------------------------
+
+CI_RUNS = {
+    "GitHub Actions": {
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_REPOSITORY": "o/r",
+        "GITHUB_REF": "refs/heads/main",
+        "GITHUB_SHA": "abc",
+        "GITHUB_SERVER_URL": "https://github.com",
+        "GITHUB_RUN_ID": "7",
+        "GITHUB_ACTOR": "ada",
+    },
+    "GitLab CI": {
+        "GITLAB_CI": "true",
+        "CI_PROJECT_PATH": "o/r",
+        "CI_COMMIT_BRANCH": "main",
+        "CI_COMMIT_SHA": "abc",
+        "CI_JOB_URL": "https://gitlab.com/o/r/-/jobs/7",
+        "GITLAB_USER_LOGIN": "ada",
+    },
+    "CircleCI": {
+        "CIRCLECI": "true",
+        "CIRCLE_PROJECT_USERNAME": "o",
+        "CIRCLE_PROJECT_REPONAME": "r",
+        "CIRCLE_BRANCH": "main",
+        "CIRCLE_SHA1": "abc",
+        "CIRCLE_BUILD_URL": "https://circleci.com/7",
+        "CIRCLE_USERNAME": "ada",
+    },
+    "Buildkite": {
+        "BUILDKITE": "true",
+        "BUILDKITE_REPO": "git@github.com:o/r.git",
+        "BUILDKITE_BRANCH": "main",
+        "BUILDKITE_COMMIT": "abc",
+        "BUILDKITE_BUILD_URL": "https://buildkite.com/o/r/builds/7",
+        "BUILDKITE_BUILD_CREATOR": "ada",
+    },
+    "Azure Pipelines": {
+        "TF_BUILD": "True",
+        "BUILD_REPOSITORY_NAME": "o/r",
+        "BUILD_SOURCEBRANCH": "refs/heads/main",
+        "BUILD_SOURCEVERSION": "abc",
+        "SYSTEM_COLLECTIONURI": "https://dev.azure.com/o/",
+        "SYSTEM_TEAMPROJECT": "r",
+        "BUILD_BUILDID": "7",
+        "BUILD_REQUESTEDFOR": "ada",
+    },
+    "Bitbucket Pipelines": {
+        "BITBUCKET_BUILD_NUMBER": "7",
+        "BITBUCKET_REPO_FULL_NAME": "o/r",
+        "BITBUCKET_BRANCH": "main",
+        "BITBUCKET_COMMIT": "abc",
+        "BITBUCKET_STEP_TRIGGERER_UUID": "ada",
+    },
+    "Travis CI": {
+        "TRAVIS": "true",
+        "TRAVIS_REPO_SLUG": "o/r",
+        "TRAVIS_BRANCH": "main",
+        "TRAVIS_COMMIT": "abc",
+        "TRAVIS_JOB_WEB_URL": "https://app.travis-ci.com/7",
+    },
+    "Woodpecker CI": {
+        "CI": "woodpecker",
+        "CI_REPO": "o/r",
+        "CI_COMMIT_BRANCH": "main",
+        "CI_COMMIT_SHA": "abc",
+        "CI_PIPELINE_URL": "https://ci.example.org/7",
+        "CI_PIPELINE_AUTHOR": "ada",
+    },
+    "Drone CI": {
+        "DRONE": "true",
+        "DRONE_REPO": "o/r",
+        "DRONE_BRANCH": "main",
+        "DRONE_COMMIT_SHA": "abc",
+        "DRONE_BUILD_LINK": "https://drone.example.org/7",
+        "DRONE_COMMIT_AUTHOR": "ada",
+    },
+    "Jenkins": {
+        "JENKINS_URL": "https://ci.example.org/",
+        "GIT_URL": "https://ci:hunter2@example.org/o/r.git",
+        "BRANCH_NAME": "main",
+        "GIT_COMMIT": "abc",
+        "BUILD_URL": "https://ci.example.org/job/7/",
+        "BUILD_USER_ID": "ada",
+    },
+}
+"""What each system sets, each run of it the same: branch main of o/r at abc, by ada."""
+
+WITHOUT_ACTOR = {"Travis CI"}
+OTHER_CI = dict.fromkeys((name for env in CI_RUNS.values() for name in env), None)
+
+
+def test_every_ci_provider_has_a_run_here() -> None:
+    assert set(CI_RUNS) == {provider.name for provider in PROVIDERS}
+
+
+@pytest.mark.parametrize("provider", CI_RUNS)
+def test_ci_adds_the_facts_of_the_run_to_what_run_and_send_report(logsh: Logsh, service: Server, provider: str) -> None:
+    env = {**OTHER_CI, **settings_for(service), **CI_RUNS[provider]}
+    assert logsh("run", "--ci", "--", "true", env=env).stderr == ""
+    assert logsh("send", "-e", "x", "-d", "y", "--ci", "-m", "ci_branch=mine", "-m", "n:=1", env=env).code == 0
+    ran, sent = ({k: v for k, v in event["metadata"].items() if k.startswith("ci_")} for event in service.events)
+    run_url = ran.pop("ci_run_url")
+    assert run_url.startswith("https://")
+    assert "7" in run_url
+    actor = {} if provider in WITHOUT_ACTOR else {"ci_actor": "ada"}
+    facts = {"ci_provider": provider, "ci_repository": "o/r", "ci_branch": "main", "ci_commit": "abc", **actor}
+    assert ran == facts
+    assert sent == {**facts, "ci_run_url": run_url, "ci_branch": "mine"}
+    assert service.events[1]["metadata"]["n"] == 1
+    assert all(b"hunter2" not in request.body for request in service.requests)
+
+
+def test_ci_does_not_override_what_is_given_with_meta_nor_how_the_job_ended(logsh: Logsh, service: Server) -> None:
+    env = {**OTHER_CI, **settings_for(service), **CI_RUNS["GitHub Actions"]}
+    logsh("run", "--ci", "-m", "ci_commit=other", "-m", "status=mine", "--", "true", env=env)
+    facts = service.events[0]["metadata"]
+    assert (facts["ci_commit"], facts["status"], facts["exit_code"]) == ("other", "mine", 0)
+
+
+def test_outside_of_ci_the_option_adds_nothing(logsh: Logsh, service: Server) -> None:
+    logsh("run", "--ci", "--", "true", env={**OTHER_CI, **settings_for(service)})
+    assert metadata(service.events[0]) == {**SUCCEEDED, "command": "true"}
+
+
+NASTY = "100% of\r\nit\n::error::pwned\n::set-output name=a::b"
+
+
+@pytest.mark.parametrize("more", [{}, {"FORCE_COLOR": "1"}], ids=["plain", "with colours forced"])
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        pytest.param(["run", "-e", "job", "--", "sh", "-c", "exit 3"], 3, id="run"),
+        pytest.param(["send", "-e", "job", "-d", "x"], 75, id="send"),
+        pytest.param(["send", "-e", "job", "-d", "x", "--best-effort"], 0, id="send --best-effort"),
+    ],
+)
+def test_on_github_a_delivery_problem_is_one_warning_that_can_not_become_another_command(
+    logsh: Logsh, service: Server, command: list[str], status: int, more: dict[str, str]
+) -> None:
+    service.default = error(402, "payment_required", NASTY)
+    done = logsh(*command, env={**settings_for(service), "GITHUB_ACTIONS": "true", **more})
+    assert (done.code, done.stdout) == (status, "")
+    assert done.stderr.count("\n") == 1
+    assert "\r" not in done.stderr
+    assert "\033" not in done.stderr
+    assert done.stderr.startswith("::warning title=logsh::not delivered, kept as #1: ")
+    assert "100%25 of" in done.stderr
+
+
+def test_on_github_a_missing_key_is_a_warning_and_one_to_be_skipped_is_not(run: Logsh) -> None:
+    github = {"LOGSH_API_KEY": None, "GITHUB_ACTIONS": "true"}
+    assert run("--", "false", env=github).stderr.startswith("::warning title=logsh::there is no API key")
+    skipped = run("--", "false", env={**github, "LOGSH_ON_MISSING_KEY": "skip"})
+    assert (skipped.code, skipped.stderr.count("\n")) == (1, 1)
+    assert skipped.stderr.startswith("logsh: skipped: there is no API key")
+
+
+@pytest.mark.parametrize("how", ["flag", "variable"])
+def test_without_a_key_the_event_can_be_skipped(run: Logsh, service: Server, tmp_path: Path, how: str) -> None:
+    flag = ["--on-missing-key", "skip"] if how == "flag" else []
+    variable = {"LOGSH_ON_MISSING_KEY": "skip"} if how == "variable" else {}
+    done = run(*flag, *sh("exit 8"), env={"LOGSH_API_KEY": None, **variable})
+    assert (done.code, done.stdout, done.stderr.count("\n")) == (8, "", 1)
+    assert done.stderr.startswith("logsh: skipped: there is no API key")
+    assert service.requests == []
+    assert kept_rows(tmp_path) == []
+
+
+# --- the C locale ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "locale",
+    [
+        pytest.param({"LANG": "C"}, id="LANG=C"),
+        pytest.param({"LC_ALL": "POSIX"}, id="LC_ALL=POSIX"),
+    ],
+)
+def test_the_c_locale_takes_emoji_and_output_that_is_no_utf_8(
+    run: Logsh, service: Server, locale: dict[str, str | None]
+) -> None:
+    env: dict[str, str | None] = {"LANG": None, "LC_ALL": None, "LC_CTYPE": None, **locale}
+    script = "printf 'caf\\351 \\377 \\360\\237\\224\\245\\n'; exit 1"
+    given = ["-e", "größe.🚀", "-d", "Größe", "--icon-failure", "🔥", "-m", "wer=Zoë"]
+    done = run(*given, "--tail", "100", *sh(script), env=env)
+    assert (done.code, done.raw_stdout, done.stderr) == (1, b"caf\xe9 \xff \xf0\x9f\x94\xa5\n", "")
+    (event,) = service.events
+    assert (event["event"], event["icon"]) == ("größe.🚀", "🔥")
+    assert event["description"].startswith("Größe: failed with exit code 1")
+    assert event["metadata"]["wer"] == "Zoë"
+    assert event["metadata"]["output"] == "caf\ufffd \ufffd 🔥"
+
+
+def test_where_python_knows_only_ascii_an_emoji_is_sent_and_shown_as_well_as_can_be(
+    run: Logsh, service: Server
+) -> None:
+    ascii_only: dict[str, str | None] = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    assert run("-e", "größe.🚀", "-d", "Größe", "--", "true", env=ascii_only).stderr == ""
+    assert service.events[0]["event"] == "größe.🚀"
+    service.default = error(403, "validation_error", "Icon must be a valid emoji 🔥.")
+    done = run("--", "true", env=ascii_only)
+    assert (done.code, done.stderr.count("\n")) == (0, 1)
+    assert r"Icon must be a valid emoji \U0001f525" in done.stderr
+
+
+# --- what follows ---------------------------------------------------------------------------------------------------
+
+
+def test_what_could_not_be_delivered_goes_out_with_the_next_report(run: Logsh, service: Server, tmp_path: Path) -> None:
+    kept = run("-e", "first", "--", "true", env={"LOGSH_DEADLINE": "0.5", "LOGSH_API_URL": "http://127.0.0.1:1"})
+    assert kept.stderr.count("\n") == 1
+    assert len(kept_rows(tmp_path)) == 1
+    assert run("-e", "second", "--", "true").stderr == ""
+    service.wait_for_events(2)
+    assert [event["event"] for event in service.events] == ["second", "first"]
+    wait_until(lambda: not processes_with(tmp_path / "state"), "the courier to end")
+
+
+def test_a_job_that_replaces_logsh_itself_ends_as_it_would_have(service: Server, tmp_path: Path) -> None:
+    """What ``logsh run -- pip install -U logsh-cli`` does to the modules that are not loaded yet."""
+    shutil.copytree(Path(__file__).parents[2] / "logsh_cli", tmp_path / "lib" / "logsh_cli")
+    command = f"rm -rf {shlex.quote(str(tmp_path / 'lib'))}; echo gone; exit 9"
+    program = [sys.executable, "-m", "logsh_cli", "run", "--", "sh", "-c", command]
+    env = {**settings_for(service), "PYTHONPATH": str(tmp_path / "lib")}
+    done = subprocess.run(program, env={**os.environ, **env}, capture_output=True, check=False, timeout=PATIENCE_S)
+    assert (done.returncode, done.stdout) == (9, b"gone\n")
+    assert done.stderr.count(b"\n") == 1
+    assert done.stderr.startswith(b"logsh: ")
+
+
+def test_the_service_may_answer_with_either_success(run: Logsh, service: Server) -> None:
+    service.script(ok(200), ok(201))
+    assert [run("--", "true").stderr for _ in range(2)] == ["", ""]

@@ -1,0 +1,296 @@
+"""``logsh outbox``: what is kept, shown to people and to programs, put back and dropped."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from logsh_cli.outbox import Outbox
+from tests.support.command import LOGSH, environment
+from tests.support.inprocess import call_main
+from tests.support.kept import arrived, body_of, keep, shelve
+from tests.support.sending import KEY, LATER, kept_rows, settings_for
+from tests.support.server import Server, error
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.command import Completed
+
+HOUR = 3600.0
+ROW_KEYS = ["id", "state", "event", "profile", "accepted_at", "attempts", "not_before", "rejected_at"]
+ROW_KEYS += ["http_status", "error"]
+ACTIONS = (
+    ("list",),
+    ("list", "--json"),
+    ("show", "1"),
+    ("flush",),
+    ("retry", "--all"),
+    ("drop", "--all"),
+)
+
+
+def json_lines(done: Completed) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def one_of_each(tmp_path: Path) -> None:
+    """#1 was never tried, #2 failed and waits, #3 was refused, #4 is being delivered."""
+    now = time.time()
+    keep(tmp_path, "untried", at=now - 3 * HOUR - 60)
+    keep(tmp_path, "failed", at=now - 300, lease="l")
+    keep(tmp_path, "refused", at=now - 20 * 24 * HOUR, lease="l")
+    keep(tmp_path, "leased", lease="l")
+    store = Outbox.open(tmp_path / "state", now=lambda: now)
+    store.failed(
+        2,
+        "l",
+        attempts=3,
+        error_name="unavailable",
+        error_message="the service is not available: later (HTTP 503)",
+        http_status=503,
+        not_before=now + HOUR,
+    )
+    store.close()
+    shelve(tmp_path, 3)
+
+
+# Nothing there
+
+
+@pytest.mark.parametrize("args", [("list",), ("flush",), ("retry", "--all"), ("drop", "--all")], ids=" ".join)
+def test_without_an_outbox_there_is_nothing_to_do_and_none_is_made(tmp_path: Path, args: tuple[str, ...]) -> None:
+    done = call_main("outbox", *args)
+    assert done.code == 0
+    assert not (tmp_path / "state").exists()
+    said = {"list": "", "flush": "nothing to deliver", "retry": "0 put back", "drop": "0 dropped"}
+    assert done.stdout.startswith(said[args[0]])
+    if args == ("list",):
+        assert done.stderr == "logsh: the outbox is empty: every accepted event has been delivered\n"
+
+
+def test_an_empty_outbox_has_no_lines_for_a_program(tmp_path: Path) -> None:
+    assert call_main("outbox", "list", "--json").raw_stdout == b""
+    call_main("outbox", "drop", *map(str, keep(tmp_path, "e")))
+    done = call_main("outbox", "list", "--json")
+    assert (done.code, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_flushing_nothing_needs_no_key_and_says_nothing_when_quiet(tmp_path: Path) -> None:
+    """So that a cron line costs next to nothing, and sends no mail."""
+    done = call_main("outbox", "flush", "-q")
+    assert (done.code, done.stdout, done.stderr) == (0, "", "")
+    call_main("outbox", "drop", *map(str, keep(tmp_path, "e")))
+    done = call_main("outbox", "flush", "-q")
+    assert (done.code, done.stdout, done.stderr) == (0, "", "")
+    assert call_main("outbox", "flush", "--json").json["exit_code"] == 0
+
+
+# What there is
+
+
+def test_a_list_is_a_line_for_each_event_with_what_a_person_asks_about(tmp_path: Path) -> None:
+    one_of_each(tmp_path)
+    done = call_main("outbox", "list")
+    assert done.code == 0
+    assert [line.split("\t") for line in done.stdout.splitlines()] == [
+        ["1", "pending", "3h", "0", "untried", ""],
+        ["2", "pending", "5m", "3", "failed", "the service is not available: later (HTTP 503)"],
+        ["3", "rejected", "20d", "1", "refused", "Icon must be a valid emoji."],
+        ["4", "sending", "0s", "0", "leased", ""],
+    ]
+    assert "3 waiting; they go out with the next event, or with `logsh outbox flush`" in done.stderr
+    assert "1 refused by the service; `logsh outbox show ID` says why" in done.stderr
+
+
+def test_a_program_gets_one_json_object_a_line(tmp_path: Path) -> None:
+    one_of_each(tmp_path)
+    done = call_main("outbox", "list", "--json")
+    assert (done.code, done.stderr) == (0, "")
+    rows = json_lines(done)
+    assert [list(row) for row in rows] == [ROW_KEYS] * 4
+    assert [(row["id"], row["state"], row["attempts"]) for row in rows] == [
+        (1, "pending", 0),
+        (2, "pending", 3),
+        (3, "rejected", 1),
+        (4, "leased", 0),
+    ]
+    assert rows[0]["event"] == {"workspace": "shop", "event": "untried", "description": "d"}
+    assert rows[0]["profile"] == "default"
+    assert rows[0]["error"] is rows[0]["not_before"] is rows[0]["rejected_at"] is rows[0]["http_status"] is None
+    assert rows[1]["error"]["name"] == "unavailable"
+    assert rows[1]["not_before"].endswith("+00:00")
+    assert rows[2]["error"] == {"name": "refused", "message": "Icon must be a valid emoji."}
+    assert rows[2]["http_status"] == 403
+
+
+def test_one_event_is_shown_whole(tmp_path: Path) -> None:
+    one_of_each(tmp_path)
+    done = call_main("outbox", "show", "2")
+    assert done.code == 0
+    pairs = (line.split("  ", 1) for line in done.stdout.splitlines())
+    facts = {label.strip(): value.strip() for label, value in pairs}
+    assert facts["id"] == "2"
+    assert facts["state"] == "waiting to be delivered"
+    assert facts["accepted"].endswith("(5m ago)")
+    assert facts["tries"] == "3"
+    assert facts["last error"] == "the service is not available: later (HTTP 503)"
+    assert facts["next try"].endswith(", unless flushed before")
+    assert (facts["event"], facts["workspace"], facts["description"]) == ("failed", "shop", "d")
+    assert json_lines(call_main("outbox", "show", "2", "--json"))[0]["id"] == 2
+    assert "`logsh outbox retry` puts it back" in call_main("outbox", "show", "3").stdout
+    assert "being delivered at this moment" in call_main("outbox", "show", "4").stdout
+
+
+@pytest.mark.parametrize("event_id", ["7", "0", "-1", "99999999999999999999", "x"])
+def test_what_is_not_there_can_not_be_shown(tmp_path: Path, event_id: str) -> None:
+    keep(tmp_path, "e")
+    done = call_main("outbox", "show", "--", event_id)
+    assert done.code == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("logsh: ")
+
+
+def test_text_from_outside_is_shown_harmless(tmp_path: Path) -> None:
+    (event_id,) = keep(tmp_path, "a\x1b[2Jb\nc", lease="l")
+    shelve(tmp_path, event_id, "no\x1b[2J\tsuch\nthing")
+    for args in (("list",), ("show", "1")):
+        done = call_main("outbox", *args)
+        assert "\x1b" not in done.stdout
+        assert "a\\x1b[2Jb\\nc" in done.stdout
+    assert len(call_main("outbox", "list").stdout.splitlines()) == 1
+
+
+def test_no_key_is_shown_or_stored(tmp_path: Path, service: Server) -> None:
+    service.default = error(503, message=f"your key {KEY} is fine", headers=LATER)
+    env = settings_for(service)
+    assert call_main("send", "-e", "e", "-d", "d", env=env).code == 75
+    for args in (("list",), ("list", "--json"), ("show", "1"), ("show", "1", "--json")):
+        done = call_main("outbox", *args)
+        assert done.code == 0
+        assert KEY not in done.stdout + done.stderr
+    for file in (tmp_path / "state").iterdir():
+        assert KEY.encode() not in file.read_bytes()
+
+
+# Putting back and dropping
+
+
+def test_refused_events_are_put_back_and_go_out_with_a_flush(tmp_path: Path, service: Server) -> None:
+    ids = keep(tmp_path, "a", "b", "c", lease="l")
+    for event_id in ids:
+        shelve(tmp_path, event_id)
+    done = call_main("outbox", "retry", "1")
+    assert (done.code, done.stdout, done.stderr) == (0, "1 put back\n", "")
+    assert call_main("outbox", "retry", "--all", "--json").json == {"done": 2, "leased": [], "missing": []}
+    assert {row.state for row in kept_rows(tmp_path)} == {"pending"}
+    assert call_main("outbox", "flush", env=settings_for(service)).code == 0
+    assert arrived(service) == ["a", "b", "c"]
+
+
+def test_events_are_dropped_one_by_one_or_all(tmp_path: Path) -> None:
+    keep(tmp_path, "a", "b", "c", "d")
+    done = call_main("outbox", "drop", "2", "3", "2")
+    assert (done.code, done.stdout, done.stderr) == (0, "2 dropped\n", "")
+    done = call_main("outbox", "drop", "--all", "-q")
+    assert (done.code, done.stdout, done.stderr) == (0, "", "")
+    assert kept_rows(tmp_path) == []
+
+
+@pytest.mark.parametrize("action", ["retry", "drop"])
+def test_what_can_not_be_changed_is_named_and_the_rest_is_done(tmp_path: Path, action: str) -> None:
+    one_of_each(tmp_path)
+    done = call_main("outbox", action, "3", "4", "77")
+    assert done.code == 2
+    assert done.stdout.startswith("1 ")
+    assert "#4 is being delivered at this moment; left alone" in done.stderr
+    assert "#77 is not there" in done.stderr
+    done = call_main("outbox", action, "4", "77", "--json")
+    assert done.code == 2
+    assert done.json == {"done": 0, "leased": [4], "missing": [77]}
+
+
+@pytest.mark.parametrize("action", ["retry", "drop"])
+@pytest.mark.parametrize("args", [(), ("1", "--all")], ids=["neither", "both"])
+def test_either_ids_or_all_must_be_said(tmp_path: Path, action: str, args: tuple[str, ...]) -> None:
+    keep(tmp_path, "e")
+    done = call_main("outbox", action, *args)
+    assert done.code == 2
+    assert "name the events by their ids, or say --all" in done.stderr
+    assert len(kept_rows(tmp_path)) == 1
+
+
+def test_retrying_a_waiting_event_ends_its_wait(tmp_path: Path) -> None:
+    one_of_each(tmp_path)
+    assert call_main("outbox", "retry", "2").code == 0
+    assert json_lines(call_main("outbox", "show", "2", "--json"))[0]["not_before"] is None
+
+
+# An outbox that can't be used
+
+
+@pytest.mark.parametrize("args", ACTIONS, ids=" ".join)
+def test_an_outbox_that_can_not_be_used_is_said_with_69(tmp_path: Path, args: tuple[str, ...]) -> None:
+    (tmp_path / "state").write_text("a file in its place")
+    done = call_main("outbox", *args)
+    assert done.code == 69
+    assert "the outbox can't be used" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("args", ACTIONS, ids=" ".join)
+def test_an_outbox_of_a_newer_version_is_left_alone(tmp_path: Path, args: tuple[str, ...]) -> None:
+    keep(tmp_path, "e")
+    db = sqlite3.connect(tmp_path / "state" / "outbox.db")
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+    before = (tmp_path / "state" / "outbox.db").read_bytes()
+    done = call_main("outbox", *args)
+    assert done.code == 69
+    assert "made by a newer logsh" in done.stderr + done.stdout
+    assert (tmp_path / "state" / "outbox.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("args", [("list",), ("flush",), ("drop", "--all")], ids=" ".join)
+def test_a_damaged_outbox_is_set_aside_and_said_so(tmp_path: Path, args: tuple[str, ...]) -> None:
+    keep(tmp_path, "e")
+    for file in (tmp_path / "state").iterdir():
+        file.write_bytes(b"\xa5" * 5_000)
+    done = call_main("outbox", *args)
+    assert done.code == 0
+    assert "warning: the outbox" in done.stderr
+    assert "was damaged" in done.stderr
+    (aside,) = (tmp_path / "state").glob("outbox.db.corrupt-*Z")
+    assert aside.name in done.stderr
+    assert aside.read_bytes() == b"\xa5" * 5_000
+    assert "damaged" not in call_main("outbox", *args).stderr
+
+
+# A great many
+
+
+def test_a_long_list_ends_quietly_when_its_reader_has_seen_enough(tmp_path: Path) -> None:
+    keep(tmp_path, *[f"e{number}" for number in range(5_000)])
+    done = subprocess.run(
+        ["sh", "-c", '"$0" outbox list --json | head -n 1; "$0" outbox list | head -n 1', str(LOGSH)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.count("\n") == 2
+    assert "Traceback" not in done.stderr
+    assert "Broken" not in done.stderr
+
+
+def test_a_body_is_stored_as_it_is_sent(tmp_path: Path, service: Server) -> None:
+    name = "größe 👩‍🚀"
+    keep(tmp_path, name)
+    assert call_main("outbox", "flush", env=settings_for(service)).code == 0
+    assert service.requests[0].body == body_of(name)

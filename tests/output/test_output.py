@@ -1,0 +1,272 @@
+"""Results made visible: the machine form, the plain line, and what rich draws."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logsh_cli.errors import EventRefused, ExitCode, InvalidEvent, LogshError, MissingKey, NotDelivered, NotKept
+from logsh_cli.output.printer import Printer, one_line, plain_tally
+from logsh_cli.output.result import Result, Tally
+from logsh_cli.output.streams import Streams
+from logsh_cli.output.text import REDACTED, Redactor, excerpt, printable
+from tests.support.inprocess import text_stream, written
+from tests.support.sending import BODY, KEY, RESULT_KEYS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SGR = re.compile(r"\x1b\[[0-9;]*m")
+EVENT = {**BODY, "icon": "🚀", "notify": True, "metadata": {"version": "1.2.3", "seats": 3}}
+
+
+class Shown:
+    """A printer on streams in memory."""
+
+    def __init__(
+        self,
+        *,
+        env: Mapping[str, str] | None = None,
+        encoding: str = "utf-8",
+        secrets: tuple[str, ...] = (),
+        **how: bool,
+    ) -> None:
+        self._out, self._err = text_stream(encoding), text_stream(encoding)
+        self.printer = Printer(Streams(None, self._out, self._err, env or {}), Redactor(secrets))
+        for name, value in how.items():
+            setattr(self.printer, name, value)
+
+    @property
+    def out(self) -> str:
+        return written(self._out).decode(self._out.encoding)
+
+    @property
+    def err(self) -> str:
+        return written(self._err).decode(self._err.encoding)
+
+
+RESULTS: dict[str, tuple[Result, str, str]] = {
+    "delivered": (
+        Result("delivered", EVENT, 7, 201, 1, 142),
+        "delivered: deploy.done -> shop (HTTP 201, 142 ms)",
+        "",
+    ),
+    "delivered after retries": (
+        Result("delivered", EVENT, 7, 200, 3, 1500),
+        "delivered: deploy.done -> shop (HTTP 200, 3 attempts, 1500 ms)",
+        "",
+    ),
+    "stored": (Result("stored", EVENT, 7, elapsed_ms=3), "stored: deploy.done -> shop (#7, 3 ms)", ""),
+    "queued": (
+        Result("queued", EVENT, 7, 503, 2, 10, ExitCode.KEPT, NotDelivered("no answer", hint="wait")),
+        "",
+        "logsh: not delivered, kept as #7: no answer (wait)",
+    ),
+    "rejected": (
+        Result("rejected", EVENT, 7, 400, 1, 10, ExitCode.REFUSED, EventRefused("too loud")),
+        "",
+        "logsh: refused: too loud",
+    ),
+    "failed": (
+        Result("failed", EVENT, exit_code=ExitCode.NOT_KEPT, error=NotKept("gone")),
+        "",
+        "logsh: gone",
+    ),
+    "skipped": (
+        Result("skipped", EVENT, error=MissingKey("there is no API key", hint="login")),
+        "",
+        "logsh: skipped: there is no API key (login)",
+    ),
+    "forgiven, kept": (
+        Result("queued", EVENT, 7, 503, 2, 10, ExitCode.OK, NotDelivered("no answer")),
+        "",
+        "logsh: warning: not delivered, kept as #7: no answer",
+    ),
+    "forgiven, lost": (
+        Result("failed", EVENT, exit_code=ExitCode.OK, error=NotKept("gone")),
+        "",
+        "logsh: warning: gone",
+    ),
+}
+
+
+@pytest.mark.parametrize(("result", "out", "err"), RESULTS.values(), ids=RESULTS.keys())
+def test_a_result_is_one_plain_line_on_the_stream_where_it_belongs(result: Result, out: str, err: str) -> None:
+    shown = Shown()
+    shown.printer.show(result)
+    assert (shown.out.rstrip("\n"), shown.err.rstrip("\n")) == (out, err)
+    quiet = Shown(quiet=True)
+    quiet.printer.show(result)
+    assert (quiet.out, quiet.err.rstrip("\n")) == ("", err)
+
+
+@pytest.mark.parametrize(("result", "_out", "_err"), RESULTS.values(), ids=RESULTS.keys())
+@pytest.mark.parametrize("quiet", [False, True], ids=["", "quiet"])
+@pytest.mark.parametrize("env", [{}, {"FORCE_COLOR": "1"}], ids=["plain", "rich"])
+def test_the_machine_form_is_the_contract_whatever_else_is_asked_for(
+    result: Result, _out: str, _err: str, quiet: bool, env: dict[str, str]
+) -> None:
+    shown = Shown(json=True, quiet=quiet, env=env)
+    shown.printer.show(result)
+    assert shown.err == ""
+    assert shown.out.count("\n") == 1
+    parsed = json.loads(shown.out)
+    assert list(parsed) == RESULT_KEYS
+    assert parsed["status"] == result.status
+    assert parsed["event"] == EVENT
+    assert parsed["exit_code"] == result.exit_code
+    assert (parsed["error"] is None) == (result.error is None)
+
+
+def test_a_dry_run_adds_the_request_and_nothing_else_does() -> None:
+    shown = Shown(json=True)
+    request = {"method": "POST", "url": "https://logsh.co/api/event", "headers": {}, "body": BODY}
+    shown.printer.show(Result("dry_run", BODY, request=request))
+    parsed = json.loads(shown.out)
+    assert list(parsed) == [*RESULT_KEYS, "request"]
+    assert parsed["request"] == request
+
+
+def test_many_results_are_counted_in_words_and_in_the_machine_form() -> None:
+    tally = Tally(12, 9, 2, 1, 3, 1234, ExitCode.REFUSED)
+    assert plain_tally(tally) == "9 delivered, 2 kept, 1 refused, 3 invalid (1.2 s)"
+    assert plain_tally(Tally()) == "nothing to deliver (0.0 s)"
+    shown = Shown(json=True)
+    shown.printer.show_tally(tally)
+    keys = ["accepted", "delivered", "queued", "rejected", "invalid", "elapsed_ms", "exit_code", "error"]
+    assert list(json.loads(shown.out)) == keys
+    for quiet in (False, True):
+        failed = Shown(quiet=quiet)
+        failed.printer.show_tally(tally)
+        assert failed.out == ""
+        assert "9 delivered" in failed.err
+
+
+# Secrets and text from outside
+
+
+def test_a_secret_is_hidden_in_every_form_of_output() -> None:
+    event = {**BODY, "description": f"<{KEY}>", "metadata": {KEY: [f"x{KEY}"]}}
+    error = NotDelivered(f"the key {KEY} is bad", hint=f"not {KEY}")
+    for env in ({}, {"FORCE_COLOR": "1"}):
+        for machine, verbose in ((False, False), (True, False), (False, True)):
+            shown = Shown(env=env, secrets=(KEY,), json=machine, verbose=verbose)
+            shown.printer.show(Result("delivered", event, http_status=201))
+            shown.printer.show(Result("queued", event, 1, error=error, exit_code=75))
+            shown.printer.warn(KEY)
+            shown.printer.detail(KEY)
+            shown.printer.problem(KEY)
+            shown.printer.columns(("A",), (4,), [(f"a {KEY}", KEY)])
+            assert KEY not in shown.out + shown.err
+            assert REDACTED in shown.out + shown.err
+
+
+@pytest.mark.parametrize("secret", ['": "', '"event"', "null", '", "', "}{][", "status", 'a"b\\c'])
+def test_a_secret_that_looks_like_json_does_not_break_the_line(secret: str) -> None:
+    shown = Shown(json=True, secrets=(secret,))
+    shown.printer.show(Result("delivered", {**BODY, "description": secret}, http_status=201))
+    parsed = json.loads(shown.out)
+    assert len(parsed) == len(RESULT_KEYS)
+    assert secret not in json.dumps(parsed["event"] and list(parsed["event"].values())) or secret in '", "'
+
+
+def test_an_excerpt_does_not_show_the_beginning_or_the_end_of_a_secret() -> None:
+    redact = Redactor([KEY])
+    assert KEY[:8] not in redact(excerpt(f"see {KEY} there", 20))
+    assert KEY[-8:] not in redact(f"…{KEY[-12:]} is what is left")
+    assert redact("logsh_ca") == "logsh_ca"  # an innocent word, not cut
+
+
+def test_user_information_of_any_url_is_hidden() -> None:
+    assert Redactor()("at http://me:secret@proxy:1/x") == f"at http://{REDACTED}@proxy:1/x"
+
+
+@given(st.text())
+def test_whatever_a_text_holds_it_is_one_line_that_drives_no_terminal(text: str) -> None:
+    shown = Shown()
+    shown.printer.line(text)
+    assert shown.out.count("\n") == 1
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", shown.out)
+    assert printable(printable(text)) == printable(text)
+
+
+JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(value=JSON_VALUES, encoding=st.sampled_from(["utf-8", "ascii", "latin-1"]))
+def test_a_json_line_is_what_it_was_made_of_in_any_encoding(value: object, encoding: str) -> None:
+    shown = Shown(encoding=encoding)
+    shown.printer.json_line(value)
+    assert shown.out.count("\n") == 1
+    assert json.loads(shown.out) == value
+
+
+def test_a_lone_surrogate_is_written_as_its_escape() -> None:
+    shown = Shown()
+    shown.printer.json_line({"a": "caf\udce9 ü"})
+    assert json.loads(shown.out) == {"a": "caf\udce9 ü"}
+
+
+# Rich
+
+
+def test_force_color_draws_and_no_color_takes_the_colours_and_a_dumb_terminal_gets_neither() -> None:
+    result = Result("delivered", EVENT, 7, 201, 1, 142)
+    drawn = {}
+    for name, env in {
+        "colours": {"FORCE_COLOR": "1"},
+        "none": {"FORCE_COLOR": "1", "NO_COLOR": "1"},
+        "dumb": {"FORCE_COLOR": "1", "TERM": "dumb"},
+        "off a terminal": {},
+    }.items():
+        shown = Shown(env=env)
+        shown.printer.show(result)
+        drawn[name] = shown.out
+    assert "\x1b[1;32m" in drawn["colours"]
+    assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", drawn["none"])
+    assert SGR.sub("", drawn["none"]) == SGR.sub("", drawn["colours"])
+    assert "✓ delivered" in drawn["none"]
+    assert drawn["dumb"] == drawn["off a terminal"] == "delivered: deploy.done -> shop (HTTP 201, 142 ms)\n"
+
+
+def test_rich_shows_every_field_and_every_problem_off_a_terminal_unwrapped() -> None:
+    long = "x" * 140
+    shown = Shown(env={"FORCE_COLOR": "1", "NO_COLOR": "1"})
+    shown.printer.show(Result("delivered", {**EVENT, "description": long}, 7, 201, 1, 142))
+    text = SGR.sub("", shown.out)
+    for part in ("deploy.done", "🚀", "shop", "yes", "version", "1.2.3", "seats", "3", long):
+        assert part in text
+    shown.printer.show(
+        Result("failed", exit_code=2, error=InvalidEvent([f"--event {long}", "--desc is required"], hint="see help"))
+    )
+    lines = SGR.sub("", shown.err).splitlines()
+    assert [line.strip() for line in lines] == [
+        "✗ this event can't be sent",
+        f"--event {long}",
+        "--desc is required",
+        "→ see help",
+    ]
+
+
+@pytest.mark.parametrize("env", [{}, {"FORCE_COLOR": "1"}], ids=["plain", "rich"])
+def test_streams_that_are_closed_take_no_harm(env: dict[str, str]) -> None:
+    printer = Printer(Streams(None, None, None, env), Redactor())
+    for result, _, _ in RESULTS.values():
+        printer.show(result)
+    printer.columns(("A",), (4,), [("a",)])
+    with printer.progress("x", 3) as move:
+        move(1, {"delivered": 1})
+
+
+def test_one_line_joins_message_and_hint() -> None:
+    assert one_line(LogshError("a")) == "a"
+    assert one_line(LogshError("a", hint="b")) == "a (b)"
