@@ -421,7 +421,7 @@ def test_no_environment_gives_anything_but_settings_or_a_configuration_error(env
 
 def test_loading_without_files_imports_nothing_that_costs_time() -> None:
     program = (
-        "import sys, typer, pathlib, urllib.parse; from logsh_cli import wire; before = set(sys.modules)\n"
+        "import sys, typer, pathlib, urllib.parse; from logsh_cli.http import wire; before = set(sys.modules)\n"
         "from logsh_cli.config.resolve import Flags, load_settings\n"
         "load_settings(Flags(), {'HOME': '/nonexistent', 'LOGSH_API_KEY': 'k'}, pathlib.Path('/')).destination()\n"
         "print(*sorted({name for name in set(sys.modules) - before if not name.startswith('logsh_cli')}))"

@@ -371,7 +371,7 @@ def test_hardly_any_descriptors_are_enough_for_the_job(
     assert done.stderr.count(b"\n") <= 1
 
 
-@pytest.mark.parametrize("name", ["job_report", "outbox", "settings", "dispatch"])
+@pytest.mark.parametrize("name", ["job/report", "outbox", "config", "delivery"])
 def test_a_fault_in_logsh_itself_costs_one_line(service: Server, tmp_path: Path, name: str) -> None:
     """A module that can't be loaded any more, as amid an upgrade; the copy that is run has it spoilt."""
     subprocess.run(["cp", "-r", str(Path(__file__).parents[2] / "logsh_cli"), str(tmp_path)], check=True)
