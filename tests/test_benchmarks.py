@@ -54,7 +54,7 @@ def test_a_table_is_markdown_whose_columns_line_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("readme", "expected"),
+    ("page", "expected"),
     [
         pytest.param("# A\n", f"# A\n\n{HEADING}\n\n{BEGIN}\nnew\n{END}\n", id="no section yet"),
         pytest.param(
@@ -62,12 +62,12 @@ def test_a_table_is_markdown_whose_columns_line_up() -> None:
         ),
     ],
 )
-def test_figures_replace_the_old_ones_and_touch_nothing_else_in_the_readme(readme: str, expected: str) -> None:
-    assert with_figures(readme, "new\n") == expected
+def test_figures_replace_the_old_ones_and_touch_nothing_else_on_the_page(page: str, expected: str) -> None:
+    assert with_figures(page, "new\n") == expected
     assert with_figures(expected, "new") == expected
 
 
-@pytest.mark.parametrize("readme", [f"{BEGIN}\nold\n", f"old\n{END}\n", f"{END}\nold\n{BEGIN}\n"])
-def test_a_readme_with_a_marker_missing_is_not_written(readme: str) -> None:
+@pytest.mark.parametrize("page", [f"{BEGIN}\nold\n", f"old\n{END}\n", f"{END}\nold\n{BEGIN}\n"])
+def test_a_page_with_a_marker_missing_is_not_written(page: str) -> None:
     with pytest.raises(ValueError, match="must have"):
-        with_figures(readme, "new")
+        with_figures(page, "new")

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.command import LOGSH, environment
+from tests.support.documents import recipe
 from tests.support.namespace import seeing
 from tests.support.processes import wait_until
-from tests.support.readme import recipe
 from tests.support.sending import KEY
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def program(path: Path, script: str) -> Path:
 @pytest.mark.timeout(MINUTE_S + 2 * SLACK_S)
 @pytest.mark.skipif(not Path(CRON).exists(), reason="cron is not installed")
 def test_crons_own_environment_pipes_and_mail(service: Server, tmp_path: Path) -> None:
-    """The README's lines and some that go wrong, all in one minute: a second one would only cost a second minute."""
+    """The recipe's lines and some that go wrong, all in one minute: a second one would only cost a second minute."""
     home, bin_ = tmp_path / "home", tmp_path / "bin"
     bin_.mkdir()
     (bin_ / "logsh").symlink_to(LOGSH)

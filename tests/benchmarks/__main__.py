@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks``: measure, print the tables, and with ``--write-readme`` put them into the README."""
+"""``python -m tests.benchmarks``: measure and print the tables; ``--write-docs`` puts them into docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ SECTIONS: dict[str, Callable[[Lab, Plan], Iterator[str]]] = {
 def main(argv: Sequence[str]) -> int:
     """Run what was asked for; 1 when something could not be measured."""
     given = _parser().parse_args(argv)
-    if given.write_readme and (given.only or given.tiny):
-        _parser().error("--write-readme needs all sections, in full")
+    if given.write_docs and (given.only or given.tiny):
+        _parser().error("--write-docs needs all sections, in full")
     plan = Plan(given.runs, given.peers)
     sections = {STARTUP: startup, **SECTIONS}
     chosen = [sections[name] for name in given.only or SECTIONS]
@@ -103,10 +103,10 @@ def main(argv: Sequence[str]) -> int:
     except Failed as error:
         say(f"{error}")
         return 1
-    if given.write_readme:
-        readme = ROOT / "README.md"
-        readme.write_text(with_figures(readme.read_text(), "\n\n".join(texts)))
-        say(f"written: {readme}")
+    if given.write_docs:
+        page = ROOT / "docs" / "benchmarks.md"
+        page.write_text(with_figures(page.read_text(), "\n\n".join(texts)))
+        say(f"written: {page}")
     return 0
 
 
@@ -125,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--venv", type=Path, help="logsh's environment; made there if it is not, else used as it is")
     parser.add_argument("--peers", action="store_true", help="install HTTPie and Apprise, to compare with them as well")
     parser.add_argument("--tiny", action="store_true", help="a handful of events, to see that it works")
-    parser.add_argument("--write-readme", action="store_true", help="put the tables into README.md")
+    parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/benchmarks.md")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Medians, spreads and tables; and the place in the README where they stand. Pure."""
+"""Medians, spreads and tables; and the place in docs/benchmarks.md where they stand. Pure."""
 
 from __future__ import annotations
 
@@ -59,18 +59,18 @@ def shown(number: float) -> str:
     return f"{number:,.{decimals}f}"
 
 
-def with_figures(readme: str, figures: str) -> str:
-    """The README with these figures between the markers; the section is added at the end where there is none.
+def with_figures(page: str, figures: str) -> str:
+    """The page with these figures between the markers; the section is added at the end where there is none.
 
     Raises ``ValueError`` when there is only one of the two markers, or they are the wrong way round.
     """
     block = f"{BEGIN}\n{figures.strip()}\n{END}"
-    if BEGIN not in readme and END not in readme:
-        return f"{readme.rstrip()}\n\n{HEADING}\n\n{block}\n"
-    before, begin, rest = readme.partition(BEGIN)
+    if BEGIN not in page and END not in page:
+        return f"{page.rstrip()}\n\n{HEADING}\n\n{block}\n"
+    before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"the README must have {BEGIN} and after it {END}")
+        raise ValueError(f"the page must have {BEGIN} and after it {END}")
     return before + block + after
 
 

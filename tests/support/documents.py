@@ -1,4 +1,4 @@
-"""The README as data: its fenced blocks, each with the marker that stands above it."""
+"""The README and the pages under docs/ as data: their fenced blocks, each with the marker that stands above it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+RECIPES = ROOT / "docs" / "recipes.md"
 _FENCE = re.compile(
     r"^(?:<!-- (?P<marker>[^>]*?) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
@@ -25,35 +27,21 @@ class Block(NamedTuple):
         return [line for line in self.text.splitlines() if line.strip()]
 
 
-def blocks() -> list[Block]:
-    """All of them, in order."""
-    text = README.read_text(encoding="utf-8")
+def blocks(page: Path = README) -> list[Block]:
+    """Every block of a page, in order."""
+    text = page.read_text(encoding="utf-8")
     return [Block(found["marker"], found["language"], found["text"]) for found in _FENCE.finditer(text)]
 
 
-def block(marker: str) -> Block:
+def block(marker: str, page: Path = README) -> Block:
     """The one under this marker."""
-    (found,) = (each for each in blocks() if each.marker == marker)
+    (found,) = (each for each in blocks(page) if each.marker == marker)
     return found
 
 
 def recipe(name: str) -> Block:
     """The recipe of this name."""
-    return block(f"recipe: {name}")
-
-
-def section(name: str) -> str:
-    """What stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``."""
-    text = README.read_text(encoding="utf-8")
-    return text.split(f"<!-- {name} -->\n", 1)[1].split(f"<!-- /{name} -->", 1)[0]
-
-
-def write_section(name: str, content: str) -> None:
-    """Replace it."""
-    text = README.read_text(encoding="utf-8")
-    before, rest = text.split(f"<!-- {name} -->\n", 1)
-    _, after = rest.split(f"<!-- /{name} -->", 1)
-    README.write_text(f"{before}<!-- {name} -->\n{content}<!-- /{name} -->{after}", encoding="utf-8")
+    return block(f"recipe: {name}", RECIPES)
 
 
 def table(text: str) -> list[list[str]]:
