@@ -49,7 +49,7 @@ def courier(ctx: typer.Context, profile: options.Profile = None) -> int:
         # who looks once more after letting go.
         held = True
         while held and not stop and store.newest_id() > rounds.last_seen:
-            with file_lock(lock, wait=False) as held:
+            with file_lock(lock) as held:
                 if held:
                     rounds.go(stop)
     return 0

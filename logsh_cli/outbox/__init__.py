@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from logsh_cli.files import file_lock
-from logsh_cli.outbox.faults import OutboxFull, StoreUnavailable
+from logsh_cli.outbox.faults import PATIENCE_S, OutboxFull, StoreUnavailable
 from logsh_cli.outbox.file import StoreFile
 from logsh_cli.outbox.queue import Store
 from logsh_cli.outbox.rows import LEASE_S, Changed, Counts, Owner, Row, State
@@ -101,7 +101,7 @@ class Outbox(Store):
         path = self._file.directory / FLUSH_LOCK_NAME
         with ExitStack() as stack:
             try:
-                held = stack.enter_context(file_lock(path, wait=wait))
+                held = stack.enter_context(file_lock(path, patience_s=PATIENCE_S if wait else 0))
             except OSError as error:
                 raise StoreUnavailable(f"the lock {path} can't be had: {error.strerror}") from error
             yield held

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING
 
 from logsh_cli.files import file_lock
 from logsh_cli.outbox import schema as outbox_schema
-from logsh_cli.outbox.faults import BUSY_SLICE_S, Damaged, StoreUnavailable, is_damage, patiently, unavailable
+from logsh_cli.outbox.faults import (
+    BUSY_SLICE_S,
+    PATIENCE_S,
+    Damaged,
+    StoreUnavailable,
+    is_damage,
+    patiently,
+    unavailable,
+)
 from logsh_cli.outbox.place import check_owner, make_directory, on_network_file_system, sync_directory
 
 if TYPE_CHECKING:
@@ -219,7 +227,9 @@ class StoreFile:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with file_lock(self.directory / LOCK_NAME, wait=True):
+        with file_lock(self.directory / LOCK_NAME, patience_s=PATIENCE_S) as held:
+            if not held:
+                raise StoreUnavailable(f"another process has held {self.directory / LOCK_NAME} for too long")
             yield
 
 
