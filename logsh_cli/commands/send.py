@@ -12,6 +12,7 @@ from logsh_cli.errors import UsageError
 from logsh_cli.event import FLAG_LABELS, Draft, Event, build_event, parse_metadata
 from logsh_cli.http import wire
 from logsh_cli.output.result import Result
+from logsh_cli.output.text import REDACTED
 
 LONGEST_STDIN = 10 * 1024 * 1024
 """Bytes read of standard input at most; a description has 150 characters."""
@@ -167,7 +168,7 @@ def read_description(app: AppContext) -> str:
 def preview(settings: Settings, event: Event) -> Result:
     """The exact request, which needs no key: where there is one, only that it is there is shown."""
     body = event.body()
-    request = wire.build_request(settings.api_url.value, wire.REDACTED, wire.encode_body(body))
+    request = wire.build_request(settings.api_url.value, REDACTED, wire.encode_body(body))
     return Result("dry_run", body, request=request.redacted())
 
 

@@ -6,7 +6,6 @@ another: a key must never end up at another profile's URL.
 
 from __future__ import annotations
 
-import difflib
 import errno
 import os
 import stat
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logsh_cli.config import toml_file
 from logsh_cli.errors import BadConfig
-from logsh_cli.output.text import excerpt
+from logsh_cli.output.text import excerpt, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,8 +155,8 @@ def _checked(table: dict[str, Any], prefix: str, path: Path) -> dict[str, Any]:
 
 def unknown_key(path: Path, key: str, known: tuple[str, ...], prefix: str = "") -> BadConfig:
     """A key that no version of this file has, with the one that was probably meant."""
-    near = difflib.get_close_matches(key.lower().replace("-", "_"), known, n=1)
-    hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(known)}"
+    near = nearest(key, known)
+    hint = f'did you mean "{near}"?' if near else f"known are {', '.join(known)}"
     return BadConfig(f"{path}: unknown key {excerpt(prefix + key)}", hint=hint)
 
 

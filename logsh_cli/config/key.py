@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from logsh_cli.config.urls import DEFAULT_API_URL, clean_api_url, without_userinfo
+from logsh_cli.config.urls import DEFAULT_API_URL, clean_api_url
 from logsh_cli.errors import BadConfig, ConfigError, MisplacedKey, MissingKey
-from logsh_cli.output.text import excerpt
+from logsh_cli.output.text import excerpt, without_userinfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

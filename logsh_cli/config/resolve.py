@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from logsh_cli.config import config_file, project_file
 from logsh_cli.config.key import Destination, Sourced, environment_key, place, same_url
 from logsh_cli.config.paths import config_dir
-from logsh_cli.config.urls import DEFAULT_API_URL, clean_api_url, without_userinfo
+from logsh_cli.config.urls import DEFAULT_API_URL, clean_api_url
 from logsh_cli.errors import BadConfig, ConfigError, MissingKey, UnknownProfile, UsageError
-from logsh_cli.output.text import excerpt
+from logsh_cli.output.text import excerpt, without_userinfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,6 @@ _DEFAULT_PORTS = {"https": 443, "http": 80}
 _HIGHEST_PORT = 65535
 # Compiled when used: most calls meet only the built-in URL.
 _HOST = r"[\w.-]+|\[[0-9a-fA-F:.]+\]"
-_USERINFO = r"(?is)^([a-z]+://)?.*@"
 
 
 def clean_api_url(text: str) -> str:
@@ -69,8 +68,3 @@ def is_loopback(host: str) -> bool:
     if len(numbers) == 4 and numbers[0] == "127":  # noqa: PLR2004 - an IPv4 address
         return all(re.fullmatch(r"(?:0|[1-9]\d{0,2})", n, re.ASCII) and int(n) <= 255 for n in numbers)  # noqa: PLR2004
     return host == "localhost"
-
-
-def without_userinfo(text: str) -> str:
-    """An unusable URL as it may be shown: whatever could be a password is left out."""
-    return re.sub(_USERINFO, r"\1[redacted]@", text)

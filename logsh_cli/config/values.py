@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from logsh_cli.config.config_file import KEYS
 from logsh_cli.config.resolve import check_deadline, parse_boolean, parse_seconds
-from logsh_cli.config.urls import clean_api_url, without_userinfo
+from logsh_cli.config.urls import clean_api_url
 from logsh_cli.errors import UsageError
 from logsh_cli.event import MAX_WORKSPACE, WHITE_SPACE
 from logsh_cli.event.icons import resolve_icon
-from logsh_cli.output.text import excerpt
+from logsh_cli.output.text import excerpt, nearest, without_userinfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -53,8 +52,8 @@ def parse_value(key: str, text: str, label: str | None = None) -> Value:
 def unknown_setting(key: str, known: Iterable[str]) -> UsageError:
     """The error for a name that is no setting, with the one that was probably meant."""
     names = list(known)
-    near = difflib.get_close_matches(key.lower().replace("-", "_"), names, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}"
+    near = nearest(key, names)
+    hint = f"did you mean {near}?" if near else f"known are {', '.join(names)}"
     return UsageError(f"there is no setting {excerpt(key)}", hint=hint)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import stat
 import sys
@@ -21,11 +20,11 @@ from logsh_cli.config.resolve import (
     selected_profile,
     settle,
 )
-from logsh_cli.config.urls import DEFAULT_API_URL, clean_api_url, without_userinfo
+from logsh_cli.config.urls import DEFAULT_API_URL, clean_api_url
 from logsh_cli.doctor import Check, failed, passed, skipped, warned
 from logsh_cli.errors import BadConfig, ConfigError, InvalidEvent, LogshError, MissingKey, UnknownProfile
 from logsh_cli.event import FIELD_LABELS, Draft, build_event
-from logsh_cli.output.text import excerpt
+from logsh_cli.output.text import excerpt, nearest, without_userinfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -147,8 +146,8 @@ def misspelt_variables(env: Mapping[str, str]) -> dict[str, str]:
         if name in VARIABLES or not upper.startswith("LOGSH") or upper.startswith(tuple(f"{v}_" for v in VARIABLES)):
             continue
         rest = upper.removeprefix("LOGSH").strip("_")
-        if near := difflib.get_close_matches(rest, known, n=1):
-            meant[name] = known[near[0]]
+        if near := nearest(rest, known):
+            meant[name] = known[near]
     return meant
 
 

@@ -7,7 +7,6 @@ The metadata rules are the service's own: the reference has none.
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import sys
@@ -18,7 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from logsh_cli.errors import InvalidEvent, MissingWorkspace
 from logsh_cli.event.icons import resolve_icon
-from logsh_cli.output.text import excerpt
+from logsh_cli.output.text import excerpt, nearest
 
 Scalar: TypeAlias = str | int | float | bool
 Labels: TypeAlias = Mapping[str, str]
@@ -333,10 +332,8 @@ def _kind(value: object) -> str:
 
 
 def _unknown_field(name: str) -> str:
-    lowered = name[:_EXCERPT].lower()
-    close = [known for known in FIELD_LABELS if lowered and known.startswith(lowered)]
-    close = close or difflib.get_close_matches(lowered, FIELD_LABELS, n=1, cutoff=0.65)
-    advice = f"did you mean {close[0]}?" if close else f"these are: {', '.join(FIELD_LABELS)}"
+    close = nearest(name, FIELD_LABELS, cutoff=0.65)
+    advice = f"did you mean {close}?" if close else f"these are: {', '.join(FIELD_LABELS)}"
     return f"{_shown(name)} is not a field of an event ({advice})"
 
 

@@ -16,13 +16,12 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from logsh_cli.event import MAX_META_VALUE, shorten, utf16_length
-from logsh_cli.output.text import printable
+from logsh_cli.output.text import USERINFO, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _VARIABLE = re.compile(r"\{(\w+)\}")
-_USERINFO = re.compile(r"(?<=://)[^/?#]*@")
 _URL_OR_SCP = re.compile(r"(?:[a-z][a-z0-9+.-]*://[^/]*/|[\w.-]+@[\w.-]+:)(?P<path>.+)", re.IGNORECASE)
 _NO = ("", "0", "false")
 
@@ -188,7 +187,7 @@ def _first(templates: tuple[str, ...], env: Mapping[str, str]) -> str:
     for template in templates:
         if all(env.get(name, "").strip() for name in _VARIABLE.findall(template)):
             filled = _VARIABLE.sub(lambda match: env[match[1]].strip(), template)
-            return _USERINFO.sub("", printable(filled))
+            return USERINFO.sub("", printable(filled))
     return ""
 
 

@@ -9,14 +9,13 @@ the package itself is asked.
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import json
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from logsh_cli.output.text import excerpt
+from logsh_cli.output.text import excerpt, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -120,8 +119,8 @@ def _suggestion(name: str) -> str:
         if entry["status"] <= _LAST_NAMED_STATUS
         for shown in (entry["en"], *entry.get("alias", ()))
     }
-    close = difflib.get_close_matches(f":{word}:", sorted(names), n=1, cutoff=0.75)
-    return f" (did you mean {close[0]}?)" if close else ""
+    close = nearest(f":{word}:", sorted(names), cutoff=0.75)
+    return f" (did you mean {close}?)" if close else ""
 
 
 @lru_cache(maxsize=1)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logsh_cli import __version__
 from logsh_cli.config.urls import EVENT_PATH
+from logsh_cli.output.text import REDACTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 USER_AGENT = f"logsh-cli/{__version__}"
-REDACTED = "[redacted]"
 MAX_ANSWER_BYTES = 64 * 1024
 """More of an answer than this is never read: it can't be one of Logsh's, which are a few hundred bytes."""
 

@@ -13,7 +13,14 @@ REDACTED = "[redacted]"
 # C0, DEL and C1 drive terminals; U+2028/9 break lines; the bidirectional controls reorder what a reader sees;
 # surrogates have no UTF-8 form and would make the write itself fail.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_USERINFO = re.compile(r"(?<=://)[^/\s@]*:[^/\s@]*@")
+USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
+"""The user information of a URL, a lone token included. One run of characters from each ``://``: linear time."""
+
+_KEY_SHAPE = re.compile(r"logsh_(?:[A-Za-z0-9_-]{8,}|[A-Za-z0-9_-]+(?=…))")
+"""What looks like one of Logsh's keys, whole or cut by ``excerpt``; a masked one (``logsh_…wxyz``) does not."""
+
+_LONGEST_NAME = 100
+_SHORTEST_BEGINNING = 2
 _SHORTEST_SECRET = 4
 _SHORTEST_PART = 8
 _CUT = "…"
@@ -30,8 +37,26 @@ def excerpt(text: str, limit: int = 60) -> str:
     return f'"{shown[: limit - 1]}…"' if len(shown) > limit else f'"{shown}"'
 
 
+def without_userinfo(url: str) -> str:
+    """Return a text that was given as a URL without anything that could be a password, however malformed it is."""
+    before, at, host = url.rpartition("@")
+    scheme, separator, _ = before.partition("://")
+    return f"{scheme}{separator}{REDACTED}@{host}" if at and separator else f"{REDACTED}@{host}" if at else url
+
+
+def nearest(given: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the known name that was most likely meant, if there is one: one that begins so, or a similar one."""
+    import difflib  # noqa: PLC0415 - 4 ms, and only a mistake needs it
+
+    word = given[:_LONGEST_NAME].lower()
+    names = {name.lower(): name for name in known}
+    begun = [name for name in names if len(word) >= _SHORTEST_BEGINNING and name.startswith(word)]
+    close = begun or difflib.get_close_matches(word, names, n=1, cutoff=cutoff)
+    return names[close[0]] if close else None
+
+
 class Redactor:
-    """Replaces known secrets, and the user information in URLs, wherever they turn up in a text."""
+    """Replaces known secrets, whatever looks like a key, and the user information in URLs, wherever they turn up."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets: list[str] = []
@@ -52,7 +77,7 @@ class Redactor:
             text = text.replace(secret, REDACTED)
             if _CUT in text:
                 text = _without_part(text, secret)
-        return _USERINFO.sub(f"{REDACTED}@", text)
+        return USERINFO.sub(f"{REDACTED}@", _KEY_SHAPE.sub(REDACTED, text))
 
 
 def _without_part(text: str, secret: str) -> str:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logsh_cli.config.urls import clean_api_url, without_userinfo
+from logsh_cli.config.urls import clean_api_url
+from logsh_cli.output.text import without_userinfo
 
 
 @pytest.mark.parametrize(

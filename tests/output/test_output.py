@@ -14,7 +14,7 @@ from logsh_cli.errors import EventRefused, ExitCode, InvalidEvent, LogshError, M
 from logsh_cli.output.printer import Printer, one_line, plain_tally
 from logsh_cli.output.result import Result, Tally
 from logsh_cli.output.streams import Streams
-from logsh_cli.output.text import REDACTED, Redactor, excerpt, printable
+from logsh_cli.output.text import REDACTED, Redactor, excerpt, nearest, printable
 from tests.support.inprocess import text_stream, written
 from tests.support.sending import BODY, KEY, RESULT_KEYS
 
@@ -182,8 +182,26 @@ def test_an_excerpt_does_not_show_the_beginning_or_the_end_of_a_secret() -> None
     assert redact("logsh_ca") == "logsh_ca"  # an innocent word, not cut
 
 
-def test_user_information_of_any_url_is_hidden() -> None:
-    assert Redactor()("at http://me:secret@proxy:1/x") == f"at http://{REDACTED}@proxy:1/x"
+@pytest.mark.parametrize("user", ["me:secret", "secret", "me:se@cret", ":secret"])
+def test_user_information_of_any_url_is_hidden(user: str) -> None:
+    assert Redactor()(f"at http://{user}@proxy:1/x") == f"at http://{REDACTED}@proxy:1/x"
+
+
+@pytest.mark.parametrize("around", ["{}", "?api_key={}", "%3D{}&x", '"{}"', "/home/{}/x", "LOGSH_PROFILE={}:"])
+def test_what_looks_like_a_key_is_hidden_though_nobody_knows_it(around: str) -> None:
+    redact = Redactor()
+    assert redact(around.format("logsh_unknown-Key_0123456789")) == around.format(REDACTED)
+    assert "0123" not in redact(excerpt("logsh_0123456789", 11))
+    for innocent in ("logsh_cli.errors", "logsh_…wxyz", "LOGSH_API_KEY_FILE"):
+        assert redact(around.format(innocent)) == around.format(innocent)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("workspce", "workspace"), ("WORK", "workspace"), ("api-key", "api_key"), ("w", None), ("", None), ("zzz", None)],
+)
+def test_the_nearest_name_is_one_that_begins_so_or_a_similar_one(given: str, meant: str | None) -> None:
+    assert nearest(given, ("api_key", "workspace", "notify")) == meant
 
 
 @given(st.text())
