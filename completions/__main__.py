@@ -6,7 +6,7 @@ from pathlib import Path
 from completions import reference
 from completions.generate import write
 from completions.tree import read_tree
-from logsh_cli.cli import build_app
+from logsh_cli.parser import build_app
 
 if len(sys.argv) > 1:
     write(Path(sys.argv[1]))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from completions import bash, fish, manpage, powershell, zsh
 from completions.tree import Command, read_tree
-from logsh_cli.cli import build_app
 from logsh_cli.commands.completion import SCRIPTS
+from logsh_cli.parser import build_app
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from logsh_cli.config.config_file import KEYS
+
 JOB, REPORT, EVENT, DELIVERY, OUTPUT = "Command", "Report", "Event", "Delivery", "Output"
 """The headings under which long help lists options."""
 
@@ -78,7 +80,6 @@ Ci = Annotated[
     bool,
     typer.Option("--ci", help="Add repository, branch, commit and run from the CI environment.", rich_help_panel=EVENT),
 ]
-DEFAULT_JOBS = 4
 Jobs = Annotated[
     int,
     typer.Option("--jobs", min=1, max=64, metavar="N", help="Requests under way at once.", rich_help_panel=DELIVERY),
@@ -92,3 +93,6 @@ Truncate = Annotated[
 NoValidate = Annotated[
     bool, typer.Option("--no-validate", help="Let the service judge the event.", rich_help_panel=EVENT)
 ]
+Key = Annotated[str, typer.Argument(metavar="KEY", help=f"One of {', '.join(KEYS)}.")]
+Ids = Annotated[list[int] | None, typer.Argument(metavar="ID...", help="The events' numbers, as `list` shows them.")]
+All = Annotated[bool, typer.Option("--all", help="Every event that the command applies to.")]

@@ -12,10 +12,11 @@ import pytest
 
 from logsh_cli import __version__
 from logsh_cli.app import AppContext
-from logsh_cli.cli import COMMANDS, HIDDEN, main
+from logsh_cli.cli import main
 from logsh_cli.clock import Clock
 from logsh_cli.errors import TermSignal
 from logsh_cli.output.streams import Streams
+from logsh_cli.parser import COMMANDS, HIDDEN
 from tests.support.command import environment
 from tests.support.inprocess import call_main, text_stream, written
 from tests.support.sending import EVENT, KEY, RESULT_KEYS, check_result

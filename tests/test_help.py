@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from completions.tree import Command, read_tree
-from logsh_cli.cli import COMMANDS, build_app
 from logsh_cli.help import ALL, OTHER, SHORT_LIST
+from logsh_cli.parser import COMMANDS, build_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable

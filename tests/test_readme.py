@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from logsh_cli.cli import COMMANDS
 from logsh_cli.errors import EXIT_CODE_MEANINGS
+from logsh_cli.parser import COMMANDS
 from tests.support.command import environment
 from tests.support.documents import README, ROOT, block, blocks, table
 from tests.support.machine import Machine

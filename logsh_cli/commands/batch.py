@@ -1,24 +1,28 @@
 """``logsh batch``: one event a line, many at a time, none of them lost."""
 
+from __future__ import annotations
+
 import gc
 import os
 import stat
 from functools import partial
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-import typer
-
-from logsh_cli import options
 from logsh_cli.app import AppContext
 from logsh_cli.batch.lines import LineReader
 from logsh_cli.batch.pump import BatchJob, parse_line
 from logsh_cli.config.resolve import Flags, Settings, value_of
 from logsh_cli.delivery.deliver import Courier
 from logsh_cli.delivery.dispatch import FORGIVABLE, skips_without_key, take_along_what_waits
-from logsh_cli.delivery.drain import Drain
+from logsh_cli.delivery.drain import DEFAULT_JOBS, Drain
 from logsh_cli.delivery.stop import StopRequest
 from logsh_cli.errors import EventRefused, ExitCode, MissingKey, UsageError, interruption
 from logsh_cli.output.result import Tally
+
+if TYPE_CHECKING:
+    import typer
+
+    from logsh_cli import options
 
 
 class BatchOptions(NamedTuple):
@@ -43,7 +47,7 @@ def register(app: typer.Typer) -> None:
 def batch(
     ctx: typer.Context,
     file: Annotated[str, typer.Argument(metavar="[FILE|-]", help="JSON Lines; - is standard input.")] = "-",
-    jobs: options.Jobs = options.DEFAULT_JOBS,
+    jobs: options.Jobs = DEFAULT_JOBS,
     rate: Annotated[
         float | None,
         typer.Option("--rate", metavar="N", help="At most N requests a second.", rich_help_panel=options.DELIVERY),

@@ -1,13 +1,16 @@
 """``logsh completion``: the script that teaches a shell what comes after ``logsh``."""
 
+from __future__ import annotations
+
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal
-
-import typer
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from logsh_cli.app import AppContext
 from logsh_cli.errors import InternalError
+
+if TYPE_CHECKING:
+    import typer
 
 SCRIPTS = {"bash": "logsh.bash", "zsh": "_logsh", "fish": "logsh.fish", "powershell": "logsh.ps1"}
 """The file of each shell."""

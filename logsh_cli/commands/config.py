@@ -1,11 +1,10 @@
 """``logsh config``: see what is set and where it comes from, and change a profile."""
 
+from __future__ import annotations
+
 import json as json_text
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from logsh_cli import options
 from logsh_cli.app import AppContext
 from logsh_cli.config import config_file
 from logsh_cli.config.resolve import Flags
@@ -13,17 +12,23 @@ from logsh_cli.config.stored_profile import config_path, open_profile
 from logsh_cli.config.values import parse_value, unknown_setting
 from logsh_cli.config.view import effective, plain, to_json
 from logsh_cli.errors import ConfigError
-from logsh_cli.help import described
 from logsh_cli.output.printer import one_line
 from logsh_cli.output.text import printable
 
-_WIDTHS = (14, 32)
+if TYPE_CHECKING:
+    import typer
 
-Key = Annotated[str, typer.Argument(metavar="KEY", help=f"One of {', '.join(config_file.KEYS)}.")]
+    from logsh_cli import options
+
+_WIDTHS = (14, 32)
 
 
 def register(app: typer.Typer) -> None:
     """Add the command group to the application."""
+    import typer  # noqa: PLC0415 - whoever registers has loaded it; a plain command line is read without
+
+    from logsh_cli.help import described  # noqa: PLC0415 - the same
+
     group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=HELP, short_help="See and change settings.")
     group.command(
         "list",
@@ -82,7 +87,7 @@ def list_(
 
 def get(
     ctx: typer.Context,
-    key: Key,
+    key: options.Key,
     reveal: Annotated[bool, typer.Option("--reveal", help="Print the API key itself.")] = False,
     profile: options.Profile = None,
     json: options.Json = False,
@@ -112,7 +117,7 @@ def get(
 
 def set_(
     ctx: typer.Context,
-    key: Key,
+    key: options.Key,
     value: Annotated[str, typer.Argument(metavar="VALUE", help="The new value.")],
     profile: options.Profile = None,
     json: options.Json = False,
@@ -132,7 +137,7 @@ def set_(
 
 def unset(
     ctx: typer.Context,
-    key: Key,
+    key: options.Key,
     profile: options.Profile = None,
     json: options.Json = False,
     quiet: options.Quiet = False,

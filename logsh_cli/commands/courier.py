@@ -3,23 +3,28 @@
 Not for people, and so hidden: it has no streams, and its exit code is read by nobody.
 """
 
+from __future__ import annotations
+
 import gc
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import typer
-
-from logsh_cli import options
 from logsh_cli.app import AppContext
 from logsh_cli.config.paths import state_dir
 from logsh_cli.config.resolve import Flags
 from logsh_cli.delivery.deliver import Courier, Poster
-from logsh_cli.delivery.drain import Drain
+from logsh_cli.delivery.drain import DEFAULT_JOBS, Drain
 from logsh_cli.delivery.flush import Flush
 from logsh_cli.delivery.stop import StopRequest
 from logsh_cli.errors import ExitCode
 from logsh_cli.files import file_lock
 from logsh_cli.outbox import Owner, Store
+
+if TYPE_CHECKING:
+    import typer
+
+    from logsh_cli import options
 
 KEEP_TRYING_S = 600.0
 """Seconds from its acceptance for which an event is tried again and again."""
@@ -88,8 +93,7 @@ class Rounds:
 
     def _walk(self, stop: StopRequest) -> int:
         owned = Courier(self.store, self.owner, self.connect, self.app.clock)
-        jobs = options.DEFAULT_JOBS
-        drain = Drain(owned, self.connect, jobs=jobs, deadline_s=self.deadline_s, stopping=stop.event)
+        drain = Drain(owned, self.connect, jobs=DEFAULT_JOBS, deadline_s=self.deadline_s, stopping=stop.event)
         Flush(self.store, self.owner, drain, stop).walk(ignore_wait=False)
         drain.close()  # there may be hundreds of rounds
         return drain.outcome.worst()[0]

@@ -1,16 +1,18 @@
 """``logsh doctor``: is everything that a delivery needs in order?"""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import typer
-
-from logsh_cli import options
 from logsh_cli.app import AppContext
 from logsh_cli.config.resolve import Flags
 from logsh_cli.config.view import effective, plain
 
 if TYPE_CHECKING:
+    import typer
+
+    from logsh_cli import options
     from logsh_cli.doctor import Check, Section
     from logsh_cli.doctor.settings import Survey
 
@@ -35,7 +37,7 @@ def doctor(
     return exit_code_of(show(app, examine(app, Flags(profile=profile, deadline=deadline))))
 
 
-def examine(app: AppContext, flags: Flags) -> "list[Section]":
+def examine(app: AppContext, flags: Flags) -> list[Section]:
     """Everything that can be looked at; each check is made when it is asked for."""
     # The HTTP client and the store: 80 ms, which `logsh --help` need not pay.
     from logsh_cli.doctor import Section, shielded  # noqa: PLC0415
@@ -54,7 +56,7 @@ def examine(app: AppContext, flags: Flags) -> "list[Section]":
     return [*sections, Section("Versions", version_checks())] if app.printer.verbose else sections
 
 
-def ask_service(app: AppContext, found: "Survey") -> "Iterator[Check]":
+def ask_service(app: AppContext, found: Survey) -> Iterator[Check]:
     """The way to the service, and whether it takes the key, within the deadline."""
     from logsh_cli.clock import Budget  # noqa: PLC0415 - see examine
     from logsh_cli.doctor.service import Target, service_checks  # noqa: PLC0415
@@ -69,7 +71,7 @@ def ask_service(app: AppContext, found: "Survey") -> "Iterator[Check]":
     yield from service_checks(target, app.env, budget, app.clock.time())
 
 
-def look_into_outbox(app: AppContext, found: "Survey") -> "Iterator[Check]":
+def look_into_outbox(app: AppContext, found: Survey) -> Iterator[Check]:
     """Whether events can be kept, and what is kept already."""
     from functools import partial  # noqa: PLC0415 - see examine
 
@@ -81,7 +83,7 @@ def look_into_outbox(app: AppContext, found: "Survey") -> "Iterator[Check]":
     yield from outbox_checks(state_dir(app.env), owner, app.clock.time)
 
 
-def show(app: AppContext, sections: "list[Section]") -> "list[Check]":
+def show(app: AppContext, sections: list[Section]) -> list[Check]:
     """Print the checks as they are made, or all as one JSON line, and return them."""
     from logsh_cli.doctor import plain as plain_line  # noqa: PLC0415 - see examine
     from logsh_cli.doctor import summary, to_json  # noqa: PLC0415

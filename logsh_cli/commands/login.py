@@ -1,11 +1,10 @@
 """``logsh login``: take a key, make sure that the service does too, keep it in a profile."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from logsh_cli import options
 from logsh_cli.app import AppContext
 from logsh_cli.clock import Budget
 from logsh_cli.config.key import Destination, check_key, environment_key, same_url
@@ -15,6 +14,11 @@ from logsh_cli.config.urls import DEFAULT_API_URL
 from logsh_cli.config.values import looks_like_a_key, mask_key, parse_value
 from logsh_cli.delivery.key_check import check_key_with_service
 from logsh_cli.errors import BadConfig, ConfigError, KeyRefused, NotDelivered, NotKept, UsageError
+
+if TYPE_CHECKING:
+    import typer
+
+    from logsh_cli import options
 
 VERIFY_WITHIN_S = 10.0
 LONGEST_LINE = 64 * 1024
@@ -131,7 +135,7 @@ def read_key(app: AppContext, given: LoginOptions) -> str:
     """The key, from a prompt without echo or from standard input; never from the arguments."""
     stdin = app.streams.stdin
     if stdin is not None and stdin.isatty():
-        return str(typer.prompt("API key", hide_input=True, err=True)).strip()
+        return ask_for_key()
     if not given.key_stdin:
         raise UsageError(
             "login asks for the key at a terminal, and standard input is none",
@@ -147,6 +151,16 @@ def read_key(app: AppContext, given: LoginOptions) -> str:
     if not key:
         raise UsageError("--key-stdin: the first line of standard input is empty", hint="it must be the API key")
     return key
+
+
+def ask_for_key() -> str:
+    """The key as it is typed, unseen. Raises ``KeyboardInterrupt`` at Ctrl-C and at the end of the input."""
+    import typer  # noqa: PLC0415 - a plain command line is read without
+
+    try:
+        return str(typer.prompt("API key", hide_input=True, err=True)).strip()
+    except typer.Abort:
+        raise KeyboardInterrupt from None
 
 
 def verify(app: AppContext, target: Target, key: str) -> None:

@@ -1,12 +1,18 @@
 """``logsh logout``: forget a profile's key."""
 
-import typer
+from __future__ import annotations
 
-from logsh_cli import options
+from typing import TYPE_CHECKING
+
 from logsh_cli.app import AppContext
 from logsh_cli.config.key import environment_key
 from logsh_cli.config.stored_profile import open_profile
 from logsh_cli.errors import ConfigError
+
+if TYPE_CHECKING:
+    import typer
+
+    from logsh_cli import options
 
 
 def register(app: typer.Typer) -> None:

@@ -1,32 +1,36 @@
 """``logsh outbox``: see what waits, send it, put it back, or let go of it."""
 
+from __future__ import annotations
+
 import gc
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from logsh_cli import options
 from logsh_cli.app import AppContext
 from logsh_cli.config.resolve import Flags
 from logsh_cli.delivery.deliver import Courier
-from logsh_cli.delivery.drain import Drain
+from logsh_cli.delivery.drain import DEFAULT_JOBS, Drain
 from logsh_cli.delivery.flush import Flush
 from logsh_cli.delivery.stop import StopRequest
 from logsh_cli.errors import EventRefused, ExitCode, NotDelivered, UsageError, interruption
-from logsh_cli.help import described
 from logsh_cli.outbox import Changed, Store
 from logsh_cli.outbox.view import HEADER, describe_row, row_cells, row_to_json
 from logsh_cli.output.result import Tally
 
-_WIDTHS = (6, 8, 4, 5, 28)
+if TYPE_CHECKING:
+    import typer
 
-Ids = Annotated[list[int] | None, typer.Argument(metavar="ID...", help="The events' numbers, as `list` shows them.")]
-All = Annotated[bool, typer.Option("--all", help="Every event that the command applies to.")]
+    from logsh_cli import options
+
+_WIDTHS = (6, 8, 4, 5, 28)
 
 
 def register(app: typer.Typer) -> None:
     """Add the command group to the application."""
+    import typer  # noqa: PLC0415 - whoever registers has loaded it; a plain command line is read without
+
+    from logsh_cli.help import described  # noqa: PLC0415 - the same
+
     group = typer.Typer(
         no_args_is_help=True, rich_markup_mode=None, help=HELP, short_help="See, send or drop kept events."
     )
@@ -107,7 +111,7 @@ def flush(
             rich_help_panel=options.DELIVERY,
         ),
     ] = False,
-    jobs: options.Jobs = options.DEFAULT_JOBS,
+    jobs: options.Jobs = DEFAULT_JOBS,
     deadline: options.Deadline = None,
     profile: options.Profile = None,
     json: options.Json = False,
@@ -167,8 +171,8 @@ def flush_all(app: AppContext, flags: Flags, *, adopt: bool, jobs: int) -> Tally
 
 def retry(
     ctx: typer.Context,
-    ids: Ids = None,
-    everything: All = False,
+    ids: options.Ids = None,
+    everything: options.All = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
@@ -180,8 +184,8 @@ def retry(
 
 def drop(
     ctx: typer.Context,
-    ids: Ids = None,
-    everything: All = False,
+    ids: options.Ids = None,
+    everything: options.All = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:

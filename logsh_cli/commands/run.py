@@ -3,13 +3,12 @@
 Only what is needed to start the command is imported up here; everything about Logsh is loaded while it runs, or after.
 """
 
+from __future__ import annotations
+
 import os
 import signal
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from logsh_cli import options
 from logsh_cli.app import AppContext
 from logsh_cli.errors import UsageError
 from logsh_cli.job.child import hold_signals, shell_status, start
@@ -17,6 +16,9 @@ from logsh_cli.job.options import RunOptions
 from logsh_cli.job.outcome import NotifyOn, On, parse_duration, parse_success_codes
 
 if TYPE_CHECKING:
+    import typer
+
+    from logsh_cli import options
     from logsh_cli.job.report import JobReport
 
 LONGEST_TAIL = 500
@@ -187,7 +189,7 @@ def supervise(
     return shell_status(ending)
 
 
-def _prepare_report(app: AppContext, given: RunOptions) -> "JobReport | Exception":
+def _prepare_report(app: AppContext, given: RunOptions) -> JobReport | Exception:
     """Load what tells of the command, now that it runs; why that failed, since there is still a command to wait for."""
     try:
         from logsh_cli.job.report import JobReport  # noqa: PLC0415 - the command runs already

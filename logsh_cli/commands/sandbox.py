@@ -1,12 +1,16 @@
 """``logsh sandbox``: a local Logsh, to see what scripts would send and to assert on it."""
 
-from typing import Annotated
+from __future__ import annotations
 
-import typer
+from typing import TYPE_CHECKING, Annotated
 
-from logsh_cli import options
 from logsh_cli.app import AppContext
 from logsh_cli.sandbox.rules import parse_faults
+
+if TYPE_CHECKING:
+    import typer
+
+    from logsh_cli import options
 
 
 def register(app: typer.Typer) -> None:

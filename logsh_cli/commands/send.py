@@ -1,10 +1,9 @@
 """``logsh send``: one event, from the command line to the service."""
 
-from typing import Annotated, NamedTuple
+from __future__ import annotations
 
-import typer
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from logsh_cli import options
 from logsh_cli.app import AppContext
 from logsh_cli.config.resolve import Flags, Settings, value_of
 from logsh_cli.delivery.dispatch import Policy, dispatch, skips_without_key
@@ -13,6 +12,11 @@ from logsh_cli.event import FLAG_LABELS, Draft, Event, build_event, parse_metada
 from logsh_cli.http import wire
 from logsh_cli.output.result import Result
 from logsh_cli.output.text import REDACTED
+
+if TYPE_CHECKING:
+    import typer
+
+    from logsh_cli import options
 
 LONGEST_STDIN = 10 * 1024 * 1024
 """Bytes read of standard input at most; a description has 150 characters."""

@@ -37,6 +37,9 @@ SEVERITY = (
 )
 """Several things at once end with the first of these that applies."""
 
+DEFAULT_JOBS = 4
+"""Requests under way at once, unless the user says otherwise."""
+
 ACKNOWLEDGE_AT_ONCE = 100
 RENEW_EVERY_S = 15.0
 """Events may wait for a worker longer than a lease lasts, behind a ``--rate`` or a slow service."""

@@ -12,9 +12,9 @@ import pytest
 
 from completions.generate import files, write
 from completions.tree import SHORTCODES, Command, read_tree
-from logsh_cli.cli import build_app
 from logsh_cli.commands.completion import SCRIPTS
 from logsh_cli.event.icons import resolve_icon
+from logsh_cli.parser import build_app
 from tests.support.command import Completed, environment
 from tests.support.terminal import Shell
 

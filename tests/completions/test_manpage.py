@@ -11,8 +11,8 @@ import logsh_cli
 from completions import reference
 from completions.manpage import ENVIRONMENT, page
 from completions.tree import Command, read_tree
-from logsh_cli.cli import build_app
 from logsh_cli.errors import EXIT_CODE_MEANINGS
+from logsh_cli.parser import build_app
 
 PAGE = Path(__file__).parents[2] / "completions" / "logsh.1"
 SECTIONS = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "COMMANDS", "EXIT STATUS"]
