@@ -12,7 +12,7 @@ from logsh_cli.clock import Budget
 from logsh_cli.delivery.deliver import Courier, verdict
 from logsh_cli.delivery.detached import start_courier
 from logsh_cli.errors import ExitCode, MissingKey, NotKept, interruption
-from logsh_cli.http.background import Background
+from logsh_cli.http.connector import Background
 from logsh_cli.http.wire import encode_body
 from logsh_cli.output.result import Result
 

@@ -12,8 +12,8 @@ from logsh_cli.delivery.key_check import check_key_with_service
 from logsh_cli.delivery.retry import fault_of_answer
 from logsh_cli.doctor import Check, failed, passed, skipped, warned
 from logsh_cli.errors import BadConfig, KeyRefused, LogshError, ServiceUnavailable, TlsFailure, UnexpectedAnswer
-from logsh_cli.http import dialing
 from logsh_cli.http.client import Client
+from logsh_cli.http.network import system_lookup
 from logsh_cli.http.proxies import proxy_for
 from logsh_cli.output.text import excerpt
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from logsh_cli.clock import Budget
-    from logsh_cli.http.exchange import Exchange
+    from logsh_cli.http.network import AddressInfo
     from logsh_cli.http.proxies import Proxy
-    from logsh_cli.http.wire import Answer
+    from logsh_cli.http.wire import Answer, Exchange
 
 STEPS = ("proxy", "dns", "tcp", "tls", "service", "key")
 EXPIRES_SOON_DAYS = 14
@@ -97,8 +97,8 @@ def service_checks(target: Target | None, env: Mapping[str, str], budget: Budget
 def _visit(target: Target, proxy: Proxy | None, env: Mapping[str, str], budget: Budget, now: float) -> Visit:
     addresses: list[str] = []
 
-    def look_up(host: str, port: int) -> Sequence[dialing.AddressInfo]:
-        found = dialing.system_lookup(host, port)
+    def look_up(host: str, port: int) -> Sequence[AddressInfo]:
+        found = system_lookup(host, port)
         addresses.extend(dict.fromkeys(str(where[0]) for *_, where in found))
         return found
 

@@ -1,4 +1,4 @@
-"""Posts events over HTTP: the only module that knows httpx and, with ``network.backend``, httpcore, its engine.
+"""Posts events over HTTP: the only module that knows httpx and, with ``network``, httpcore, its engine.
 
 One ``post`` is one attempt. It gives the service's answer, or raises what became of the event; whether to try again is
 decided elsewhere. Every exception of httpx, httpcore and ssl is translated here: nothing foreign gets out.
@@ -7,8 +7,6 @@ decided elsewhere. Every exception of httpx, httpcore and ssl is translated here
 from __future__ import annotations
 
 import re
-import ssl
-import time
 from typing import TYPE_CHECKING
 
 import httpcore
@@ -17,16 +15,17 @@ import httpx
 from logsh_cli.clock import Budget
 from logsh_cli.config.urls import DEFAULT_API_URL, EVENT_PATH, clean_api_url
 from logsh_cli.errors import BadConfig, InternalError, LogshError, Unanswered, Unreachable
-from logsh_cli.http import dialing, wire
-from logsh_cli.http.exchange import Exchange
-from logsh_cli.http.network import Attempt, Network
+from logsh_cli.http import wire
+from logsh_cli.http.network import Network, ProxySocket, system_lookup
 from logsh_cli.http.proxies import proxy_for
-from logsh_cli.http.tls import explain, make_context
+from logsh_cli.http.tls import make_context
 from logsh_cli.output.text import Redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    import ssl
+    from collections.abc import Iterable, Mapping
 
+    from logsh_cli.http.network import Lookup
     from logsh_cli.http.proxies import Proxy
 
 REUSE_WITHIN_S = 3.0
@@ -59,7 +58,7 @@ class Client:
         BadConfig: the URL, the key, the proxy or a certificate file can't be used.
     """
 
-    exchange: Exchange | None = None
+    exchange: wire.Exchange | None = None
     """The record of the last post, whatever came of it."""
 
     def __init__(
@@ -71,7 +70,7 @@ class Client:
         env: Mapping[str, str],
         context: ssl.SSLContext | None = None,
         connect_timeout: float = 5.0,
-        lookup: dialing.Lookup = dialing.system_lookup,
+        lookup: Lookup = system_lookup,
     ) -> None:
         if key is not None and not _KEY.fullmatch(key):
             raise BadConfig(
@@ -106,90 +105,55 @@ class Client:
             BadConfig: the proxy asks for credentials.
         """
         request = wire.build_request(self._api_url, self._key, body)
-        exchange = Exchange(request, self._host, self._proxy.url if self._proxy else None)
-        self.exchange = exchange
-        attempt = self._network.attempt = Attempt(budget, exchange)
+        exchange = wire.Exchange(request, self._host, self._proxy.url if self._proxy else None)
+        self.exchange = self._network.exchange = exchange
+        self._network.budget = budget
         try:
             # The transport is used bare: an httpx.Client above it would keep cookies, add headers, and fail on a
             # redirect that it can't parse although none is followed.
             response = self._transport.handle_request(
                 httpx.Request(request.method, self._url, headers=request.headers, content=body)
             )
-            return _read_answer(response, attempt, self._redact)
+            return _read_answer(response, self._network, self._redact)
         except BaseException as error:
             self.close()  # a failed tunnel would otherwise hold the pool's only place
             if not isinstance(error, Exception):
                 raise
-            failure = translate(error, exchange)
-            if failure is error:
+            if isinstance(error, LogshError):
                 raise
-            raise failure or InternalError(f"the HTTP client failed: {type(error).__name__}") from error
+            raise translate(error, exchange) from error
         finally:
-            exchange.total_ms = (time.monotonic() - attempt.start) * 1000
+            exchange.note_end()
 
     def close(self) -> None:
         """Close the connection; a later post opens a new one."""
         self._transport.close()
 
 
-class _Transport(httpx.BaseTransport):
-    """What httpx's own transport does, with a network of ours below, which it offers no public way to put there."""
+class _Transport(httpx.HTTPTransport):
+    """httpx's own transport over a pool with our network, for which its constructor has no parameter."""
 
     def __init__(self, network: Network, context: ssl.SSLContext | None, proxy: httpcore.Proxy | None) -> None:
-        self._network, self._context, self._proxy = network, context, proxy
-        self._pool: httpcore.ConnectionPool | None = None
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        if self._pool is None:
-            self._pool = httpcore.ConnectionPool(
-                ssl_context=self._context,
-                proxy=self._proxy,
-                max_connections=1,
-                keepalive_expiry=REUSE_WITHIN_S,
-                network_backend=self._network,
-            )
-        url = request.url
-        answer = self._pool.handle_request(
-            httpcore.Request(
-                request.method,
-                httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-                headers=request.headers.raw,
-                content=request.content,
-            )
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=context,
+            proxy=proxy,
+            max_connections=1,
+            keepalive_expiry=REUSE_WITHIN_S,
+            network_backend=network,
         )
-        body = _Body(answer)
-        return httpx.Response(answer.status, headers=answer.headers, stream=body, extensions=answer.extensions)
-
-    def close(self) -> None:
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
 
 
-class _Body(httpx.SyncByteStream):
-    """The body of httpcore's answer, as httpx wants it."""
-
-    def __init__(self, answer: httpcore.Response) -> None:
-        self._answer = answer
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._answer.iter_stream())
-
-    def close(self) -> None:
-        self._answer.close()
-
-
-def _read_answer(response: httpx.Response, attempt: Attempt, redact: Redactor) -> wire.Answer:
-    exchange = attempt.exchange
+def _read_answer(response: httpx.Response, network: Network, redact: Redactor) -> wire.Answer:
+    exchange = network.exchange
     exchange.status = response.status_code
     exchange.http_version = response.extensions["http_version"].decode()
     location = response.headers.get("location")
     exchange.location = None if location is None else redact(location)
     if response.is_success:
-        attempt.budget = Budget(min(PATIENCE_AFTER_SUCCESS_S, attempt.budget.remaining()))
+        network.budget = Budget(min(PATIENCE_AFTER_SUCCESS_S, network.budget.remaining()))
     try:
         body = _first_bytes(response.iter_raw())
-    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
+    except (httpx.TransportError, TimeoutError):
         body = b""
     finally:
         response.close()
@@ -225,59 +189,43 @@ def _engine_proxy(proxy: Proxy, env: Mapping[str, str]) -> httpcore.Proxy:
             hint = "install httpx[socks] beside logsh, or name an http:// proxy"
             raise BadConfig(f"{proxy.variable} names a SOCKS proxy, and support for those is not installed", hint=hint)
     url = httpcore.URL(scheme=proxy.scheme, host=proxy.host, port=proxy.port, target="/")
-    context = make_context(None, env) if _is_secure(proxy) else None
+    context = None
+    if _is_secure(proxy):
+        context = make_context(None, env)
+        context.sslsocket_class = ProxySocket
     return httpcore.Proxy(url, auth=proxy.auth, ssl_context=context)
 
 
-def translate(error: Exception, exchange: Exchange) -> LogshError | None:  # noqa: PLR0911 - one for each kind
-    """What an exception from below means for the event; ``None`` if it is of a kind never heard of."""
-    where = exchange.host
-    if isinstance(error, LogshError):
-        return error
-    if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol, httpcore.UnsupportedProtocol)):
-        return BadConfig("api_url is no http:// or https:// URL", hint="correct api_url")
-    if isinstance(error, (httpx.ProxyError, httpcore.ProxyError)):
+def translate(error: Exception, exchange: wire.Exchange) -> LogshError:
+    """Return what an exception from below means for the event: not sent, unanswered, or a fault of ours."""
+    if isinstance(error, httpx.ProxyError):
         return _explain_proxy(error, exchange)
-    if isinstance(error, (httpx.LocalProtocolError, httpcore.LocalProtocolError)):
-        return InternalError(f"a request that is not valid HTTP was made for {where}")
-    if isinstance(error, ssl.SSLError) and not exchange.sent:
-        return explain(error, where)
-    if isinstance(error, _TRANSPORT_ERRORS):
-        what = _what_happened(error, exchange)
-        if exchange.sent:
-            return Unanswered(f"{where}: {what}", hint=_SENT_HINT)
-        through = "" if exchange.proxy is None else f"the proxy {exchange.proxy}: "
-        return Unreachable(f"{where}: {through}{what}", hint=_UNSENT_HINT)
-    if isinstance(error, _OUR_FAULTS):
-        return InternalError(f"the HTTP client was used wrongly: {type(error).__name__}")
-    return None
+    if not isinstance(error, _NETWORK_FAULTS):
+        return InternalError(f"the HTTP client failed: {type(error).__name__}")
+    what = _what_happened(error, exchange)
+    if exchange.sent:
+        return Unanswered(f"{exchange.host}: {what}", hint=_SENT_HINT)
+    through = "" if exchange.proxy is None else f"the proxy {exchange.proxy}: "
+    return Unreachable(f"{exchange.host}: {through}{what}", hint=_UNSENT_HINT)
 
 
-_TRANSPORT_ERRORS = (
-    httpx.TransportError,
-    httpx.DecodingError,
-    httpcore.TimeoutException,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    OSError,  # ssl.SSLError is one
-)
-_OUR_FAULTS = (httpx.HTTPError, httpx.StreamError, httpx.CookieConflict, httpcore.ConnectionNotAvailable)
-"""What only a wrong use of httpx can raise: redirects, cookies and whole bodies are not asked for."""
+# All that httpx makes of httpcore's exceptions, but for wrong uses of it; and what ``Network.patience`` raises.
+_NETWORK_FAULTS = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, TimeoutError)
 
 
-def _what_happened(error: Exception, exchange: Exchange) -> str:
-    if isinstance(error, (httpx.TimeoutException, httpcore.TimeoutException, TimeoutError)):
+def _what_happened(error: Exception, exchange: wire.Exchange) -> str:
+    if isinstance(error, (httpx.TimeoutException, TimeoutError)):
         if not exchange.sent:
             return "the deadline passed before anything was sent"
         return "no answer in time" if exchange.first_byte_ms is None else "the answer did not end in time"
-    if isinstance(error, (httpx.RemoteProtocolError, httpcore.RemoteProtocolError)):
+    if isinstance(error, httpx.RemoteProtocolError):
         begun = exchange.first_byte_ms is not None
         return "the answer is cut off, or is not HTTP" if begun else "the connection was closed without an answer"
     return f"the connection broke: {error}" if str(error) else "the connection broke"
 
 
-def _explain_proxy(error: Exception, exchange: Exchange) -> LogshError:
-    # httpcore has only a text here: "407 Proxy Authentication Required" for HTTP, words for SOCKS.
+def _explain_proxy(error: Exception, exchange: wire.Exchange) -> LogshError:
+    # httpx has only a text here: "407 Proxy Authentication Required" for HTTP, words for SOCKS.
     status = str(error)[:3]
     if status == "407":
         hint = "put them into the proxy's address: http://USER:PASSWORD@HOST:PORT"

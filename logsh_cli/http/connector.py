@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import partial
-from typing import TYPE_CHECKING
-
-from logsh_cli.http.background import Background
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     import ssl
@@ -15,12 +13,46 @@ if TYPE_CHECKING:
     from logsh_cli.config.key import Destination
     from logsh_cli.http.client import Client
 
+T = TypeVar("T")
+
+
+class Background(Generic[T]):
+    """A value that a thread makes while the caller does something else; made at once where no thread can be started.
+
+    Worth it for what leaves the interpreter to others: disk, network, OpenSSL reading certificates.
+    """
+
+    def __init__(self, build: Callable[[], T]) -> None:
+        self._build = build
+        self._value: list[T] = []
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = threading.Thread(target=self._run, daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._thread = None
+            self._run()
+
+    def _run(self) -> None:
+        try:
+            self._value.append(self._build())
+        except BaseException as error:  # noqa: BLE001 - raised again where the value is asked for
+            self._error = error
+
+    def result(self) -> T:
+        """Wait for the value; raises what making it raised."""
+        if self._thread is not None:
+            self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._value[0]
+
 
 class Connector:
     """Call it for a client; any thread may, and gets one of its own.
 
     The trusted certificates are read once for all clients, and while httpx is being loaded: OpenSSL needs 20 ms for a
-    whole bundle and lets go of the interpreter meanwhile, httpx needs 50 ms of it.
+    whole bundle and leaves the interpreter to others meanwhile, httpx needs 50 ms of it.
 
     With ``tell``, the clients hand it a line for everything that they do.
     """
@@ -35,7 +67,7 @@ class Connector:
         self._trust: Background[ssl.SSLContext] | None = None
 
     def __call__(self) -> Client:
-        """A client, unconnected. Raises ``BadConfig`` when the certificates or the proxy can't be used."""
+        """Return a client, unconnected. Raises ``BadConfig`` when the certificates or the proxy can't be used."""
         trust = self._trusted()
         from logsh_cli.http.client import Client  # noqa: PLC0415 - httpx; and only now, while the certificates are read
 

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from logsh_cli.clock import Budget
-    from logsh_cli.http.exchange import Exchange
-    from logsh_cli.http.wire import Answer
+    from logsh_cli.http.wire import Answer, Exchange
 
 
 class NarratingClient(Client):
@@ -51,7 +50,7 @@ def narrate(exchange: Exchange, answer: Answer | None, failure: LogshError | Non
         yield f"> {name}: {value}"
     yield f"> {json.dumps(request['body'], ensure_ascii=False)}"
     if exchange.proxy is not None:
-        yield f"by way of the proxy {exchange.proxy}"
+        yield f"through the proxy {exchange.proxy}"
     if exchange.peer is not None:
         secured = f", {exchange.tls_version}" if exchange.tls_version else ""
         yield f"connected to {exchange.peer}{secured}"

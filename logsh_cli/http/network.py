@@ -1,45 +1,69 @@
-"""The network under httpcore, bounded by one budget: look-up, connect, TLS, and every read and write.
+"""From a host name to an open connection, every step of it within one budget.
 
-httpx's own timeouts start anew with each operation, so that an answer which drips byte by byte never runs into one,
-and they don't cover the name look-up at all. Here each step may take what is left of the budget, and no more.
+httpcore's own streams read, write and speak TLS. Their timeouts start anew with each operation, so that an answer which
+drips byte by byte never runs into one, and none of them covers the name look-up. Here each step may take what is left
+of the budget, and no more.
 """
 
 from __future__ import annotations
 
 import contextlib
-import select
+import errno
+import os
+import selectors
+import socket
 import ssl
+import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from itertools import chain, zip_longest
+from typing import TYPE_CHECKING, Any, cast
 
 import httpcore
+from httpcore._backends.sync import SyncStream  # its backend connects to one address after the other; ours races them
 
 from logsh_cli.errors import Unreachable
-from logsh_cli.http import dialing, tls
+from logsh_cli.http import tls
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Sequence
 
     from logsh_cli.clock import Budget
-    from logsh_cli.http.exchange import Exchange
+    from logsh_cli.http.wire import Exchange
 
-_TLS_RECORD = 16 * 1024
+    AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
+    Lookup = Callable[[str, int], Sequence[AddressInfo]]
+    """Host name and port to what ``socket.getaddrinfo`` returns; raises ``OSError``."""
+
+NEXT_ADDRESS_AFTER_S = 0.25
+"""How long one address is tried alone: the "Connection Attempt Delay" that RFC 8305 recommends."""
+
 _LONGEST_WAIT_S = 24 * 3600.0  # a socket takes no infinite timeout
+_WRITE_BYTES = 16 * 1024  # a TLS record; httpcore gives a whole buffer one timeout for each of its parts
+_IN_PROGRESS = {0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", errno.EWOULDBLOCK)}
 _HINT = "check the network, a proxy or firewall in between, and the host and port in api_url"
 _LOOKUP_HINT = "check the network and its name server, and the host in api_url"
 
 
-class Attempt:
-    """One attempt under way: the time that it has left, and the record it fills in."""
+class Network(httpcore.NetworkBackend):
+    """Makes connections that keep to the budget of the attempt under way, and note how far it came.
 
-    def __init__(self, budget: Budget, exchange: Exchange) -> None:
-        self.start = time.monotonic()
-        self.budget = budget
-        self.exchange = exchange
+    Args:
+        connect_timeout: seconds for connecting, all addresses together, and again for each TLS handshake.
+        tls_layers: how many layers of TLS there are around the event; bytes below the last one are for proxies.
+        lookup: the resolver.
+    """
+
+    exchange: Exchange
+    budget: Budget
+
+    def __init__(self, connect_timeout: float, tls_layers: int, lookup: Lookup) -> None:
+        self.connect_timeout = connect_timeout
+        self.tls_layers = tls_layers
+        self._lookup = lookup
 
     def patience(self, limit: float = _LONGEST_WAIT_S) -> float:
-        """Seconds that the next operation may take, at most ``limit``.
+        """Return the seconds that the next operation may take, at most ``limit``.
 
         Raises:
             TimeoutError: the budget is spent.
@@ -48,23 +72,6 @@ class Attempt:
         if left <= 0:
             raise TimeoutError("the deadline has passed")
         return left
-
-
-class Network(httpcore.NetworkBackend):
-    """Makes connections whose every operation keeps to the budget of ``attempt``, the one under way.
-
-    Args:
-        connect_timeout: seconds for connecting, all addresses together, and again for each TLS handshake.
-        event_layer: how many layers of TLS there are around the event: bytes below that layer are for proxies.
-        lookup: the resolver.
-    """
-
-    attempt: Attempt
-
-    def __init__(self, connect_timeout: float, event_layer: int, lookup: dialing.Lookup) -> None:
-        self.connect_timeout = connect_timeout
-        self.event_layer = event_layer
-        self._lookup = lookup
 
     def connect_tcp(
         self,
@@ -79,12 +86,12 @@ class Network(httpcore.NetworkBackend):
         Raises:
             Unreachable: none did, or the name has none, or time ran out.
         """
-        attempt, exchange = self.attempt, self.attempt.exchange
+        exchange = self.exchange
         exchange.reused = False
         where = exchange.host if exchange.proxy is None else f"the proxy {exchange.proxy}"
         start = time.monotonic()
         try:
-            addresses = dialing.look_up(host, port, attempt.patience(), self._lookup)
+            addresses = look_up(host, port, self.patience(), self._lookup)
         except TimeoutError as error:
             raise Unreachable(f"{where}: the name look-up took too long", hint=_LOOKUP_HINT) from error
         except (OSError, UnicodeError) as error:
@@ -93,7 +100,7 @@ class Network(httpcore.NetworkBackend):
         looked_up = time.monotonic()
         exchange.lookup_ms = (looked_up - start) * 1000
         try:
-            sock = dialing.connect_to_first(addresses, attempt.patience(self.connect_timeout))
+            sock = connect_to_first(addresses, self.patience(self.connect_timeout))
         except TimeoutError as error:
             waited = f"{time.monotonic() - looked_up:.1f} s"
             raise Unreachable(f"{where}: no connection within {waited}", hint=_HINT) from error
@@ -103,37 +110,40 @@ class Network(httpcore.NetworkBackend):
         with contextlib.suppress(OSError):  # it may have hung up by now; reading will tell
             address, peer_port = sock.getpeername()[:2]
             exchange.peer = f"[{address}]:{peer_port}" if ":" in address else f"{address}:{peer_port}"
-        return Stream(sock, self)
+        return Stream(SyncStream(sock), self)
 
 
 class Stream(httpcore.NetworkStream):
-    """A connection, plain or TLS; ``layer`` counts the layers of TLS."""
+    """One of httpcore's streams under the budget; ``layer`` counts the layers of TLS."""
 
-    def __init__(self, sock: socket.socket, network: Network, layer: int = 0) -> None:
-        self.sock = sock
-        self.network = network
-        self.layer = layer
+    def __init__(self, inner: httpcore.NetworkStream, network: Network, layer: int = 0) -> None:
+        self._inner = inner
+        self._network = network
+        self._layer = layer
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - the budget says how long
-        """Whatever comes next; empty at the end."""
-        with _mapped(httpcore.ReadTimeout, httpcore.ReadError):
-            self.sock.settimeout(self.network.attempt.patience())
-            data = self.sock.recv(max_bytes)
-        self._note_received(data)
+        """Return whatever comes next; empty at the end."""
+        try:
+            data = self._inner.read(max_bytes, self._network.patience())
+        except httpcore.ReadError as error:
+            # What a socket reports as the end, TLS inside TLS reports as an error.
+            if not isinstance(error.__cause__, (ssl.SSLZeroReturnError, ssl.SSLEOFError)):
+                raise
+            data = b""
+        if data and self._carries_the_event:
+            self._network.exchange.note_first_byte()
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - the budget says how long
-        """All of it."""
-        left = memoryview(buffer)
-        with _mapped(httpcore.WriteTimeout, httpcore.WriteError):
-            while left:
-                self.sock.settimeout(self.network.attempt.patience())
-                left = left[self.sock.send(left) :]
-                self._note_sent()
+        """Send all of it."""
+        for start in range(0, len(buffer), _WRITE_BYTES):
+            self._inner.write(buffer[start : start + _WRITE_BYTES], self._network.patience())
+            if self._carries_the_event:
+                self._network.exchange.sent = True
 
     def close(self) -> None:
-        """At once: a TLS farewell could block."""
-        self.sock.close()
+        """Close at once: a TLS farewell could block."""
+        self._inner.close()
 
     def start_tls(
         self,
@@ -141,117 +151,156 @@ class Stream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ARG002 - the budget says how long
     ) -> Stream:
-        """Secure the connection.
+        """Return the secured connection.
 
         Raises:
-            TlsFailure: it can't be.
+            TlsFailure: it can't be secured.
         """
-        network, exchange = self.network, self.network.attempt.exchange
+        network, exchange = self._network, self._network.exchange
         start = time.monotonic()
         try:
             # One limit for the whole handshake: the ssl module counts a socket's timeout from its beginning.
-            self.sock.settimeout(network.attempt.patience(network.connect_timeout))
-            secured = self._secure(ssl_context, server_hostname)
-        except (OSError, httpcore.TimeoutException, httpcore.NetworkError) as error:
+            secured = self._inner.start_tls(ssl_context, server_hostname, network.patience(network.connect_timeout))
+        except BaseException as error:
             self.close()
-            to_proxy = self.layer + 1 < network.event_layer
-            where = f"the proxy {exchange.proxy}" if to_proxy else exchange.host
-            raise tls.explain(error if isinstance(error, OSError) else error.__cause__, where) from error
-        except BaseException:
-            self.close()
-            raise
+            if not isinstance(error, (TimeoutError, httpcore.ConnectTimeout, httpcore.ConnectError)):
+                raise
+            where = f"the proxy {exchange.proxy}" if self._layer + 1 < network.tls_layers else exchange.host
+            raise tls.explain(error.__cause__ or error, where) from error
         exchange.tls_ms = (time.monotonic() - start) * 1000
         state = secured.get_extra_info("ssl_object")
         exchange.tls_version, exchange.certificate = state.version(), state.getpeercert()
-        return secured
-
-    def _secure(self, context: ssl.SSLContext, server_hostname: str | None) -> Stream:
-        if isinstance(self.sock, ssl.SSLSocket):
-            return _StreamInStream(self, context, server_hostname)
-        sock = context.wrap_socket(self.sock, server_hostname=server_hostname)
-        return Stream(sock, self.network, self.layer + 1)
+        sock = secured.get_extra_info("socket")
+        if isinstance(sock, ProxySocket):
+            sock.patience = network.patience
+        return Stream(secured, network, self._layer + 1)
 
     def get_extra_info(self, info: str) -> Any:
-        """What httpcore asks for: the TLS state, and whether the other side has hung up on an idle connection."""
-        if info == "ssl_object":
-            return self.sock if isinstance(self.sock, ssl.SSLSocket) else None
-        return _is_readable(self.sock) if info == "is_readable" else None
+        """Return what httpcore asks for: the TLS state, and whether an idle connection has been closed."""
+        return self._inner.get_extra_info(info)
 
-    def _note_sent(self) -> None:
-        if self.layer == self.network.event_layer:
-            self.network.attempt.exchange.sent = True
-
-    def _note_received(self, data: bytes) -> None:
-        attempt = self.network.attempt
-        if data and self.layer == self.network.event_layer and attempt.exchange.first_byte_ms is None:
-            attempt.exchange.first_byte_ms = (time.monotonic() - attempt.start) * 1000
+    @property
+    def _carries_the_event(self) -> bool:
+        return self._layer == self._network.tls_layers
 
 
-class _StreamInStream(Stream):
-    """TLS inside TLS, behind an https:// proxy: ``SSLContext.wrap_socket`` takes no socket that is secured already."""
+class ProxySocket(ssl.SSLSocket):
+    """The TLS connection to an https:// proxy: the TLS inside it takes many turns for one step of its own."""
 
-    def __init__(self, outer: Stream, context: ssl.SSLContext, server_hostname: str | None) -> None:
-        super().__init__(outer.sock, outer.network, outer.layer + 1)
-        self._outer = outer
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
-        self._drive(self._tls.do_handshake)
+    patience: Callable[[], float]
 
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - the budget says how long
-        with _mapped(httpcore.ReadTimeout, httpcore.ReadError):
-            try:
-                data: bytes = self._drive(self._tls.read, max_bytes)
-            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-                return b""
-        self._note_received(data)
-        return data
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """As a socket's, within the budget."""
+        self.settimeout(self.patience())
+        return super().recv(buflen, flags)
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - the budget says how long
-        left = memoryview(buffer)
-        self._note_sent()  # a failure from here on leaves open how much of it got out
-        with _mapped(httpcore.WriteTimeout, httpcore.WriteError):
-            while left:
-                left = left[self._drive(self._tls.write, left) :]
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._tls if info == "ssl_object" else super().get_extra_info(info)
-
-    def _drive(self, step: Callable[..., Any], *args: Any) -> Any:
-        while True:
-            try:
-                result = step(*args)
-            except ssl.SSLWantReadError:
-                self._flush()
-                data = self._outer.read(_TLS_RECORD)
-                if data:
-                    self._incoming.write(data)
-                else:
-                    self._incoming.write_eof()
-            else:
-                self._flush()
-                return result
-
-    def _flush(self) -> None:
-        if self._outgoing.pending:
-            self._outer.write(self._outgoing.read())
+    def send(self, data: Any, flags: int = 0) -> int:
+        """As a socket's, within the budget; ``sendall`` comes here as well."""
+        self.settimeout(self.patience())
+        return super().send(data, flags)
 
 
-@contextlib.contextmanager
-def _mapped(on_timeout: type[Exception], on_failure: type[Exception]) -> Iterator[None]:
-    """Raise as httpcore expects it: after a failed write it still looks for an early answer."""
+def system_lookup(host: str, port: int) -> Sequence[AddressInfo]:
+    """Ask the system's resolver; blocks for as long as that likes."""
+    return cast("Sequence[AddressInfo]", socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+
+
+def look_up(host: str, port: int, patience: float, lookup: Lookup = system_lookup) -> Sequence[AddressInfo]:
+    """Return the addresses of ``host``.
+
+    Raises:
+        TimeoutError: no answer within ``patience`` seconds.
+        OSError, UnicodeError: the name has no address, or can't be a name.
+    """
+    outcome: list[Sequence[AddressInfo] | Exception] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        try:
+            outcome.append(lookup(host, port))
+        except Exception as error:  # noqa: BLE001 - carried over to the thread that waits
+            outcome.append(error)
+        done.set()
+
     try:
-        yield
-    except TimeoutError as error:
-        raise on_timeout(str(error)) from error
-    except OSError as error:
-        raise on_failure(error.strerror or str(error)) from error
+        # Nothing can interrupt the resolver, but a daemon thread can be left behind with it.
+        threading.Thread(target=ask, name="logsh-lookup", daemon=True).start()
+    except RuntimeError:  # the system has no thread to give: better unbounded than not at all
+        ask()
+    if not done.wait(patience):
+        raise TimeoutError
+    result = outcome[0]
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
-def _is_readable(sock: socket.socket) -> bool:
-    if sock.fileno() < 0:
-        return True
-    if not hasattr(select, "poll"):
-        return bool(select.select([sock], [], [], 0)[0])
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
+def connect_to_first(addresses: Sequence[AddressInfo], patience: float) -> socket.socket:
+    """Return a connection to the first address that answers, the families taking turns: RFC 8305, simplified.
+
+    The next address is tried as soon as one fails, or beside it after a quarter of a second, so that a network that
+    swallows IPv6 costs no more than that.
+
+    Raises:
+        TimeoutError: none answered within ``patience`` seconds.
+        OSError: all refused; its text has each reason once.
+    """
+    waiting = _families_in_turn(addresses)
+    reasons: list[str] = []
+    give_up = time.monotonic() + patience
+    next_start = 0.0
+    with selectors.DefaultSelector() as trying:
+        try:
+            while waiting or trying.get_map():
+                now = time.monotonic()
+                if now >= give_up:
+                    raise TimeoutError
+                if waiting and (now >= next_start or not trying.get_map()):
+                    try:
+                        trying.register(_begin(waiting.popleft()), selectors.EVENT_WRITE)
+                    except OSError as error:
+                        reasons.append(error.strerror or str(error))
+                        continue
+                    next_start = now + NEXT_ADDRESS_AFTER_S
+                until = min(next_start, give_up) if waiting else give_up
+                for key, _ in trying.select(max(0.0, until - now)):
+                    sock = cast("socket.socket", key.fileobj)
+                    trying.unregister(sock)
+                    failure = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                    if not failure:
+                        return sock
+                    sock.close()
+                    reasons.append(_reason(failure))
+                    next_start = 0.0
+        finally:
+            for key in list(trying.get_map().values()):
+                cast("socket.socket", key.fileobj).close()
+    raise OSError("; ".join(dict.fromkeys(reasons)) or "the name has no address")
+
+
+def _begin(address: AddressInfo) -> socket.socket:
+    family, kind, protocol, _, where = address
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        code = sock.connect_ex(where)
+    except BaseException:
+        sock.close()
+        raise
+    if code not in _IN_PROGRESS:
+        sock.close()
+        raise OSError(code, _reason(code))
+    return sock
+
+
+def _reason(code: int) -> str:
+    names: dict[int, str] = getattr(socket, "errorTab", {})  # Windows only, where strerror knows no socket errors
+    return names.get(code) or os.strerror(code)
+
+
+def _families_in_turn(addresses: Sequence[AddressInfo]) -> deque[AddressInfo]:
+    """Return them in the resolver's order, but no two of a family in a row while there are others."""
+    first = [address for address in addresses if address[0] == addresses[0][0]]
+    others = [address for address in addresses if address[0] != addresses[0][0]]
+    return deque(address for address in chain.from_iterable(zip_longest(first, others)) if address is not None)

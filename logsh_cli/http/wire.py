@@ -1,4 +1,4 @@
-"""What goes over the wire, as values: the request to send and the answer that came back. No I/O.
+"""What goes over the wire, as values: the request to send, the answer that came back, the record of both. No I/O.
 
 The one place that knows the service's path, its headers and the shape of its JSON bodies.
 """
@@ -6,6 +6,8 @@ The one place that knows the service's path, its headers and the shape of its JS
 from __future__ import annotations
 
 import json
+import re
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logsh_cli import __version__
@@ -19,7 +21,8 @@ USER_AGENT = f"logsh-cli/{__version__}"
 MAX_ANSWER_BYTES = 64 * 1024
 """More of an answer than this is never read: it can't be one of Logsh's, which are a few hundred bytes."""
 
-_MAX_MESSAGE = 500
+_MAX_TEXT = 500
+_HTML_BEGINS = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html)\b", re.IGNORECASE)
 
 
 class Request(NamedTuple):
@@ -39,8 +42,9 @@ class Request(NamedTuple):
 class Answer(NamedTuple):
     """The service's answer, reduced to what decisions and messages need.
 
-    ``name``, ``message`` and ``details`` come from a JSON error body and are ``None`` where there is none.
-    ``retry_after`` is the header as it came; ``date`` the server's own clock, as it came.
+    ``name``, ``message`` and ``details`` come from a JSON body and are ``None`` where there is none. ``retry_after`` is
+    the header as it came. ``denies_success`` is true of a body that no success has: it came whole and is an HTML page,
+    or JSON that says ``"status": false``.
     """
 
     status: int
@@ -49,6 +53,63 @@ class Answer(NamedTuple):
     details: str | None = None
     retry_after: str | None = None
     content_type: str | None = None
+    denies_success: bool = False
+
+
+class Exchange:
+    """One attempt: how far it came, and what ``-v`` shows of it. What was not reached stays ``None``.
+
+    Durations are in milliseconds. ``lookup_ms``, ``connect_ms`` and ``tls_ms`` are of those steps alone, and ``None``
+    on a connection that was open already (``reused``); ``first_byte_ms`` and ``total_ms`` count from the start.
+
+    Args:
+        request: what is sent; it holds the key, so only ``request`` gives it out, redacted.
+        host: where the event goes, as ``name:port``.
+        proxy: the proxy in between, without its credentials.
+    """
+
+    # Not a dataclass: with this many fields that costs a millisecond at every start.
+
+    sent = False
+    """Whether any byte of the request has left; once true, the service may have the event."""
+    reused = True
+    peer: str | None = None
+    """The address that was connected to (the proxy's, if there is one)."""
+    tls_version: str | None = None
+    certificate: dict[str, Any] | None = None
+    """The service's, as ``ssl.SSLSocket.getpeercert`` gives a verified one."""
+    http_version: str | None = None
+    status: int | None = None
+    location: str | None = None
+    """Where a redirect pointed; none is ever followed."""
+    lookup_ms: float | None = None
+    connect_ms: float | None = None
+    tls_ms: float | None = None
+    first_byte_ms: float | None = None
+    total_ms: float | None = None
+
+    def __init__(self, request: Request, host: str, proxy: str | None = None) -> None:
+        self._start = time.monotonic()
+        self._request = request
+        self.host = host
+        self.proxy = proxy
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """The request as it may be shown, the key replaced."""
+        return self._request.redacted()
+
+    def note_first_byte(self) -> None:
+        """Remember when the answer began, unless it has begun already."""
+        if self.first_byte_ms is None:
+            self.first_byte_ms = self._elapsed_ms()
+
+    def note_end(self) -> None:
+        """Remember when the attempt was over."""
+        self.total_ms = self._elapsed_ms()
+
+    def _elapsed_ms(self) -> float:
+        return (time.monotonic() - self._start) * 1000
 
 
 def event_url(api_url: str) -> str:
@@ -81,31 +142,40 @@ def build_request(api_url: str, key: str | None, body: bytes) -> Request:
 def read_answer(
     status: int, headers: Mapping[str, str], body: bytes, redact: Callable[[str], str] = lambda text: text
 ) -> Answer:
-    """Make sense of an answer that may be JSON, HTML, empty, cut off or in any charset; never raises.
+    """Make sense of an answer that may be JSON, HTML, empty or in any charset; never raises.
 
-    ``headers`` are looked up by lower-case name. ``redact`` sees every text before it is cut to size: a service that
-    repeats the key must not bring it into a message, or by way of that into the outbox.
+    ``headers`` are looked up by lower-case name; ``body`` is empty if it was cut off. ``redact`` sees every text before
+    it is cut to size: a service that repeats the key must not bring it into a message, and with that into the outbox.
     """
-    name, message, details = (None if text is None else _cut(redact(text)) for text in _error_fields(body))
-    kind = headers.get("content-type")
-    return Answer(status, name, message, details, headers.get("retry-after"), None if kind is None else redact(kind))
+
+    def shown(value: object) -> str | None:
+        if value is None or value == "":
+            return None
+        text = redact(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
+
+    kind = headers.get("content-type", "")
+    said = _parse(body)
+    fields = said if isinstance(said, dict) else {}
+    return Answer(
+        status,
+        name=shown(fields.get("name")),
+        message=shown(fields.get("message")),
+        details=shown(fields.get("details")),
+        retry_after=shown(headers.get("retry-after")),
+        content_type=shown(kind),
+        denies_success=fields.get("status") is False or (said is None and _is_page(kind, body)),
+    )
 
 
-def _error_fields(body: bytes) -> tuple[str | None, str | None, str | None]:
+def _parse(body: bytes) -> Any:
     try:
-        parsed = json.loads(body)
+        return json.loads(body)
     except (ValueError, RecursionError):
-        return None, None, None
-    if not isinstance(parsed, dict):
-        return None, None, None
-    return _text(parsed.get("name")), _text(parsed.get("message")), _text(parsed.get("details"))
-
-
-def _text(value: object) -> str | None:
-    if value is None or value == "":
         return None
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _MAX_MESSAGE else text[: _MAX_MESSAGE - 1] + "…"
+def _is_page(content_type: str, body: bytes) -> bool:
+    """Tell a page for browsers, which a portal or a proxy puts in the service's place."""
+    declared = content_type.lower().startswith(("text/html", "application/xhtml"))
+    return bool(body.strip()) if declared else _HTML_BEGINS.match(body) is not None

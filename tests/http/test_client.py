@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-import ssl
 import threading
 import time
 import tracemalloc
 from typing import TYPE_CHECKING
 
-import httpcore
 import httpx
 import pytest
 
 from logsh_cli.clock import Budget
-from logsh_cli.errors import BadConfig, InternalError, LogshError, NeverSent, TlsFailure, Unanswered, Unreachable
+from logsh_cli.errors import BadConfig, InternalError, LogshError, TlsFailure, Unanswered, Unreachable
 from logsh_cli.http.client import Client, translate
-from logsh_cli.http.exchange import Exchange
-from logsh_cli.http.wire import USER_AGENT, build_request
+from logsh_cli.http.wire import USER_AGENT, Exchange, build_request
 from tests.support import answers as says
 from tests.support.answers import COLUMNS
 from tests.support.certs import authority
@@ -505,44 +501,37 @@ def test_a_key_that_would_break_the_header_is_refused_and_not_repeated(connect: 
 # Foreign exceptions
 
 
-def _exceptions_of(module: object) -> list[type[Exception]]:
-    found = {
-        value for _, value in inspect.getmembers(module, inspect.isclass) if issubclass(value, Exception)
-    }  # fmt: skip
-    return sorted(found, key=lambda kind: f"{kind.__module__}.{kind.__name__}")
+def _kinds_below(kind: type[Exception]) -> Iterator[type[Exception]]:
+    yield kind
+    for below in kind.__subclasses__():
+        yield from _kinds_below(below)
 
 
-FOREIGN = [kind for module in (httpx, httpcore, ssl) for kind in _exceptions_of(module)]
-MISUSE = {
-    *(httpx.HTTPError, httpx.RequestError, httpx.TooManyRedirects, httpx.HTTPStatusError, httpx.CookieConflict),
-    *(httpx.StreamError, httpx.StreamConsumed, httpx.StreamClosed, httpx.ResponseNotRead, httpx.RequestNotRead),
-    *(httpx.LocalProtocolError, httpcore.LocalProtocolError, httpcore.ConnectionNotAvailable),
+OUR_FAULTS = {
+    *(httpx.TransportError, httpx.ProtocolError, httpx.LocalProtocolError, httpx.UnsupportedProtocol),
 }
-CONFIGURATION = {httpx.InvalidURL, httpx.UnsupportedProtocol, httpcore.UnsupportedProtocol}
-PROXY = {httpx.ProxyError, httpcore.ProxyError}
+"""Kinds that are only bases, and those that only a request that is not valid HTTP can raise."""
 
 
-@pytest.mark.parametrize("sent", [False, True], ids=["unsent", "sent"])
-@pytest.mark.parametrize("kind", FOREIGN, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
-def test_every_foreign_exception_is_translated(kind: type[Exception], sent: bool) -> None:
+def _translated(error: Exception, *, sent: bool) -> LogshError:
     exchange = Exchange(build_request("https://logsh.co", KEY, BODY), "logsh.co:443")
     exchange.sent = sent
-    translated = translate(kind.__new__(kind), exchange)
-    if kind in MISUSE:
-        assert type(translated) is InternalError
-    elif kind in CONFIGURATION:
-        assert type(translated) is BadConfig
-    elif kind in PROXY:
-        assert type(translated) is Unreachable
-    elif sent:
-        assert type(translated) is Unanswered
+    return translate(error, exchange)
+
+
+@pytest.mark.parametrize("kind", sorted({*_kinds_below(httpx.TransportError), TimeoutError}, key=repr))
+def test_every_exception_of_the_transport_is_translated(kind: type[Exception]) -> None:
+    unsent, sent = (_translated(kind.__new__(kind), sent=sent) for sent in (False, True))
+    if kind in OUR_FAULTS:
+        assert {type(unsent), type(sent)} == {InternalError}
+    elif kind is httpx.ProxyError:
+        assert {type(unsent), type(sent)} == {Unreachable}
     else:
-        assert isinstance(translated, NeverSent)
+        assert (type(unsent), type(sent)) == (Unreachable, Unanswered)
 
 
 def test_an_exception_never_heard_of_is_not_mistaken_for_a_network_fault(connect: Connect) -> None:
-    exchange = Exchange(build_request("https://logsh.co", KEY, BODY), "logsh.co:443")
-    assert translate(ZeroDivisionError(), exchange) is None
+    assert type(_translated(ZeroDivisionError(), sent=False)) is InternalError
 
     def broken(_host: str, _port: int) -> list[object]:
         raise ZeroDivisionError

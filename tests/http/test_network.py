@@ -10,7 +10,7 @@ import pytest
 
 from logsh_cli.clock import Budget
 from logsh_cli.errors import Unreachable
-from logsh_cli.http.dialing import connect_to_first, look_up
+from logsh_cli.http.network import connect_to_first, look_up
 from tests.support.blackhole import blackhole
 from tests.support.clients import closing_clients
 from tests.support.server import Listener, Server
@@ -18,7 +18,7 @@ from tests.support.server import Listener, Server
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from logsh_cli.http.dialing import AddressInfo
+    from logsh_cli.http.network import AddressInfo
 
 
 def at(address: tuple[str, int]) -> AddressInfo:
