@@ -7,12 +7,11 @@ import signal
 from typing import TYPE_CHECKING
 
 from logsh_cli.app import AppContext
-from logsh_cli.errors import ExitCode, InternalError, LogshError, TermSignal, interruption
+from logsh_cli.errors import ExitCode, InternalError, LogshError, interruption, raise_term_signal
 from logsh_cli.output.result import Result, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import FrameType
 
 _OWN_SIGNALS = frozenset({"run", "sandbox"})
 """Commands that hand signals on to a process of the user's, and so arrange for them themselves."""
@@ -47,11 +46,7 @@ def _run(argv: Sequence[str], context: AppContext) -> int:
 
 def _raise_on_term() -> None:
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _on_term)
-
-
-def _on_term(_signum: int, _frame: FrameType | None) -> None:
-    raise TermSignal
+        signal.signal(signal.SIGTERM, raise_term_signal)
 
 
 def _stopped(context: AppContext, argv: Sequence[str], stop: KeyboardInterrupt) -> int:

@@ -222,6 +222,11 @@ class TermSignal(KeyboardInterrupt):
     """
 
 
+def raise_term_signal(_signum: int, _frame: object) -> None:
+    """Handle TERM, and whatever else should end us as TERM does."""
+    raise TermSignal
+
+
 def interruption(stop: KeyboardInterrupt, *, hint: str | None = None) -> Interrupted:
     """The error that reports a signal which stopped us."""
     if isinstance(stop, TermSignal):

@@ -139,7 +139,7 @@ def test_words_for_another_command_do_not_ask_for_json() -> None:
 @pytest.mark.parametrize("name", ["_LOGSH_COMPLETE", "_TYPER_COMPLETE_ARGS", "COMP_WORDS"])
 def test_the_parsers_own_variables_change_nothing(name: str) -> None:
     done = call_main("send", *EVENT, "--dry-run", env={**SETTINGS, name: "bash_source"})
-    assert (done.code, done.stdout[:5]) == (0, "POST ")
+    assert (done.code, done.stdout[:5]) == (0, "curl ")
 
 
 # What goes wrong inside

@@ -107,7 +107,7 @@ def act(app: AppContext, given: BatchOptions) -> Tally:
             validate=given.validate,
             truncate=given.truncate,
         )
-        job = BatchJob(parse, app.printer.problem, drain, stop, jobs=given.jobs)
+        job = BatchJob(parse, app.printer.note, drain, stop, jobs=given.jobs)
         with app.printer.progress("sending", total=input_size(descriptor)) as show:
             reader = LineReader(descriptor)
             job.run(reader, lambda: show(reader.position, job.outcome.counts))

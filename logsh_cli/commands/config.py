@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from logsh_cli import options
 
-_WIDTHS = (14, 32)
-
 
 def register(app: typer.Typer) -> None:
     """Add the command group to the application."""
@@ -77,7 +75,7 @@ def list_(
         printer.json_line({key: to_json(setting) for key, setting in shown.items()})
         return 0
     rows = ((key, plain(setting.value), setting.source) for key, setting in shown.items() if setting is not None)
-    printer.columns(("SETTING", "VALUE", "FROM"), _WIDTHS, rows)
+    printer.columns(("SETTING", "VALUE", "FROM"), rows)
     try:
         settings.destination()
     except ConfigError as error:

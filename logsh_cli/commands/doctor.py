@@ -93,10 +93,8 @@ def show(app: AppContext, sections: list[Section]) -> list[Check]:
         checks = [check for section in sections for check in section.checks]
         printer.json_line(to_json(checks))
         return checks
-    if app.streams.is_rich(app.streams.stdout):
-        from logsh_cli.output.rich_output import show_checks  # noqa: PLC0415 - rich costs 25 to 45 ms
-
-        return show_checks(app.streams, sections, app.redact, summary, quiet=printer.quiet)
+    if rich := printer.rich(app.streams.stdout):
+        return rich.checks(sections, summary, quiet=printer.quiet)
     checks = []
     for section in sections:
         for check in section.checks:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from logsh_cli import options
 
-_WIDTHS = (6, 8, 4, 5, 28)
-
 
 def register(app: typer.Typer) -> None:
     """Add the command group to the application."""
@@ -74,7 +72,7 @@ def list_(ctx: typer.Context, json: options.Json = False, verbose: options.Verbo
     if not counts.pending and not counts.rejected:
         printer.note("the outbox is empty: every accepted event has been delivered")
         return 0
-    printer.columns(HEADER, _WIDTHS, (row_cells(row, now) for row in store.rows()))
+    printer.columns(HEADER, (row_cells(row, now) for row in store.rows()))
     if counts.pending:
         printer.note(f"{counts.pending} waiting; they go out with the next event, or with `logsh outbox flush`")
     if counts.rejected:
@@ -160,7 +158,7 @@ def flush_all(app: AppContext, flags: Flags, *, adopt: bool, jobs: int) -> Tally
     elif not waiting:
         exit_code = ExitCode.OK
         if refused := drain.outcome.errors.get(EventRefused.exit_code):
-            app.printer.problem(f"{counts['rejected']} refused, see `logsh outbox list`: {refused.message}")
+            app.printer.note(f"{counts['rejected']} refused, see `logsh outbox list`: {refused.message}")
         error = None
     elif error is None:
         error = NotDelivered(f"{waiting} events are being delivered by another process")
@@ -209,9 +207,9 @@ def report_change(app: AppContext, what: str, changed: Changed) -> int:
     elif not app.printer.quiet:
         app.printer.line(f"{changed.done} {what}")
     for event_id in changed.leased:
-        app.printer.problem(f"#{event_id} is being delivered at this moment; left alone")
+        app.printer.note(f"#{event_id} is being delivered at this moment; left alone")
     for event_id in changed.missing:
-        app.printer.problem(f"#{event_id} is not there, or not in a state for this")
+        app.printer.note(f"#{event_id} is not there, or not in a state for this")
     return int(ExitCode.USAGE) if changed.missing or changed.leased else 0
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from logsh_cli.clock import Budget, Clock
     from logsh_cli.http.wire import Answer
     from logsh_cli.outbox import Owner, Store
-    from logsh_cli.output.result import Status
+    from logsh_cli.output.result import ResultStatus
 
 LATE_AFTER_S = 60.0
 """An event delivered later than this carries ``occurred_at``: the service dates events on arrival."""
@@ -263,7 +263,7 @@ class Courier:
                 self.store.failed(event_id, self.lease, **facts, not_before=self.clock.time() + wait if wait else 0.0)
 
 
-def verdict(delivery: Delivery, *, unkept_because: str | None = None) -> tuple[Status, int, LogshError | None]:
+def verdict(delivery: Delivery, *, unkept_because: str | None = None) -> tuple[ResultStatus, int, LogshError | None]:
     """Status, exit code and error of a delivery; ``unkept_because`` says why there is no store, if there is none."""
     if delivery.lost:
         return "queued", ExitCode.KEPT, NotDelivered("another process has taken over its delivery")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from logsh_cli.config.resolve import Flags, Settings, value_of
 from logsh_cli.delivery.dispatch import Policy, dispatch, skips_without_key
-from logsh_cli.errors import InvalidEvent, LogshError, NotKept, TermSignal
+from logsh_cli.errors import InvalidEvent, LogshError, NotKept, raise_term_signal
 from logsh_cli.event import (
     FLAG_LABELS,
     SAFE_LENGTH,
@@ -250,13 +250,9 @@ def _raise_on_stop() -> None:
     They would have been the command's, which is gone; their default action would take logsh away as well, and the
     status that it still has to hand on.
     """
-    stops: dict[int, Callable[[int, FrameType | None], None]] = {signal.SIGTERM: _stop}
+    stops: dict[int, Callable[[int, FrameType | None], None]] = {signal.SIGTERM: raise_term_signal}
     if os.name == "posix":
-        stops |= {signal.SIGHUP: _stop, signal.SIGQUIT: signal.default_int_handler}
+        stops |= {signal.SIGHUP: raise_term_signal, signal.SIGQUIT: signal.default_int_handler}
     for number in handed_on() - {signal.SIGINT}:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, stops.get(number, signal.SIG_IGN))
-
-
-def _stop(_signum: int, _frame: FrameType | None) -> None:
-    raise TermSignal

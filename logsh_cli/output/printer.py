@@ -7,17 +7,20 @@ escape sequence gets through whichever way the result is shown.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from logsh_cli.errors import ExitCode
-from logsh_cli.output.text import Redactor, printable
+from logsh_cli.output.text import Redactor, json_escaped, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from logsh_cli.errors import LogshError
     from logsh_cli.output.result import Result, Tally
+    from logsh_cli.output.rich_output import RichOutput
     from logsh_cli.output.streams import Streams
+
+_DELIVERY_PROBLEMS = (ExitCode.REFUSED, ExitCode.NOT_KEPT, ExitCode.KEPT, ExitCode.KEY_REFUSED)
 
 
 class Printer:
@@ -34,17 +37,15 @@ class Printer:
         """Print how it ended for one event."""
         if self.json:
             self.json_line(result.to_json())
-            return
-        if result.error is not None:
-            if self._in_workflow and result.error.exit_code in _DELIVERY_PROBLEMS:
+        elif result.error is not None:
+            if self.streams.in_workflow and result.error.exit_code in _DELIVERY_PROBLEMS:
                 self.result_trouble(result)
             else:
-                self.error(result.error, prefix=_prefix(result), kept_as=_kept_id(result))
+                forgiven = not result.exit_code and result.status != "skipped"
+                self.error(result.error, ": ".join(filter(None, ("warning" * forgiven, result.heading))))
         elif not self.quiet or result.status == "dry_run":
-            if self.streams.is_rich(self.streams.stdout):
-                from logsh_cli.output import rich_output  # noqa: PLC0415 - rich costs 25 to 45 ms
-
-                rich_output.show_result(self.streams, result, self.redact)
+            if rich := self.rich(self.streams.stdout):
+                rich.result(result)
             else:
                 self.line(plain_result(result))
 
@@ -56,54 +57,44 @@ class Printer:
         if tally.error is not None:
             self.error(tally.error)
         if not self.quiet or (tally.exit_code and tally.error is None):
-            (self.line if not tally.exit_code else self.note)(plain_tally(tally))
+            (self.note if tally.exit_code else self.line)(plain_tally(tally))
 
     def json_line(self, value: object) -> None:
-        """One compact JSON line on standard output; ASCII only where the stream can't take more."""
-        import json  # noqa: PLC0415 - not every command prints JSON
-
-        ascii_only = not self.streams.takes_unicode(self.streams.stdout)
+        """One JSON line on standard output; ASCII only where the stream can't take more."""
         # Text by text: a secret that looks like JSON must not take the line's own brackets and quotes with it.
         hidden = _each_text(value, self.redact)
-        text = json.dumps(hidden, ensure_ascii=ascii_only, separators=(", ", ": "), default=str)
-        # A lone surrogate (an undecodable byte of argv) has no UTF-8 form: only its escape can be written.
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            text = json.dumps(hidden, ensure_ascii=True, default=str)
-        self.streams.out(text)
+        ascii_only = not self.streams.takes_unicode(self.streams.stdout)
+        self.streams.out(json_escaped(_json(hidden, ascii_only=ascii_only)))
 
     def line(self, text: str) -> None:
         """One line of result on standard output."""
-        self.streams.out(self.redact(printable(text)))
-
-    def arrival(self, at: str, event: Mapping[str, Any]) -> None:
-        """An event that the sandbox received, on one line."""
-        subject = f"{event.get('icon', '')} {event['event']}".strip()
-        facts = "notify " * bool(event.get("notify")) + " ".join(
-            f"{key}={shown_value(value)}" for key, value in event.get("metadata", {}).items()
-        )
-        if self.streams.is_rich(self.streams.stdout):
-            from logsh_cli.output.rich_output import show_parts  # noqa: PLC0415 - rich costs 25 to 45 ms
-
-            parts = ((at, "dim"), (subject, "bold"), (event["description"], ""), (f"[{event['workspace']}]", "cyan"))
-            show_parts(self.streams, (*parts, (facts, "dim")), self.redact)
-        else:
-            self.line(f"{at}  {subject}  {event['description']}  [{event['workspace']}] {facts}".rstrip())
+        self.streams.out(self.safe(text))
 
     def note(self, text: str) -> None:
-        """One line that is not a result, on standard error."""
-        self.streams.err(self.redact(f"logsh: {printable(text)}"))
+        """One line that is not a result, on standard error, also when quiet."""
+        self.streams.err(f"logsh: {self.safe(text)}")
 
     def warn(self, text: str) -> None:
         """Something the user should know although it went on."""
         self.note(f"warning: {text}")
 
-    def trouble(self, error: LogshError, prefix: str = "") -> None:
+    def detail(self, text: str) -> None:
+        """A line for ``--verbose``, on standard error."""
+        if self.verbose:
+            self.streams.err(f"* {self.safe(text)}")
+
+    def error(self, error: LogshError, heading: str = "") -> None:
+        """What went wrong and what to do about it, on standard error."""
+        if rich := self.rich(self.streams.stderr):
+            rich.error(error, heading)
+        else:
+            self.note(": ".join(filter(None, (heading, one_line(error)))))
+
+    def trouble(self, error: LogshError, heading: str = "") -> None:
         """Trouble with a delivery on one line whatever the terminal: a warning in the log of a GitHub workflow."""
-        text = (f"{prefix}: " if prefix else "") + one_line(error)
-        if self._in_workflow:
-            self.streams.err(f"::warning title=logsh::{workflow_text(self.redact(printable(text)))}")
+        text = ": ".join(filter(None, (heading, one_line(error))))
+        if self.streams.in_workflow:
+            self.streams.workflow_warning(self.safe(text))
         else:
             self.note(text)
 
@@ -111,19 +102,32 @@ class Printer:
         """The same for a result with an error; that an event was skipped, as asked for, is no trouble."""
         if result.error is None:
             return
-        prefix = _PREFIXES.get(result.status, "") + _kept_id(result)
         if result.status == "skipped":
-            self.note(f"{prefix}: {one_line(result.error)}")
+            self.note(f"{result.heading}: {one_line(result.error)}")
         else:
-            self.trouble(result.error, prefix)
+            self.trouble(result.error, result.heading)
 
-    @property
-    def _in_workflow(self) -> bool:
-        return self.streams.env.get("GITHUB_ACTIONS") == "true"
+    def arrival(self, at: str, event: Mapping[str, Any]) -> None:
+        """An event that the sandbox received, on one line."""
+        subject = f"{event.get('icon', '')} {event['event']}".strip()
+        facts = "notify " * bool(event.get("notify")) + " ".join(
+            f"{key}={shown_value(value)}" for key, value in event.get("metadata", {}).items()
+        )
+        if rich := self.rich(self.streams.stdout):
+            workspace = f"[{event['workspace']}]"
+            rich.parts(
+                (at, "dim"), (subject, "bold"), (event["description"], ""), (workspace, "cyan"), (facts.strip(), "dim")
+            )
+        else:
+            self.line(f"{at}  {subject}  {event['description']}  [{event['workspace']}] {facts}".rstrip())
 
-    def problem(self, text: str) -> None:
-        """Something that is wrong with the input, on standard error, also when quiet."""
-        self.streams.err(self.redact(f"logsh: {printable(text)}"))
+    def columns(self, header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+        """Rows as they come, however many: aligned under a header at a terminal, separated by tabs elsewhere."""
+        if rich := self.rich(self.streams.stdout):
+            rich.columns(header, rows)
+            return
+        for row in rows:
+            self.streams.out("\t".join(map(self.safe, row)))
 
     @contextmanager
     def progress(self, what: str, total: int | None) -> Iterator[Callable[[int, Mapping[str, int]], None]]:
@@ -131,50 +135,29 @@ class Printer:
 
         ``total`` and the position that it is called with are in the same unit; ``None`` where the end is not known.
         """
-        watched = self.streams.is_rich(self.streams.stderr) and not self.streams.env.get("CI")
-        if self.quiet or not watched:
+        rich = None if self.quiet or self.streams.env.get("CI") else self.rich(self.streams.stderr)
+        if rich is None:
             yield lambda _position, _counts: None
             return
-        from logsh_cli.output.rich_output import progress_bar  # noqa: PLC0415 - rich costs 25 to 45 ms
-
-        with progress_bar(self.streams, what, total) as move:
+        with rich.progress(what, total) as move:
             yield move
 
-    def columns(self, header: tuple[str, ...], widths: tuple[int, ...], rows: Iterable[tuple[str, ...]]) -> None:
-        """Rows as they come, however many: aligned under a header at a terminal, separated by tabs elsewhere."""
-        if self.streams.is_rich(self.streams.stdout):
-            from logsh_cli.output.rich_output import show_columns  # noqa: PLC0415 - rich costs 25 to 45 ms
+    def rich(self, stream: TextIO | None) -> RichOutput | None:
+        """What draws on this stream, if it can be drawn on."""
+        if not self.streams.is_rich(stream):
+            return None
+        from logsh_cli.output.rich_output import RichOutput  # noqa: PLC0415 - rich costs 25 to 45 ms
 
-            show_columns(self.streams, header, widths, rows, self.redact)
-            return
-        for row in rows:
-            self.streams.out(self.redact("\t".join(printable(cell) for cell in row)))
+        return RichOutput(self.streams, stream, self.safe)
 
-    def detail(self, text: str) -> None:
-        """A line for ``--verbose``, on standard error."""
-        if self.verbose:
-            self.streams.err(self.redact(f"* {printable(text)}"))
-
-    def error(self, error: LogshError, *, prefix: str = "", kept_as: str = "") -> None:
-        """What went wrong and what to do about it, on standard error."""
-        if self.streams.is_rich(self.streams.stderr):
-            from logsh_cli.output import rich_output  # noqa: PLC0415 - rich costs 25 to 45 ms
-
-            rich_output.show_error(self.streams, error, prefix=prefix + kept_as, redact=self.redact)
-            return
-        self.note(prefix + kept_as + _separator(prefix, kept_as) + one_line(error))
+    def safe(self, text: str) -> str:
+        """The text as it may be shown: on one line, driving no terminal, without secrets."""
+        return self.redact(printable(text))
 
 
 def shown_value(value: object) -> str:
     """A metadata value as people write it: a string as it is, anything else as JSON."""
-    import json  # noqa: PLC0415 - only for what is shown
-
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def workflow_text(text: str) -> str:
-    """Text as the data of a GitHub workflow command, of which nothing can become a command of its own."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return value if isinstance(value, str) else _json(value)
 
 
 def one_line(error: LogshError) -> str:
@@ -184,28 +167,23 @@ def one_line(error: LogshError) -> str:
 
 def plain_result(result: Result) -> str:
     """The result as one line of plain text, never wrapped."""
-    event = result.event or {}
     if result.request is not None:
-        return plain_request(result.request)
-    facts = []
-    if result.id is not None and result.status == "stored":
-        facts.append(f"#{result.id}")
-    if result.http_status is not None:
-        facts.append(f"HTTP {result.http_status}")
-    if result.attempts > 1:
-        facts.append(f"{result.attempts} attempts")
-    facts.append(f"{result.elapsed_ms} ms")
-    subject = f"{event.get('event', '')} -> {event.get('workspace', '')}"
-    return f"{result.status}: {subject} ({', '.join(facts)})"
+        return curl_command(result.request)
+    event = result.event or {}
+    return f"{result.status}: {event.get('event', '')} -> {event.get('workspace', '')} ({', '.join(result.facts)})"
 
 
-def plain_request(request: Any) -> str:
-    """A request on one line: method, URL, headers, JSON body."""
-    import json  # noqa: PLC0415 - only a dry run gets here
+def curl_command(request: Mapping[str, Any]) -> str:
+    """A request as a command for a POSIX shell that makes it; the key is the variable ``LOGSH_API_KEY``'s."""
+    from shlex import quote  # noqa: PLC0415 - only a dry run gets here
 
-    headers = " ".join(f"-H '{name}: {value}'" for name, value in request["headers"].items())
-    body = json.dumps(request["body"], ensure_ascii=False)
-    return f"{request['method']} {request['url']} {headers} {body}"
+    headers = {**request["headers"], "Authorization": None}
+    options = [f"-H {quote(f'{name}: {value}')}" for name, value in headers.items() if value is not None]
+    body = json_escaped(_json(request["body"]))
+    authorization = '-H "Authorization: Bearer $LOGSH_API_KEY"'
+    return " ".join(
+        ["curl", "-X", request["method"], quote(request["url"]), authorization, *options, "-d", quote(body)]
+    )
 
 
 def plain_tally(tally: Tally) -> str:
@@ -225,17 +203,6 @@ def plain_tally(tally: Tally) -> str:
     return f"{', '.join(counts) or 'nothing to deliver'} ({tally.elapsed_ms / 1000:.1f} s)"
 
 
-_DELIVERY_PROBLEMS = (ExitCode.REFUSED, ExitCode.NOT_KEPT, ExitCode.KEPT, ExitCode.KEY_REFUSED)
-_PREFIXES = {"queued": "not delivered, kept", "rejected": "refused", "skipped": "skipped"}
-
-
-def _prefix(result: Result) -> str:
-    words = [_PREFIXES.get(result.status, "")]
-    if not result.exit_code and result.status != "skipped":
-        words.insert(0, "warning")  # --best-effort forgave it
-    return ": ".join(filter(None, words))
-
-
 def _each_text(value: object, change: Callable[[str], str]) -> object:
     if isinstance(value, str):
         return change(value)
@@ -246,9 +213,7 @@ def _each_text(value: object, change: Callable[[str], str]) -> object:
     return value
 
 
-def _kept_id(result: Result) -> str:
-    return f" as #{result.id}" if result.id is not None and result.status == "queued" else ""
+def _json(value: object, *, ascii_only: bool = False) -> str:
+    import json  # noqa: PLC0415 - a command that is run must not wait for it
 
-
-def _separator(prefix: str, kept_as: str) -> str:
-    return ": " if prefix or kept_as else ""
+    return json.dumps(value, ensure_ascii=ascii_only, default=str)

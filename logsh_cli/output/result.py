@@ -9,13 +9,16 @@ from logsh_cli.errors import ExitCode, LogshError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Status = Literal["delivered", "stored", "queued", "rejected", "skipped", "dry_run", "failed"]
+ResultStatus = Literal["delivered", "stored", "queued", "rejected", "skipped", "dry_run", "failed"]
+
+
+_HEADINGS = {"queued": "not delivered, kept", "rejected": "refused", "skipped": "skipped"}
 
 
 class Result(NamedTuple):
     """How it ended for one event."""
 
-    status: Status
+    status: ResultStatus
     event: Mapping[str, Any] | None = None
     id: int | None = None
     http_status: int | None = None
@@ -24,6 +27,20 @@ class Result(NamedTuple):
     exit_code: int = ExitCode.OK
     error: LogshError | None = None
     request: Mapping[str, Any] | None = None
+
+    @property
+    def heading(self) -> str:
+        """What became of the event, to stand before the error; empty where the error says it."""
+        kept_as = f" as #{self.id}" if self.id is not None and self.status == "queued" else ""
+        return _HEADINGS.get(self.status, "") + kept_as
+
+    @property
+    def facts(self) -> list[str]:
+        """How it went, for people: the number in the outbox or the answer, the attempts, the time."""
+        facts = [f"#{self.id}"] if self.status == "stored" else [f"HTTP {self.http_status}"]
+        if self.attempts > 1:
+            facts.append(f"{self.attempts} attempts")
+        return [*facts, f"{self.elapsed_ms} ms"]
 
     def to_json(self) -> dict[str, Any]:
         """The contract's object; ``request`` is there for a dry run only."""

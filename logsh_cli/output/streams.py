@@ -6,6 +6,8 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
+from logsh_cli.output.text import without_commands
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -20,6 +22,8 @@ class Streams:
         self.stdout = stdout
         self.stderr = stderr
         self.env = env
+        self.in_workflow = env.get("GITHUB_ACTIONS") == "true"
+        self._read_by_runner = self.in_workflow or bool(env.get("TF_BUILD"))
 
     @classmethod
     def of_process(cls, env: Mapping[str, str]) -> Streams:
@@ -31,20 +35,29 @@ class Streams:
 
     def out(self, text: str) -> None:
         """Write one line to standard output."""
-        _write(self.stdout, text)
+        _write(self.stdout, self.harmless(text))
 
     def err(self, text: str) -> None:
         """Write one line to standard error."""
-        _write(self.stderr, text)
+        _write(self.stderr, self.harmless(text))
+
+    def workflow_warning(self, text: str) -> None:
+        """Write a warning that a GitHub workflow shows beside its log."""
+        data = self.harmless(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+        _write(self.stderr, f"::warning title=logsh::{data}")
+
+    def harmless(self, text: str) -> str:
+        """Return the text with everything broken up that the CI runner reading it would obey as a command."""
+        return without_commands(text) if self._read_by_runner else text
 
     def is_rich(self, stream: TextIO | None) -> bool:
-        """Whether rich should draw on this stream: a terminal that can do it, or ``FORCE_COLOR``."""
+        """Return True if rich should draw on this stream: a terminal that can do it, or ``FORCE_COLOR``."""
         if stream is None or self.env.get("TERM") == "dumb":
             return False
         return bool(self.env.get("FORCE_COLOR")) or stream.isatty()
 
     def takes_unicode(self, stream: TextIO | None) -> bool:
-        """Whether any character can be written as it is."""
+        """Return True if any character can be written as it is."""
         encoding = getattr(stream, "encoding", None) or ""
         return encoding.lower().replace("-", "") in ("utf8", "utf16", "utf32")
 

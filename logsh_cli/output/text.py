@@ -1,4 +1,4 @@
-"""Text that comes from outside, made safe to show: no escape sequences, no secrets. Pure."""
+"""Text that comes from outside, made safe to show: no escape sequences, no commands, no secrets. Pure."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ _KEY_SHAPE = re.compile(r"logsh_(?:[A-Za-z0-9_-]{8,}|[A-Za-z0-9_-]+(?=…))")
 
 _LONGEST_NAME = 100
 _SHORTEST_BEGINNING = 2
+_RUNNER_COMMAND = re.compile(r"(##(?:vso)?)\[", re.IGNORECASE)
 _SHORTEST_SECRET = 4
 _SHORTEST_PART = 8
 _CUT = "…"
@@ -29,6 +30,22 @@ _CUT = "…"
 def printable(text: str) -> str:
     """The text with every character that could move a cursor, break a line or reorder it shown as an escape."""
     return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def json_escaped(text: str) -> str:
+    """The same for a line of JSON, which stays JSON and means what it meant; no CI runner finds a command in it."""
+    text = _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return _RUNNER_COMMAND.sub(r"\1\\u005b", text)
+
+
+def without_commands(text: str) -> str:
+    """The text with the marks broken up by which CI runners know commands in a log.
+
+    GitHub's runner obeys ``::`` at the start of a line, spaces before it or not, and ``##[`` anywhere in one; Azure's
+    obeys ``##vso[`` anywhere.
+    """
+    text = _RUNNER_COMMAND.sub(r"\1\\x5b", text)
+    return re.sub(r"(?m)^(\s*)::", r"\1\\x3a:", text)
 
 
 def excerpt(text: str, limit: int = 60) -> str:

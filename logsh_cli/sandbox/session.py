@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from logsh_cli.config import config_file
 from logsh_cli.config.paths import config_dir
 from logsh_cli.delivery.stop import StopRequest
-from logsh_cli.errors import NotKept, TermSignal, UsageError
+from logsh_cli.errors import NotKept, UsageError, raise_term_signal
 from logsh_cli.job import child
 from logsh_cli.outbox import open_store
 from logsh_cli.sandbox.home import SANDBOX_KEY, throwaway_home
@@ -22,7 +22,6 @@ from logsh_cli.sandbox.server import Received, SandboxServer
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-    from types import FrameType
 
     from logsh_cli.app import AppContext
     from logsh_cli.output.printer import Printer
@@ -137,16 +136,12 @@ def _ends_tidily() -> Iterator[None]:
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     ours = [number for number in map(signal.Signals.__getitem__, names) if signal.getsignal(number) is signal.SIG_DFL]
     for number in ours:
-        signal.signal(number, _raise_term)
+        signal.signal(number, raise_term_signal)
     try:
         yield
     finally:
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
-
-
-def _raise_term(_number: int, _frame: FrameType | None) -> None:
-    raise TermSignal
 
 
 def _await_deliveries(state_dir: Path, received: Sequence[Received]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -178,8 +179,18 @@ def test_a_dry_run_needs_no_key_and_is_one_plain_line(logsh: Logsh) -> None:
     done = logsh("send", *EVENT, "-w", "shop", "--dry-run", "-q")
     assert (done.code, done.stderr) == (0, "")
     (line,) = done.stdout.splitlines()
-    assert line.startswith("POST https://logsh.co/api/event ")
-    assert line.endswith(json.dumps(BODY))
+    assert line.startswith("curl -X POST https://logsh.co/api/event ")
+    assert line.endswith(f"-d '{json.dumps(BODY)}'")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_a_dry_run_in_a_pipe_is_a_command_that_sends_the_event(logsh: Logsh) -> None:
+    given = ["-e", "it's", "-d", 'say "$HOME" `id` \\ ü', "-i", ":rocket:", "-m", "n:=3"]
+    script = 'logsh send "$@" --dry-run | sh >&2'
+    done = logsh("sandbox", "--json", "--", "sh", "-c", script, "sh", *given)
+    (line,) = done.stdout.splitlines()
+    (direct,) = logsh("sandbox", "--json", "--", "logsh", "send", *given, "-q").stdout.splitlines()
+    assert json.loads(line)["event"] == json.loads(direct)["event"]
 
 
 def test_success_is_one_line_that_says_what_and_where_and_quiet_says_nothing(logsh: Logsh, service: Server) -> None:

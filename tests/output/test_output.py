@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -160,8 +161,8 @@ def test_a_secret_is_hidden_in_every_form_of_output() -> None:
             shown.printer.show(Result("queued", event, 1, error=error, exit_code=75))
             shown.printer.warn(KEY)
             shown.printer.detail(KEY)
-            shown.printer.problem(KEY)
-            shown.printer.columns(("A",), (4,), [(f"a {KEY}", KEY)])
+            shown.printer.note(KEY)
+            shown.printer.columns(("A", "B"), [(f"a {KEY}", KEY)])
             assert KEY not in shown.out + shown.err
             assert REDACTED in shown.out + shown.err
 
@@ -280,9 +281,102 @@ def test_streams_that_are_closed_take_no_harm(env: dict[str, str]) -> None:
     printer = Printer(Streams(None, None, None, env), Redactor())
     for result, _, _ in RESULTS.values():
         printer.show(result)
-    printer.columns(("A",), (4,), [("a",)])
+    printer.columns(("A",), [("a",)])
     with printer.progress("x", 3) as move:
         move(1, {"delivered": 1})
+
+
+def test_columns_are_as_wide_as_the_first_rows_need_and_the_last_may_be_as_long_as_it_is() -> None:
+    shown = Shown(env={"FORCE_COLOR": "1", "NO_COLOR": "1"})
+    rows = [("1", "a", "x" * 200), ("22", "名前" * 20, "y"), *[("3", "b", "z")] * 200]
+    shown.printer.columns(("ID", "EVENT", "ERROR"), iter(rows))
+    lines = SGR.sub("", shown.out).splitlines()
+    assert len(lines) == len(rows) + 1
+    assert lines[0].split() == ["ID", "EVENT", "ERROR"]
+    assert {line.index(last) for line, last in ((lines[0], "ERROR"), (lines[1], "x"), (lines[-1], "z"))} == {38}
+    assert lines[1].endswith("x" * 200)
+    assert "…" in lines[2]
+
+
+# What reads a log
+
+
+RUNNERS = {"GITHUB_ACTIONS": "true"}, {"TF_BUILD": "True"}
+COMMANDS = ("::error::x", "  ::set-output name=a::b", "a ##[command]x", "##vso[task.complete]x", "##VSO[x]")
+
+
+def obeyed(line: str) -> bool:
+    """Whether a runner takes the line for a command, as GitHub's and Azure's sources say."""
+    return line.lstrip().startswith("::") or "##[" in line or "##vso[" in line.lower()
+
+
+@pytest.mark.parametrize("runner", RUNNERS, ids=lambda env: next(iter(env)))
+@pytest.mark.parametrize("look", [{}, {"FORCE_COLOR": "1", "NO_COLOR": "1"}], ids=["plain", "rich"])
+def test_no_text_becomes_a_command_of_the_ci_runner_that_reads_the_log(
+    runner: dict[str, str], look: dict[str, str]
+) -> None:
+    for text in COMMANDS:
+        shown = Shown(env={**runner, **look}, verbose=True)
+        event = {**EVENT, "event": text, "description": text, "workspace": text, "metadata": {text: text}}
+        error = InvalidEvent([text, text], hint=text)
+        shown.printer.line(text)
+        shown.printer.show(Result("delivered", event, 7, 201))
+        shown.printer.show(Result("failed", exit_code=2, error=error))
+        shown.printer.arrival("12:00:00", event)
+        shown.printer.columns((text, text), [(text, text)])
+        shown.printer.streams.err(f"first\n{text}")
+        lines = (shown.out + shown.err).splitlines()
+        assert not [line for line in lines if obeyed(line)]
+        shown.printer.json = True
+        shown.printer.show(Result("delivered", event, 7, 201))
+        assert json.loads(shown.out.splitlines()[-1])["event"] == event
+        assert not obeyed(shown.out.splitlines()[-1])
+
+
+def test_a_failed_delivery_is_the_one_command_that_a_workflow_gets() -> None:
+    shown = Shown(env={"GITHUB_ACTIONS": "true"})
+    error = NotDelivered("100 %\n::error::x ##[command]")
+    shown.printer.show(Result("queued", EVENT, 7, exit_code=ExitCode.KEPT, error=error))
+    (line,) = shown.err.splitlines()
+    assert line.startswith("::warning title=logsh::not delivered, kept as #7: 100 %25")
+    assert "##[" not in line
+
+
+def test_elsewhere_such_texts_are_left_as_they_are() -> None:
+    shown = Shown()
+    for text in COMMANDS:
+        shown.printer.line(text)
+    assert shown.out.splitlines() == [*COMMANDS]
+
+
+def test_a_json_line_has_no_character_that_breaks_reorders_or_drives_what_shows_it() -> None:
+    shown = Shown()
+    hostile = "a\x7f\x85\x9b2J\u061c\u200e\u2028\u2029\u202e\u2066z"
+    shown.printer.json_line({hostile: hostile})
+    assert shown.out.isascii()
+    assert all(len(lines) == 1 for lines in (shown.out.splitlines(), shown.out.split("\n")[:-1]))
+    assert json.loads(shown.out) == {hostile: hostile}
+
+
+# The rest
+
+
+def test_a_dry_run_in_a_pipe_is_a_curl_command_that_a_shell_can_take_apart() -> None:
+    shown = Shown()
+    body = {**BODY, "description": 'it\'s "x" $HOME\n`id` ümläut \u202e'}
+    request = {
+        "method": "POST",
+        "url": "https://logsh.co/api/event?a=b&c",
+        "headers": {"Content-Type": "application/json", "Authorization": "Bearer [redacted]"},
+        "body": body,
+    }
+    shown.printer.show(Result("dry_run", body, request=request))
+    (line,) = shown.out.splitlines()
+    words = shlex.split(line)
+    assert words[:4] == ["curl", "-X", "POST", request["url"]]
+    assert "Authorization: Bearer $LOGSH_API_KEY" in words
+    assert "[redacted]" not in line
+    assert json.loads(words[words.index("-d") + 1]) == body
 
 
 def test_one_line_joins_message_and_hint() -> None:
