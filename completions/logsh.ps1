@@ -42,7 +42,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
                 '--no-validate||Let the service judge the event'
                 '--dry-run||Print the exact request, key redacted, and send nothing'
                 '-b --background||Store the event, deliver it from a detached process, return at once'
-                '--deadline|text|Time for all attempts and waits together'
+                '--deadline|text|Time for all attempts and waits together, e.g. 30 or 2m'
                 '--best-effort||Make a delivery that fails a warning, with exit code 0'
                 '--on-missing-key|words fail skip|Without an API key: fail, or skip with exit code 0'
                 '-p --profile|profiles|Use this profile''s key, URL and defaults'
@@ -72,7 +72,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
                 '--tail|text|On failure, send the last N characters of output, redacted'
                 '--timeout|text|End the command and all it started after 90s, 15m or 2h'
                 '--kill-after|text|From TERM to KILL, once the time is out'
-                '--deadline|text|Time for all attempts and waits together'
+                '--deadline|text|Time for all attempts and waits together, e.g. 30 or 2m'
                 '--on-missing-key|words fail skip|Without an API key: fail, or skip with exit code 0'
                 '-p --profile|profiles|Use this profile''s key, URL and defaults'
                 '-v --verbose||Show what happens, on standard error'
@@ -91,7 +91,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
                 '--truncate||Shorten an over-long description or event to 150 characters'
                 '--no-validate||Let the service judge the event'
                 '--dry-run||Check every line and send nothing'
-                '--deadline|text|Time for all attempts and waits together'
+                '--deadline|text|Time for all attempts and waits together, e.g. 30 or 2m'
                 '--best-effort||Make a delivery that fails a warning, with exit code 0'
                 '--on-missing-key|words fail skip|Without an API key: fail, or skip with exit code 0'
                 '-p --profile|profiles|Use this profile''s key, URL and defaults'
@@ -145,7 +145,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             Options = @(
                 '--adopt||Also take this profile''s events that were accepted under another key'
                 '--jobs|text|Requests under way at once'
-                '--deadline|text|Time for all attempts and waits together'
+                '--deadline|text|Time for all attempts and waits together, e.g. 30 or 2m'
                 '-p --profile|profiles|Use this profile''s key, URL and defaults'
                 '--json||Print the result as one line of JSON'
                 '-q --quiet||Print nothing on success'
@@ -288,7 +288,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             Commands = @(
             )
             Options = @(
-                '--deadline|text|Time for all attempts and waits together'
+                '--deadline|text|Time for all attempts and waits together, e.g. 30 or 2m'
                 '-p --profile|profiles|Use this profile''s key, URL and defaults'
                 '--json||Print the result as one line of JSON'
                 '-q --quiet||Print nothing on success'

@@ -1,12 +1,22 @@
-"""Time as values: a clock that a test can replace, and the seconds there are for something as a whole."""
+"""Time as values: a clock that a test can replace, the seconds there are for something, durations as text."""
 
 from __future__ import annotations
 
+import math
+import re
 import time as _time
 from typing import TYPE_CHECKING, NamedTuple
 
+from logsh_cli.errors import UsageError
+from logsh_cli.output.text import excerpt
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+_UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = r"(?:\d+(?:\.\d*)?|\.\d+)[dhms]?|(?:\d+(?:\.\d+)?[dhms])+"
+_PART = r"([\d.]+)([dhms]?)"
 
 
 class Clock(NamedTuple):
@@ -34,3 +44,31 @@ class Budget:
     def remaining(self) -> float:
         """Return the seconds left, never below 0."""
         return max(0.0, self._end - self._monotonic())
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of ``90``, ``90s``, ``15m``, ``1.5h``, ``1h30m`` or ``2d``.
+
+    Raises:
+        ValueError: it is something else, or more than a clock can count; the message is a sentence without its subject.
+    """
+    given = text.strip().lower()
+    seconds = math.inf
+    if re.fullmatch(_DURATION, given, re.ASCII):
+        seconds = sum(float(number) * _UNIT_S[unit] for number, unit in re.findall(_PART, given))
+    if not math.isfinite(seconds):
+        raise ValueError("must be a duration such as 90s, 15m or 2h")
+    return seconds
+
+
+def option_seconds(label: str, text: str | None) -> float | None:
+    """Return the seconds of a duration given on the command line, ``None`` where none was.
+
+    Raises:
+        UsageError: it is no duration; ``label`` is the option's name.
+    """
+    try:
+        return None if text is None else parse_duration(text)
+    except ValueError as error:
+        hint = "a number of seconds, or numbers with the units s, m, h or d"
+        raise UsageError(f"{label} {error}; yours is {excerpt(str(text))}", hint=hint) from None

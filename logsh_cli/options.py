@@ -53,11 +53,11 @@ Meta = Annotated[
     ),
 ]
 Deadline = Annotated[
-    float | None,
+    str | None,
     typer.Option(
         "--deadline",
-        metavar="SECONDS",
-        help="Time for all attempts and waits together.  [default: 10]",
+        metavar="TIME",
+        help="Time for all attempts and waits together, e.g. 30 or 2m.  [default: 10s]",
         rich_help_panel=DELIVERY,
     ),
 ]

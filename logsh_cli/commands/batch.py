@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from logsh_cli.app import AppContext
 from logsh_cli.batch.lines import LineReader
 from logsh_cli.batch.pump import BatchJob, parse_line
+from logsh_cli.clock import option_seconds
 from logsh_cli.config.resolve import Flags, Settings, value_of
 from logsh_cli.delivery.deliver import Courier
 from logsh_cli.delivery.dispatch import FORGIVABLE, skips_without_key, take_along_what_waits
@@ -72,7 +73,7 @@ def batch(
         raise UsageError(f"--rate must be a number above 0; got {rate:g}")
     given = BatchOptions(
         file=file,
-        flags=Flags(profile=profile, workspace=workspace, deadline=deadline),
+        flags=Flags(profile=profile, workspace=workspace, deadline=option_seconds("--deadline", deadline)),
         jobs=jobs,
         rate=rate,
         dry_run=dry_run,

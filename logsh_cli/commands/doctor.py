@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from logsh_cli.app import AppContext
+from logsh_cli.clock import option_seconds
 from logsh_cli.config.resolve import Flags
 from logsh_cli.config.view import effective, plain
 
@@ -34,7 +35,9 @@ def doctor(
     app.configure_output(json=json, quiet=quiet, verbose=verbose)
     from logsh_cli.doctor import exit_code_of  # noqa: PLC0415 - see examine
 
-    return exit_code_of(show(app, examine(app, Flags(profile=profile, deadline=deadline))))
+    return exit_code_of(
+        show(app, examine(app, Flags(profile=profile, deadline=option_seconds("--deadline", deadline))))
+    )
 
 
 def examine(app: AppContext, flags: Flags) -> list[Section]:

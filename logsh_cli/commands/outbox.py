@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from logsh_cli.app import AppContext
+from logsh_cli.clock import option_seconds
 from logsh_cli.config.resolve import Flags
 from logsh_cli.delivery.deliver import Courier
 from logsh_cli.delivery.drain import DEFAULT_JOBS, Drain
@@ -118,7 +119,9 @@ def flush(
 ) -> int:
     app: AppContext = ctx.obj
     app.configure_output(json=json, quiet=quiet, verbose=verbose)
-    return app.finish_tally(flush_all(app, Flags(profile=profile, deadline=deadline), adopt=adopt, jobs=jobs))
+    return app.finish_tally(
+        flush_all(app, Flags(profile=profile, deadline=option_seconds("--deadline", deadline)), adopt=adopt, jobs=jobs)
+    )
 
 
 def flush_all(app: AppContext, flags: Flags, *, adopt: bool, jobs: int) -> Tally:

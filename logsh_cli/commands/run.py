@@ -10,6 +10,7 @@ import signal
 from typing import TYPE_CHECKING, Annotated
 
 from logsh_cli.app import AppContext
+from logsh_cli.clock import option_seconds
 from logsh_cli.errors import UsageError
 from logsh_cli.job.child import hold_signals, shell_status, start
 from logsh_cli.job.options import RunOptions
@@ -156,7 +157,7 @@ def run(
         notify_on=notify_on,
         success_codes=parse_success_codes(success_codes),
         tail=tail,
-        deadline_s=deadline,
+        deadline_s=option_seconds("--deadline", deadline),
         on_missing_key=on_missing_key,
         profile=profile,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from logsh_cli.app import AppContext
+from logsh_cli.clock import option_seconds
 from logsh_cli.config.resolve import Flags, Settings, value_of
 from logsh_cli.delivery.dispatch import Policy, dispatch, skips_without_key
 from logsh_cli.errors import UsageError
@@ -103,7 +104,13 @@ def send(
     given = SendOptions(
         draft=Draft(workspace, event, desc, icon, notify, metadata),
         meta_problems=tuple(problems),
-        flags=Flags(profile=profile, workspace=workspace, icon=icon, notify=notify, deadline=deadline),
+        flags=Flags(
+            profile=profile,
+            workspace=workspace,
+            icon=icon,
+            notify=notify,
+            deadline=option_seconds("--deadline", deadline),
+        ),
         validate=not no_validate,
         truncate=truncate,
         dry_run=dry_run,

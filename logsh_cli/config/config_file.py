@@ -32,14 +32,14 @@ KEYS: dict[str, str] = {
     "ca_file": "a string",
     "icon": "a string",
     "notify": "true or false",
-    "deadline": "a number of seconds",
+    "deadline": "a duration",
 }
 """What a profile may hold, and the type of each as messages say it."""
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "a string": (str,),
     "true or false": (bool,),
-    "a number of seconds": (int, float),
+    "a duration": (int, float, str),
 }
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 

@@ -5,10 +5,10 @@ flag > explicit --profile > environment > project file > default profile (or LOG
 
 from __future__ import annotations
 
-import math
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from logsh_cli.clock import parse_duration
 from logsh_cli.config import config_file, project_file
 from logsh_cli.config.key import Destination, Sourced, environment_key, place, same_url
 from logsh_cli.config.paths import config_dir
@@ -130,8 +130,8 @@ def selected_profile(flag: str | None, env: Mapping[str, str]) -> Setting:
 
 def check_deadline(seconds: float) -> str | None:
     """Why this can't be a deadline, or ``None``; the sentence lacks its subject."""
-    if not math.isfinite(seconds) or not 0 < seconds <= LONGEST_DEADLINE_S:
-        return f"must be a number of seconds above 0 and at most {LONGEST_DEADLINE_S:.0f}; got {seconds:g}"
+    if not 0 < seconds <= LONGEST_DEADLINE_S:
+        return f"must be above 0 and at most {LONGEST_DEADLINE_S:.0f} seconds; got {seconds:g}"
     return None
 
 
@@ -201,9 +201,14 @@ class _Sources:
             raise BadConfig(f"{name} {error}; got {excerpt(text)}") from None
 
     def deadline(self) -> Setting:
-        setting = self.pick("deadline", self.flags.deadline, None, parse_seconds)
+        setting = self.pick("deadline", self.flags.deadline, None, parse_duration)
         if setting is None:
             return Setting(DEFAULT_DEADLINE_S, BUILT_IN)
+        if isinstance(setting.value, str):
+            try:
+                setting = setting._replace(value=parse_duration(setting.value))
+            except ValueError as error:
+                raise BadConfig(f"the deadline from {setting.source} {error}; got {excerpt(setting.value)}") from None
         if problem := check_deadline(setting.value):
             if setting.source == "--deadline":
                 raise UsageError(f"--deadline {problem}")
@@ -286,14 +291,6 @@ def parse_boolean(text: str) -> bool:
     if text.lower() in _FALSE:
         return False
     raise ValueError("must be true or false (or 1/0, yes/no, on/off)")
-
-
-def parse_seconds(text: str) -> float:
-    """A number of seconds; raises ``ValueError`` with a sentence that lacks its subject."""
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError("must be a number of seconds") from None
 
 
 def _fail_or_skip(text: str) -> str:

@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from logsh_cli.clock import parse_duration
 from logsh_cli.config.config_file import KEYS
-from logsh_cli.config.resolve import check_deadline, parse_boolean, parse_seconds
+from logsh_cli.config.resolve import check_deadline, parse_boolean
 from logsh_cli.config.urls import clean_api_url
 from logsh_cli.errors import UsageError
 from logsh_cli.event import MAX_WORKSPACE, WHITE_SPACE
@@ -80,7 +81,7 @@ def _workspace(text: str) -> str:
 
 
 def _deadline(text: str) -> float:
-    seconds = _quoting(parse_seconds)(text)
+    seconds = _quoting(parse_duration)(text)
     if problem := check_deadline(seconds):
         raise ValueError(problem)
     return int(seconds) if seconds.is_integer() else seconds

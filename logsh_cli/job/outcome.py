@@ -5,12 +5,12 @@ The words and the tables are the contract of ``logsh run``.
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import signal
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from logsh_cli.clock import option_seconds
 from logsh_cli.errors import UsageError
 from logsh_cli.output.text import excerpt
 
@@ -32,8 +32,6 @@ _HIGHEST_CODE = 255
 _NAMELESS = "command"
 _TENTHS_BELOW_S = 10
 _UNIT_S = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-_DURATION = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)[dhms]?|(?:\d+(?:\.\d+)?[dhms])+", re.ASCII)
-_PART = re.compile(r"([\d.]+)([dhms]?)", re.ASCII)
 
 
 class Outcome(NamedTuple):
@@ -170,15 +168,9 @@ def parse_duration(text: str, label: str = "--timeout", *, allow_zero: bool = Fa
     Raises:
         UsageError: it is something else, nothing, or more than a clock can count; ``label`` says whose value it is.
     """
-    given = text.strip().lower()
-    seconds = math.inf
-    if _DURATION.fullmatch(given):
-        seconds = sum(float(number) * _UNIT_S[unit or "s"] for number, unit in _PART.findall(given))
-    if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not allow_zero):
-        raise UsageError(
-            f"{label} must be a duration such as 90s, 15m or 2h; yours is {excerpt(text)}",
-            hint="a number of seconds, or numbers with the units s, m, h or d",
-        )
+    seconds = option_seconds(label, text) or 0.0
+    if seconds == 0 and not allow_zero:
+        raise UsageError(f"{label} must be a duration such as 90s, 15m or 2h; yours is {excerpt(text)}")
     return seconds
 
 

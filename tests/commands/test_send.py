@@ -83,8 +83,8 @@ RULES = {
     "a key of 101": (("-e", "e", "-d", "d", "-m", "k" * 101 + "=1"), "must be at most 100 characters; yours has 101"),
     "NUL": (("-e", "e", "-d", "a\0b"), "--desc must not contain NUL characters"),
     "a lone surrogate": (("-e", "\udcff", "-d", "d"), "--event is not valid UTF-8 text"),
-    "deadline of zero": (("-e", "e", "-d", "d", "--deadline", "0"), "--deadline must be a number of seconds above 0"),
-    "deadline that is no number": (("-e", "e", "-d", "d", "--deadline", "nan"), "--deadline must be a number"),
+    "deadline of zero": (("-e", "e", "-d", "d", "--deadline", "0"), "--deadline must be above 0"),
+    "deadline that is no number": (("-e", "e", "-d", "d", "--deadline", "nan"), "--deadline must be a duration"),
     "an unknown option": (("-e", "e", "-d", "d", "--evnt", "x"), "--evnt"),
     "an argument": (("-e", "e", "-d", "d", "stray"), "stray"),
 }
@@ -482,7 +482,7 @@ def test_a_service_that_drips_holds_nobody_beyond_the_deadline(
 
 
 def test_a_deadline_too_short_to_connect_keeps_the_event(service: Server, tmp_path: Path) -> None:
-    done = call_main("send", *EVENT, "--json", "--deadline", "1e-9", env=settings_for(service))
+    done = call_main("send", *EVENT, "--json", "--deadline", "0.000000001", env=settings_for(service))
     check_result(done, status="queued", exit_code=75, error="unreachable")
     assert service.requests == []
     assert len(kept_rows(tmp_path)) == 1

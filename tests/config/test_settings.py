@@ -183,11 +183,11 @@ def test_skipping_without_a_key_can_be_set_in_the_environment(config: Path) -> N
         ("LOGSH_NOTIFY", "maybe", 'must be true or false (or 1/0, yes/no, on/off); got "maybe"'),
         ("LOGSH_BEST_EFFORT", "2", "must be true or false"),
         ("LOGSH_ON_MISSING_KEY", "ignore", 'must be "fail" or "skip"; got "ignore"'),
-        ("LOGSH_DEADLINE", "10s", 'must be a number of seconds; got "10s"'),
-        ("LOGSH_DEADLINE", "nan", "must be a number of seconds above 0 and at most 86400; got nan"),
-        ("LOGSH_DEADLINE", "inf", "got inf"),
-        ("LOGSH_DEADLINE", "0", "got 0"),
-        ("LOGSH_DEADLINE", "-1", "got -1"),
+        ("LOGSH_DEADLINE", "10x", 'must be a duration such as 90s, 15m or 2h; got "10x"'),
+        ("LOGSH_DEADLINE", "nan", 'must be a duration such as 90s, 15m or 2h; got "nan"'),
+        ("LOGSH_DEADLINE", "inf", 'got "inf"'),
+        ("LOGSH_DEADLINE", "0", "must be above 0 and at most 86400 seconds; got 0"),
+        ("LOGSH_DEADLINE", "-1", 'got "-1"'),
         ("LOGSH_DEADLINE", "86401", "got 86401"),
         ("LOGSH_NOTIFY", "\x1b[31m", r"\x1b[31m"),
     ],
@@ -208,6 +208,16 @@ def test_an_impossible_deadline_is_wrong_usage_as_a_flag_and_bad_configuration_i
         load(config, deadline=seconds)
     config.write_text(f"deadline = {seconds}\n")
     with pytest.raises(BadConfig, match=r"the deadline from profile default \(.*config.toml\) must be"):
+        load(config)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90.0), ("1m", 60.0), ("1h30m", 5400.0), (" 2.5s ", 2.5)])
+def test_a_deadline_is_a_duration_wherever_it_is_set(text: str, seconds: float, config: Path) -> None:
+    assert load(config, {"LOGSH_DEADLINE": text}).deadline == (seconds, "LOGSH_DEADLINE")
+    config.write_text(f"deadline = '{text}'\n")
+    assert load(config).deadline.value == seconds
+    config.write_text("deadline = 'soon'\n")
+    with pytest.raises(BadConfig, match=r"the deadline from profile default .* must be a duration .*; got \"soon\""):
         load(config)
 
 
