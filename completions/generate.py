@@ -1,37 +1,40 @@
-"""Makes ``completions/``: the scripts for the shells and the manual, all from the commands themselves.
+"""Makes what is made from the commands themselves: scripts for the shells, the manual, the reference, a table for us.
 
-``python -m completions [DIRECTORY]`` writes the files; a test holds them equal to what it would write. They
-are part of the wheel, so that neither a TAB nor ``logsh completion`` has to load every command.
+``python -m completions`` writes the files; a test holds them equal to what it would write. They are part of the wheel,
+so that neither a TAB nor a plain command line has to load every command.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from completions import bash, fish, manpage, powershell, zsh
-from completions.tree import Command, read_tree
-from logsh_cli.commands.completion import SCRIPTS
+from completions import bash, fish, manpage, plain, powershell, reference, zsh
+from completions.tree import read_tree
 from logsh_cli.parser import build_app
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
-MAKERS = {
-    "bash": bash.script,
-    "zsh": zsh.script,
-    "fish": fish.script,
-    "powershell": powershell.script,
-}
-MANUAL = "logsh.1"
+ROOT = Path(__file__).parents[1]
 
 
-def files(tree: Command) -> dict[str, str]:
-    """The text of each file by its name."""
-    return {**{SCRIPTS[shell]: make(tree) for shell, make in MAKERS.items()}, MANUAL: manpage.page(tree)}
+def files() -> Mapping[str, str]:
+    """The text of each file by its path in the repository."""
+    tree = read_tree(build_app())
+    return {
+        "completions/logsh.bash": bash.script(tree),
+        "completions/_logsh": zsh.script(tree),
+        "completions/logsh.fish": fish.script(tree),
+        "completions/logsh.ps1": powershell.script(tree),
+        "completions/logsh.1": manpage.page(tree),
+        "docs/reference.md": reference.page(tree),
+        "logsh_cli/commands/__init__.py": plain.module(),
+    }
 
 
-def write(directory: Path) -> None:
+def write(root: Path = ROOT) -> None:
     """Write all of them, in UTF-8 with line feeds on every system: shells read nothing else."""
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, text in files(read_tree(build_app())).items():
-        directory.joinpath(name).write_bytes(text.encode())
+    for path, text in files().items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(text.encode())

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from completions.tree import Command
-
-PAGE = Path(__file__).parents[1] / "docs" / "reference.md"
 
 _HEAD = """\
 # Reference

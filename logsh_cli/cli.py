@@ -39,9 +39,20 @@ def _run(argv: Sequence[str], context: AppContext) -> int:
     name = argv[0] if argv else None
     if name not in _OWN_SIGNALS:
         _raise_on_term()
-    from logsh_cli import parser  # noqa: PLC0415 - Typer, 14 to 22 ms of CPU
+    done = _run_plain(argv, context)
+    if done is not None:
+        return done
+    from logsh_cli import parser  # noqa: PLC0415 - Typer is most of what a short command costs
 
     return parser.run(argv, context)
+
+
+def _run_plain(argv: Sequence[str], context: AppContext) -> int | None:
+    try:
+        from logsh_cli import argv as accelerator  # noqa: PLC0415 - see below
+    except ImportError:  # everything works without it, and slower
+        return None
+    return accelerator.run(argv, context)
 
 
 def _raise_on_term() -> None:

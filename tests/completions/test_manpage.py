@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 import logsh_cli
-from completions import reference
 from completions.manpage import ENVIRONMENT, page
 from completions.tree import Command, read_tree
 from logsh_cli.errors import EXIT_CODE_MEANINGS
@@ -105,7 +104,3 @@ def test_every_variable_that_logsh_reads_is_there() -> None:
 
 def test_the_page_is_the_same_at_each_build(tree: Command) -> None:
     assert page(tree) == page(read_tree(build_app()))
-
-
-def test_the_reference_is_what_the_commands_say_today(tree: Command) -> None:
-    assert reference.PAGE.read_text(encoding="utf-8") == reference.page(tree), "run `python -m completions`"
