@@ -1,4 +1,4 @@
-"""The process: in through ``run``, out through ``_leave``; the same for ``python -m logsh_cli`` and for ``logsh``."""
+"""The process: in through ``run``, out through ``leave``; the same for ``python -m logsh_cli`` and for ``logsh``."""
 
 import gc
 
@@ -27,12 +27,12 @@ def run() -> NoReturn:
         # Before there was anybody to report it, or a second one while the first was being reported. TERM's class is
         # known by its name: it may be its own import that INT interrupted.
         if type(stop).__name__ == "TermSignal":
-            _leave(143, None)
-        _leave(130, signal.SIGINT)
-    _leave(code, fatal_signal)
+            leave(143, None)
+        leave(130, signal.SIGINT)
+    leave(code, fatal_signal)
 
 
-def _leave(code: int, fatal_signal: int | None) -> NoReturn:
+def leave(code: int, fatal_signal: int | None) -> NoReturn:
     """End the process: by the signal that ended the work, so that a shell loop around us stops, or with a code.
 
     ``os._exit`` skips the interpreter's shutdown, a sixth of a short run. Nothing depends on that shutdown: the streams
