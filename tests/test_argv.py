@@ -119,27 +119,45 @@ VALUES += sorted(
         for word in rule[1:]
     }
 )
-values = st.one_of(st.sampled_from(VALUES), st.text(max_size=4))
+anything = st.one_of(st.sampled_from(VALUES), st.text(max_size=4))
+
+
+def fitting(rule: Sequence[Any]) -> st.SearchStrategy[str]:
+    """Values of the kind that an option or argument takes."""
+    _, kind, *limits = rule
+    if kind == "choice":
+        return st.sampled_from(limits)
+    numbers = st.integers(*(limits or (-5, 99)))
+    return {"int": numbers.map(str), "float": st.floats().map(str)}.get(kind, anything)
+
+
+def option(name: str, rule: Sequence[Any], value: str, spelling: int) -> list[str]:
+    """The option as it may be written: its value in the next word, behind ``=``, right behind it."""
+    if rule[1] in ("on", "off") and value != "--":
+        return [name]
+    return [[name, value], [f"{name}={value}"], [name + value]][spelling if name[:2] != "--" else spelling % 2]
 
 
 @st.composite
 def command_lines(draw: st.DrawFn) -> list[str]:
-    """A command with options of its own, in every spelling, and with what else may stand there."""
+    """A command with options and arguments of its own, and in half of the lines something else."""
     path = draw(st.sampled_from(sorted(PLAIN)))
-    own = sorted(PLAIN[path][4]) or NAMES
-    pieces: st.SearchStrategy[list[str]] = st.one_of(
-        st.sampled_from(own).map(lambda name: [name]),
-        st.tuples(st.sampled_from(own), values).map(list),
-        st.tuples(st.sampled_from(own), values).map(lambda pair: ["=".join(pair)]),
-        st.tuples(st.sampled_from(own), values).map(lambda pair: ["".join(pair)]),
-        st.tuples(st.sampled_from(own), st.sampled_from(NAMES)).map(lambda pair: [pair[0] + pair[1].lstrip("-")]),
-        st.sampled_from([*NAMES, *WORDS]).map(lambda word: [word]),
-        values.map(lambda word: [word]),
-    )
-    line = [*path, *(word for piece in draw(st.lists(pieces, max_size=6)) for word in piece)]
-    for _ in range(draw(st.integers(0, 2))):
-        line = mangled(draw, line)
-    return line
+    _, _, _, places, options = PLAIN[path]
+    chosen = draw(st.lists(st.sampled_from(sorted(options)), max_size=5)) if options else []
+    pieces = [option(name, options[name], draw(fitting(options[name])), draw(st.integers(0, 2))) for name in chosen]
+    for name, count, *kind in places:
+        often = {"1": (1, 1), "?": (0, 1), "*": (0, 3)}[str(count)]
+        pieces += draw(st.lists(fitting((name, *kind)).map(lambda word: [word]), min_size=often[0], max_size=often[1]))
+    if draw(st.booleans()):
+        pieces.append(draw(st.one_of(st.sampled_from([*NAMES, *WORDS]), anything, glued).map(lambda word: [word])))
+    line = [*path, *(word for piece in draw(st.permutations(pieces)) for word in piece)]
+    return mangled(draw, line) if draw(st.booleans()) else line
+
+
+glued = st.lists(st.sampled_from(NAMES), min_size=2, max_size=4).map(
+    lambda names: "-" + "".join(names).replace("-", "")
+)
+"""Options in one word, such as ``-qv``."""
 
 
 def mangled(draw: st.DrawFn, line: list[str]) -> list[str]:
