@@ -6,6 +6,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from logsh_cli import own_command
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -17,10 +19,8 @@ def start_courier(env: Mapping[str, str], profile: str | None) -> None:
 
     A caller that waits for our streams to close, ``$(…)`` or a CI step, is thus not held up. The key travels as it
     came, by environment or file, never in the arguments. Raises ``OSError`` when no process can be started.
-
-    ``-P`` keeps a ``httpx.py`` in the working directory from being imported in place of the real one.
     """
-    arguments = [sys.executable, "-P", "-m", "logsh_cli", COURIER]
+    arguments = [*own_command(), COURIER]
     if profile is not None:
         arguments += ["--profile", profile]
     null = subprocess.DEVNULL

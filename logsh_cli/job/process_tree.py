@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from logsh_cli import ENTRY
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
@@ -19,7 +21,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _STOPPED = "T"
 _DEAD = frozenset("ZX")
 _PS_FIELDS = 4
-_COURIER_COMMAND = b"\0-m\0logsh_cli\0courier\0"
+_COURIER_COMMAND = f"{ENTRY}\0courier\0".encode()
 """A detached delivery. One that the job's own ``logsh send --background`` started is not part of the job."""
 
 

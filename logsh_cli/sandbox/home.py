@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from logsh_cli import own_command
 from logsh_cli.config.config_file import DEFAULT_PROFILE, FILE_NAME, update
 from logsh_cli.errors import BadConfig
 
@@ -90,10 +91,11 @@ def _environment(root: Path, api_url: str, env: Mapping[str, str]) -> dict[str, 
 
 def _write_launcher(directory: Path) -> None:
     """Put a ``logsh`` there that is this very one, whatever else is installed."""
-    # -P keeps the command's current directory out of the module search.
     if sys.platform == "win32":
-        (directory / "logsh.cmd").write_text(f'@"{sys.executable}" -P -m logsh_cli %*\r\n', encoding="utf-8")
+        python, option, code = own_command()
+        quoted = code.replace("%", "%%")
+        (directory / "logsh.cmd").write_text(f'@"{python}" {option} "{quoted}" %*\r\n', encoding="utf-8")
         return
     launcher = directory / "logsh"
-    launcher.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m logsh_cli "$@"\n', encoding="utf-8")
+    launcher.write_text(f'#!/bin/sh\nexec {shlex.join(own_command())} "$@"\n', encoding="utf-8")
     launcher.chmod(0o700)
