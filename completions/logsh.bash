@@ -223,9 +223,11 @@ _logsh_table() {
         ;;
     'logsh completion')
         options=(
+            '--install|'
+            '--dry-run|'
             '-h --help|'
         )
-        arguments=('words bash zsh fish powershell')
+        arguments=('words bash zsh fish powershell man')
         ;;
     esac
 }

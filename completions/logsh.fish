@@ -123,7 +123,7 @@ complete -c logsh -n '__logsh_at \'\'' -a logout -d 'Remove the API key from a p
 complete -c logsh -n '__logsh_at \'\'' -a config -d 'See and change settings'
 complete -c logsh -n '__logsh_at \'\'' -a doctor -d 'Check settings, service, key and outbox'
 complete -c logsh -n '__logsh_at \'\'' -a sandbox -d 'Run a local Logsh, alone or around a command'
-complete -c logsh -n '__logsh_at \'\'' -a completion -d 'Print a shell\'s completion script'
+complete -c logsh -n '__logsh_at \'\'' -a completion -d 'Print or install a shell\'s completion, or the manual'
 complete -c logsh -n '__logsh_takes \'\' -V --version' -s V -l version -d 'Print the version and exit'
 complete -c logsh -n '__logsh_takes \'\' -h --help' -s h -l help -d 'Show this message and exit'
 
@@ -309,5 +309,7 @@ complete -c logsh -n '__logsh_takes \'sandbox\' -q --quiet' -s q -l quiet -d 'Pr
 complete -c logsh -n '__logsh_takes \'sandbox\' -h --help' -s h -l help -d 'Show this message and exit'
 
 # logsh completion
-complete -c logsh -n '__logsh_at \'completion\' 0' -a 'bash zsh fish powershell'
+complete -c logsh -n '__logsh_at \'completion\' 0' -a 'bash zsh fish powershell man'
+complete -c logsh -n '__logsh_takes \'completion\' --install' -l install -d 'Put it where this user\'s shell, or man, looks for it'
+complete -c logsh -n '__logsh_takes \'completion\' --dry-run' -l dry-run -d 'With --install, only say what would be written'
 complete -c logsh -n '__logsh_takes \'completion\' -h --help' -s h -l help -d 'Show this message and exit'

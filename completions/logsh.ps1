@@ -18,7 +18,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
                 'config|See and change settings'
                 'doctor|Check settings, service, key and outbox'
                 'sandbox|Run a local Logsh, alone or around a command'
-                'completion|Print a shell''s completion script'
+                'completion|Print or install a shell''s completion, or the manual'
             )
             Options = @(
                 '-V --version||Print the version and exit'
@@ -315,9 +315,11 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             Commands = @(
             )
             Options = @(
+                '--install||Put it where this user''s shell, or man, looks for it'
+                '--dry-run||With --install, only say what would be written'
                 '-h --help||Show this message and exit'
             )
-            Arguments = @('words bash zsh fish powershell')
+            Arguments = @('words bash zsh fish powershell man')
         }
     }
 

@@ -61,6 +61,14 @@ class Streams:
         encoding = getattr(stream, "encoding", None) or ""
         return encoding.lower().replace("-", "") in ("utf8", "utf16", "utf32")
 
+    def confirm(self, question: str) -> bool | None:
+        """Return what the person at the terminal answers; ``None`` where there is none to ask. Only yes is yes."""
+        if self.stdin is None or self.stderr is None or not (self.stdin.isatty() and self.stderr.isatty()):
+            return None
+        self.stderr.write(f"{question} [y/N] ")
+        self.stderr.flush()
+        return self.stdin.readline().strip().lower() in ("y", "yes")
+
     def flush(self) -> None:
         """Push out what is buffered; a reader that went away is not an error of ours."""
         for stream in (self.stdout, self.stderr):
