@@ -23,7 +23,7 @@ from logsh_cli.output.text import Redactor
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from logsh_cli.http.network import Lookup
     from logsh_cli.http.proxies import Proxy
@@ -53,6 +53,7 @@ class Client:
         context: what ``tls.make_context`` made of those, if that was done already.
         connect_timeout: seconds for connecting, and again for the TLS handshake, within the budget of a post.
         lookup: the resolver.
+        tell: takes a line for everything that a post did, when it is over; no line holds the key.
 
     Raises:
         BadConfig: the URL, the key, the proxy or a certificate file can't be used.
@@ -71,12 +72,14 @@ class Client:
         context: ssl.SSLContext | None = None,
         connect_timeout: float = 5.0,
         lookup: Lookup = system_lookup,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         if key is not None and not _KEY.fullmatch(key):
             raise BadConfig(
                 "the API key holds characters that can't be sent", hint="copy it again, without white space"
             )
         self._key = key
+        self._tell = tell
         self._redact = Redactor([key] if key else ())
         self._url = _endpoint(api_url)
         self._api_url = str(self._url).removesuffix(EVENT_PATH)
@@ -86,11 +89,11 @@ class Client:
         self._host = f"{host}:{port}"
         self._proxy = proxy_for(host, port, env) if secure else None
         self._network = Network(connect_timeout, secure + _is_secure(self._proxy), lookup)
-        self._transport = _Transport(
-            self._network,
-            (context or make_context(ca_file, env)) if secure else None,
-            _engine_proxy(self._proxy, env) if self._proxy else None,
-        )
+        trust = (context or make_context(ca_file, env)) if secure else None
+        proxy = None
+        if self._proxy is not None:
+            proxy = _engine_proxy(self._proxy, trust if ca_file is None else make_context(None, env))
+        self._transport = _Transport(self._network, trust, proxy)
 
     def post(self, body: bytes, budget: Budget) -> wire.Answer:
         """Send one event and wait for the answer, all within ``budget``.
@@ -114,16 +117,23 @@ class Client:
             response = self._transport.handle_request(
                 httpx.Request(request.method, self._url, headers=request.headers, content=body)
             )
-            return _read_answer(response, self._network, self._redact)
-        except BaseException as error:
-            self.close()  # a failed tunnel would otherwise hold the pool's only place
-            if not isinstance(error, Exception):
-                raise
-            if isinstance(error, LogshError):
-                raise
-            raise translate(error, exchange) from error
+            exchange.answer = answer = _read_answer(response, self._network, self._redact)
+        except LogshError as failure:
+            exchange.failure = failure
+            raise
+        except Exception as error:
+            exchange.failure = translate(error, exchange)
+            raise exchange.failure from error
         finally:
+            if exchange.answer is None:
+                self.close()  # a failed tunnel would otherwise hold the pool's only place
             exchange.note_end()
+            if self._tell is not None:
+                from logsh_cli.http.narration import narrate  # noqa: PLC0415 - only for --verbose
+
+                for line in narrate(exchange):
+                    self._tell(line)
+        return answer
 
     def close(self) -> None:
         """Close the connection; a later post opens a new one."""
@@ -181,7 +191,7 @@ def _is_secure(proxy: Proxy | None) -> bool:
     return proxy is not None and proxy.scheme == "https"
 
 
-def _engine_proxy(proxy: Proxy, env: Mapping[str, str]) -> httpcore.Proxy:
+def _engine_proxy(proxy: Proxy, trust: ssl.SSLContext | None) -> httpcore.Proxy:
     if proxy.scheme.startswith("socks"):
         from importlib.util import find_spec  # noqa: PLC0415 - hardly anybody has one
 
@@ -189,11 +199,10 @@ def _engine_proxy(proxy: Proxy, env: Mapping[str, str]) -> httpcore.Proxy:
             hint = "install httpx[socks] beside logsh, or name an http:// proxy"
             raise BadConfig(f"{proxy.variable} names a SOCKS proxy, and support for those is not installed", hint=hint)
     url = httpcore.URL(scheme=proxy.scheme, host=proxy.host, port=proxy.port, target="/")
-    context = None
-    if _is_secure(proxy):
-        context = make_context(None, env)
-        context.sslsocket_class = ProxySocket
-    return httpcore.Proxy(url, auth=proxy.auth, ssl_context=context)
+    if trust is None or not _is_secure(proxy):
+        return httpcore.Proxy(url, auth=proxy.auth)
+    trust.sslsocket_class = ProxySocket
+    return httpcore.Proxy(url, auth=proxy.auth, ssl_context=trust)
 
 
 def translate(error: Exception, exchange: wire.Exchange) -> LogshError:

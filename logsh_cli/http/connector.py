@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -39,10 +38,12 @@ class Background(Generic[T]):
         except BaseException as error:  # noqa: BLE001 - raised again where the value is asked for
             self._error = error
 
-    def result(self) -> T:
-        """Wait for the value; raises what making it raised."""
+    def result(self, patience: float | None = None) -> T:
+        """Wait for the value, at most ``patience`` seconds; raises ``TimeoutError``, or what making it raised."""
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(patience)
+            if self._thread.is_alive():
+                raise TimeoutError
         if self._error is not None:
             raise self._error
         return self._value[0]
@@ -71,14 +72,9 @@ class Connector:
         trust = self._trusted()
         from logsh_cli.http.client import Client  # noqa: PLC0415 - httpx; and only now, while the certificates are read
 
-        make: Callable[..., Client] = Client
-        if self._tell is not None:
-            from logsh_cli.http.narration import NarratingClient  # noqa: PLC0415 - only for --verbose
-
-            make = partial(NarratingClient, self._tell)
         to = self._destination
         context = None if trust is None else trust.result()
-        return make(to.api_url, to.key, ca_file=to.ca_file, env=self._env, context=context)
+        return Client(to.api_url, to.key, ca_file=to.ca_file, env=self._env, context=context, tell=self._tell)
 
     def _trusted(self) -> Background[ssl.SSLContext] | None:
         if not self._destination.api_url.startswith("https:"):

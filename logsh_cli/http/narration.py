@@ -3,47 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
-
-from logsh_cli.errors import LogshError
-from logsh_cli.http.client import Client
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from logsh_cli.clock import Budget
     from logsh_cli.http.wire import Answer, Exchange
 
 
-class NarratingClient(Client):
-    """A client that tells of each post when it is over, whatever came of it. Its lines never hold the key.
-
-    ``tell`` takes one line; everything else is ``Client``'s.
-    """
-
-    def __init__(self, tell: Callable[[str], None], *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._tell = tell
-
-    def post(self, body: bytes, budget: Budget) -> Answer:
-        """As ``Client.post``."""
-        answer: Answer | None = None
-        failure: LogshError | None = None
-        try:
-            answer = super().post(body, budget)
-        except LogshError as error:
-            failure = error
-            raise
-        else:
-            return answer
-        finally:
-            if self.exchange is not None:
-                for line in narrate(self.exchange, answer, failure):
-                    self._tell(line)
-
-
-def narrate(exchange: Exchange, answer: Answer | None, failure: LogshError | None) -> Iterator[str]:
-    """One attempt in lines: ``>`` is the request, ``<`` the answer, the others say what happened."""
+def narrate(exchange: Exchange) -> Iterator[str]:
+    """Give one attempt in lines: ``>`` is the request, ``<`` the answer, the others say what happened."""
     request = exchange.request
     yield f"> {request['method']} {request['url']}"
     for name, value in request["headers"].items():
@@ -60,11 +29,18 @@ def narrate(exchange: Exchange, answer: Answer | None, failure: LogshError | Non
         yield f"< {exchange.http_version or 'HTTP'} {exchange.status}"
     if exchange.location is not None:
         yield f"< Location: {exchange.location} (not followed)"
-    if answer is not None:
-        yield from _said(answer)
-    if failure is not None:
-        yield f"no answer: {failure.message}"
-    yield _timings(exchange)
+    if exchange.answer is not None:
+        yield from _said(exchange.answer)
+    if exchange.failure is not None:
+        yield f"no answer: {exchange.failure.message}"
+    steps = {
+        "name look-up": exchange.lookup_ms,
+        "connection": exchange.connect_ms,
+        "TLS": exchange.tls_ms,
+        "first byte after": exchange.first_byte_ms,
+        "all in": exchange.total_ms,
+    }
+    yield "timings: " + ", ".join(f"{step} {ms:.1f} ms" for step, ms in steps.items() if ms is not None)
 
 
 def _said(answer: Answer) -> Iterator[str]:
@@ -78,14 +54,3 @@ def _said(answer: Answer) -> Iterator[str]:
     for label, value in fields.items():
         if value is not None:
             yield f"< {label}: {value}"
-
-
-def _timings(exchange: Exchange) -> str:
-    steps = {
-        "name look-up": exchange.lookup_ms,
-        "connection": exchange.connect_ms,
-        "TLS": exchange.tls_ms,
-        "first byte after": exchange.first_byte_ms,
-        "all in": exchange.total_ms,
-    }
-    return "timings: " + ", ".join(f"{step} {ms:.1f} ms" for step, ms in steps.items() if ms is not None)

@@ -13,10 +13,8 @@ import os
 import selectors
 import socket
 import ssl
-import threading
 import time
-from collections import deque
-from itertools import chain, zip_longest
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, cast
 
 import httpcore
@@ -24,9 +22,10 @@ from httpcore._backends.sync import SyncStream  # its backend connects to one ad
 
 from logsh_cli.errors import Unreachable
 from logsh_cli.http import tls
+from logsh_cli.http.connector import Background
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from logsh_cli.clock import Budget
     from logsh_cli.http.wire import Exchange
@@ -47,6 +46,8 @@ _LOOKUP_HINT = "check the network and its name server, and the host in api_url"
 
 class Network(httpcore.NetworkBackend):
     """Makes connections that keep to the budget of the attempt under way, and note how far it came.
+
+    The timeouts that httpcore passes are not looked at, here and in ``Stream``: the budget says how long.
 
     Args:
         connect_timeout: seconds for connecting, all addresses together, and again for each TLS handshake.
@@ -73,14 +74,7 @@ class Network(httpcore.NetworkBackend):
             raise TimeoutError("the deadline has passed")
         return left
 
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ARG002 - the budget says how long
-        local_address: str | None = None,  # noqa: ARG002 - nobody asks for one
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002 - as above
-    ) -> Stream:
+    def connect_tcp(self, host: str, port: int, *_: Any, **__: Any) -> Stream:
         """Connect to whichever address of ``host`` answers first.
 
         Raises:
@@ -121,7 +115,7 @@ class Stream(httpcore.NetworkStream):
         self._network = network
         self._layer = layer
 
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - the budget says how long
+    def read(self, max_bytes: int, *_: Any, **__: Any) -> bytes:
         """Return whatever comes next; empty at the end."""
         try:
             data = self._inner.read(max_bytes, self._network.patience())
@@ -134,7 +128,7 @@ class Stream(httpcore.NetworkStream):
             self._network.exchange.note_first_byte()
         return data
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - the budget says how long
+    def write(self, buffer: bytes, *_: Any, **__: Any) -> None:
         """Send all of it."""
         for start in range(0, len(buffer), _WRITE_BYTES):
             self._inner.write(buffer[start : start + _WRITE_BYTES], self._network.patience())
@@ -145,12 +139,7 @@ class Stream(httpcore.NetworkStream):
         """Close at once: a TLS farewell could block."""
         self._inner.close()
 
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ARG002 - the budget says how long
-    ) -> Stream:
+    def start_tls(self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, *_: Any, **__: Any) -> Stream:
         """Return the secured connection.
 
         Raises:
@@ -212,27 +201,8 @@ def look_up(host: str, port: int, patience: float, lookup: Lookup = system_looku
         TimeoutError: no answer within ``patience`` seconds.
         OSError, UnicodeError: the name has no address, or can't be a name.
     """
-    outcome: list[Sequence[AddressInfo] | Exception] = []
-    done = threading.Event()
-
-    def ask() -> None:
-        try:
-            outcome.append(lookup(host, port))
-        except Exception as error:  # noqa: BLE001 - carried over to the thread that waits
-            outcome.append(error)
-        done.set()
-
-    try:
-        # Nothing can interrupt the resolver, but a daemon thread can be left behind with it.
-        threading.Thread(target=ask, name="logsh-lookup", daemon=True).start()
-    except RuntimeError:  # the system has no thread to give: better unbounded than not at all
-        ask()
-    if not done.wait(patience):
-        raise TimeoutError
-    result = outcome[0]
-    if isinstance(result, Exception):
-        raise result
-    return result
+    # Nothing can interrupt the resolver, but the thread can be left behind with it.
+    return Background(lambda: lookup(host, port)).result(patience)
 
 
 def connect_to_first(addresses: Sequence[AddressInfo], patience: float) -> socket.socket:
@@ -301,6 +271,10 @@ def _reason(code: int) -> str:
 
 def _families_in_turn(addresses: Sequence[AddressInfo]) -> deque[AddressInfo]:
     """Return them in the resolver's order, but no two of a family in a row while there are others."""
-    first = [address for address in addresses if address[0] == addresses[0][0]]
-    others = [address for address in addresses if address[0] != addresses[0][0]]
-    return deque(address for address in chain.from_iterable(zip_longest(first, others)) if address is not None)
+    seen: Counter[int] = Counter()
+
+    def turn(address: AddressInfo) -> int:
+        seen[address[0]] += 1
+        return seen[address[0]]
+
+    return deque(sorted(addresses, key=turn))

@@ -17,6 +17,8 @@ from logsh_cli.output.text import REDACTED
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from logsh_cli.errors import LogshError
+
 USER_AGENT = f"logsh-cli/{__version__}"
 MAX_ANSWER_BYTES = 64 * 1024
 """More of an answer than this is never read: it can't be one of Logsh's, which are a few hundred bytes."""
@@ -87,6 +89,8 @@ class Exchange:
     tls_ms: float | None = None
     first_byte_ms: float | None = None
     total_ms: float | None = None
+    answer: Answer | None = None
+    failure: LogshError | None = None
 
     def __init__(self, request: Request, host: str, proxy: str | None = None) -> None:
         self._start = time.monotonic()
