@@ -292,7 +292,7 @@ def test_what_logsh_prints_can_be_read_at_a_shells_start(
     done = subprocess.run([name, "-c", reading], env=environment(), capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.split()[-1] in ("logsh", "_logsh", "script")
+    assert done.stdout.split()[-1] in ("logsh", "_logsh", "manual")
 
 
 def test_zsh_says_what_it_needs_when_it_reads_the_script_too_early() -> None:
