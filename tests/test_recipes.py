@@ -31,7 +31,8 @@ CRON_PATH = "/home/me/.local/bin"
 SHOP = {"LOGSH_WORKSPACE": "shop"}
 
 EXECUTED = {
-    *("one-liner", "cron", "systemd", "systemd failure unit", "github", "gitlab", "jenkins", "make", "trap", "docker"),
+    *("one-liner", "cron", "systemd", "systemd failure unit", "journal", "github", "github action", "gitlab"),
+    *("jenkins", "make", "trap", "git hook", "ansible", "docker", "docker health", "kubernetes"),
     *("nothing gets lost", "flush timer", "assert", "completion"),
 }
 """The recipes that a test below executes; cron's is also run by a real cron, in ``test_cron``."""
@@ -90,8 +91,49 @@ def test_completion_scripts_go_where_the_shells_look(machine: Machine) -> None:
         ("logsh.bash", ".local/share/bash-completion/completions/logsh"),
         ("_logsh", ".zfunc/_logsh"),
         ("logsh.fish", ".config/fish/completions/logsh.fish"),
+        ("logsh.1", ".local/share/man/man1/logsh.1"),
     ):
         assert (home / path).read_bytes() == (ROOT / "completions" / name).read_bytes()
+
+
+LINTED = {
+    "one-liner": ("shellcheck", "--shell=sh"),
+    "journal": ("shellcheck", "--shell=sh"),
+    "trap": ("shellcheck", "--shell=sh"),
+    "git hook": ("shellcheck", "--shell=sh"),
+    "assert": ("shellcheck", "--shell=sh"),
+    "completion": ("shellcheck", "--shell=sh"),
+    "nothing gets lost": ("shellcheck", "--shell=sh"),
+    "docker": ("hadolint",),
+    "docker health": ("hadolint",),
+    "gitlab": ("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci"),
+    "github action": ("check-jsonschema", "--builtin-schema", "vendor.github-workflows"),
+    "kubernetes": ("kubernetes-validate", "--strict"),
+    "ansible": ("ansible-playbook", "--syntax-check"),
+}
+"""What each kind of file's own tool says; systemd's is asked in the tests of the units."""
+
+
+@pytest.mark.parametrize("name", LINTED)
+def test_a_recipe_is_right_by_the_tool_of_its_kind(machine: Machine, name: str) -> None:
+    program, *options = LINTED[name]
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
+    file = machine.work / ("recipe.yaml" if recipe(name).language == "yaml" else "recipe")
+    file.write_text(recipe(name).text)
+    done = machine.run(program, *options, str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(shutil.which("actionlint") is None, reason="actionlint is not installed")
+@pytest.mark.parametrize("name", ["github", "github action"])
+def test_a_workflow_is_right_by_actionlint(machine: Machine, name: str) -> None:
+    file = machine.work / ".github" / "workflows" / "recipe.yaml"
+    file.parent.mkdir(parents=True)
+    text = recipe(name).text
+    file.write_text(text if text.startswith("on:") else f"on: push\n{text}")
+    done = machine.run("actionlint", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_crons_lines_work_in_crons_environment(machine: Machine, service: Server) -> None:
@@ -138,6 +180,7 @@ class Units:
         self.machine = machine
         for text in (recipe(name).text for name in recipes):
             for name, body in re.findall(r"# /etc/systemd/system/(\S+)\n(.*?)(?=\n# /etc|\Z)", text, re.DOTALL):
+                (self.directory / name).parent.mkdir(exist_ok=True)
                 (self.directory / name).write_text(self.here(body))
 
     def here(self, text: str) -> str:
@@ -151,7 +194,7 @@ class Units:
         if shutil.which("systemd-analyze") is None:
             return ""
         # A template is verified as an instance of it.
-        units = [str(path).replace("@.", "@x.") for path in self.directory.iterdir()]
+        units = [str(path).replace("@.", "@x.") for path in self.directory.iterdir() if path.is_file()]
         done = subprocess.run(
             ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, check=False
         )
@@ -174,20 +217,48 @@ class Units:
         return subprocess.run(words, env=env, cwd="/", capture_output=True, text=True, check=False, timeout=PATIENCE_S)
 
 
-def test_the_systemd_units_are_right_and_report_the_job_and_any_failure(machine: Machine, service: Server) -> None:
+def test_a_systemd_job_reports_itself(machine: Machine, service: Server) -> None:
     machine.program("/usr/local/bin/backup.sh", "echo saving; exit 3")
-    units = Units(machine, "systemd", "systemd failure unit")
-    assert sorted(path.name for path in units.directory.iterdir()) == ["backup.service", "logsh-failure@.service"]
+    units = Units(machine, "systemd")
     assert units.verify() == ""
     done = units.start("backup.service")
     assert (done.returncode, done.stdout, done.stderr) == (3, "saving\n", "")
-    failure = units.start("logsh-failure@.service", i="backup.service", H="web-1")
-    assert failure.returncode == 0, failure.stderr
-    job, failed = service.events
+    (job,) = service.events
     assert (job["workspace"], job["event"], job["metadata"]["exit_code"]) == ("servers", "backup.nightly", 3)
-    assert (failed["event"], failed["description"]) == ("unit.failed", "backup.service failed on web-1")
-    assert (failed["icon"], failed["notify"]) == ("❌", True)
+    assert job["notify"] is True
     assert machine.state.is_dir()
+
+
+def test_any_other_unit_has_its_failures_reported_by_one_of_its_own(machine: Machine, service: Server) -> None:
+    units = Units(machine, "systemd failure unit")
+    (units.directory / "web.service").write_text("[Service]\nExecStart=/bin/false\n")
+    assert units.verify() == ""
+    assert "OnFailure=logsh-failure@%n.service" in (units.directory / "web.service.d" / "logsh.conf").read_text()
+    assert "OnFailure" not in recipe("systemd").text, "each failure would push twice"
+    failure = units.start("logsh-failure@.service", i="web.service", H="web-1")
+    assert failure.returncode == 0, failure.stderr
+    (failed,) = service.events
+    assert (failed["event"], failed["description"]) == ("unit.failed", "web.service failed on web-1")
+    assert (failed["icon"], failed["notify"]) == ("❌", True)
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+def test_the_journal_is_sent_as_it_is_written(machine: Machine, service: Server) -> None:
+    entries = [
+        {"MESSAGE": "disk failing", "_SYSTEMD_UNIT": "smartd.service"},
+        {"MESSAGE": [100, 255], "_SYSTEMD_UNIT": "odd.service"},
+        {"MESSAGE": "x" * 400},
+    ]
+    lines = "\n".join(json.dumps(entry) for entry in entries)
+    journalctl = machine.program("journalctl", f"cat <<'E'\n{lines}\nE")
+    (machine.bin / "journalctl").symlink_to(journalctl)
+    done = machine.script(recipe("journal").text)
+    assert done.returncode == 0, done.stderr
+    events = {event["metadata"]["unit"]: event for event in service.events}
+    assert events["smartd.service"]["description"] == "disk failing"
+    assert events["odd.service"]["description"] == "[100,255]"
+    assert len(events["none"]["description"]) == 150
+    assert {event["workspace"] for event in service.events} == {"servers"}
 
 
 def test_the_flush_timer_is_right_and_flushes(machine: Machine, service: Server) -> None:
@@ -231,6 +302,17 @@ def test_the_github_workflow_reports_failures_and_deployments(machine: Machine, 
         assert forked.returncode == status
         assert "no API key" in forked.stderr
     assert len(service.events) == 2
+
+
+def test_the_action_is_used_with_inputs_that_it_has_and_the_state_is_kept_of_failed_jobs_too() -> None:
+    (job,) = yaml.safe_load(recipe("github action").text)["jobs"].values()
+    _, restored, used, saved = job["steps"]
+    inputs = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))["inputs"]
+    assert used["uses"].startswith("OWNER/logsh-cli@")
+    assert set(used["with"]) <= set(inputs)
+    assert restored["with"]["key"] == saved["with"]["key"]
+    assert restored["with"]["path"] == saved["with"]["path"] == "${{ runner.temp }}/logsh-state"
+    assert saved["if"] == "always()"
 
 
 def test_the_gitlab_job_reports_the_deployment(machine: Machine, service: Server) -> None:
@@ -280,6 +362,82 @@ def test_the_trap_tells_how_the_script_ended(machine: Machine, service: Server, 
     assert (event["event"], event["description"]) == ("import.done", f"import ended with {status}")
     assert event["metadata"] == {"exit_code": status}
     machine.wait_for_couriers()
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_the_trap_tells_of_a_signal_in_any_shell(machine: Machine, service: Server, shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    machine.program("import-users.sh", "echo importing; exec sleep 60")
+    (machine.work / "script").write_text(recipe("trap").text)
+    command = [shell, "script"]
+    env = environment({**machine.env, **SHOP})
+    with subprocess.Popen(
+        command, env=env, cwd=machine.work, stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"importing\n"
+        os.killpg(process.pid, signal.SIGTERM)  # what systemd and `timeout` do
+        assert process.wait(PATIENCE_S) == 143
+    (event,) = service.wait_for_events(1)
+    assert event["metadata"] == {"exit_code": 143}
+    machine.wait_for_couriers()
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_the_git_hook_sends_each_push_and_no_deletion(machine: Machine, service: Server) -> None:
+    git = ["git", "-c", "user.name=me", "-c", "user.email=me@example.org", "-c", "init.defaultBranch=main"]
+    for command in (["init", "-q", "--bare", "server.git"], ["clone", "-q", "server.git", "mine"]):
+        assert machine.run(*git, *command).returncode == 0
+    machine.program("server.git/hooks/post-receive", "").write_text(recipe("git hook").text)
+    for command in (
+        ["commit", "-q", "--allow-empty", "-m", "A better index"],
+        ["push", "-q", "origin", "HEAD:refs/heads/topic"],
+        ["push", "-q", "origin", ":topic"],
+    ):
+        done = machine.run(*git, "-C", "mine", *command, env=SHOP)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    (event,) = service.wait_for_events(1)
+    assert (event["event"], event["description"]) == ("git.push", "A better index")
+    assert event["metadata"]["ref"] == "refs/heads/topic"
+    machine.wait_for_couriers()
+
+
+@pytest.mark.skipif(shutil.which("ansible-playbook") is None, reason="Ansible is not installed")
+def test_ansible_sends_one_event_for_all_hosts(machine: Machine, service: Server) -> None:
+    (machine.work / "play.yaml").write_text(recipe("ansible").text)
+    (machine.work / "hosts").write_text("[web]\nweb-1\nweb-2\n")
+    command = ["ansible-playbook", "-i", "hosts", "-e", "version=v2", "play.yaml"]
+    done = machine.run(*command, env={**SHOP, "LC_ALL": "C.UTF-8"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    (event,) = service.events
+    assert event["description"] == "2 servers run v2"
+
+
+def test_the_health_check_reports_changes_alone(machine: Machine, service: Server) -> None:
+    (line,) = re.findall(r"^HEALTHCHECK CMD (\[.*\])$", recipe("docker health").text, re.MULTILINE)
+    healthy = machine.program("healthy.sh", "test ! -e broken")
+    (machine.bin / "healthy.sh").symlink_to(healthy)
+    codes = []
+    for broken in (False, False, True, True, False):
+        (machine.work / "broken").touch() if broken else (machine.work / "broken").unlink(missing_ok=True)
+        codes.append(machine.run(*json.loads(line), env=SHOP).returncode)
+    assert codes == [0, 0, 1, 1, 0]
+    assert [event["metadata"]["status"] for event in service.events] == ["failed", "succeeded"]
+    assert [event.get("notify", False) for event in service.events] == [True, True]
+
+
+def test_the_cron_job_of_kubernetes_reports_itself(machine: Machine, service: Server) -> None:
+    machine.program("report.sh", "echo done; exit 2")
+    pod = yaml.safe_load(recipe("kubernetes").text)["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    env = {each["name"]: each["value"] for each in container["env"] if "value" in each}
+    done = machine.run(*container["command"], env=env)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "done\n", "")
+    (event,) = service.events
+    assert (event["workspace"], event["event"]) == ("servers", "report.nightly")
+    (key,) = (each for each in container["env"] if "valueFrom" in each)
+    assert key["name"] == "LOGSH_API_KEY"
 
 
 class Container:
