@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def script(tree: Command) -> str:
     """The whole script. Bash 3.2, which macOS has, must be able to read it."""
     cases = "\n".join(line for command in tree.walk() for line in _case(command))
-    return ENGINE.replace("@CASES@", cases).replace("@SHORTCODES@", " ".join(f":{name}:" for name in SHORTCODES))
+    return ENGINE.replace("@CASES@", cases).replace("@SHORTCODES@", " ".join(SHORTCODES))
 
 
 def _case(command: Command) -> Iterable[str]:

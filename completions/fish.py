@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from completions.tree import SHORTCODES
-from logsh_cli.event.icons import resolve_icon
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +24,7 @@ def script(tree: Command) -> str:
         .replace("@LINES@", lines)
         .replace("@VALUED@", " ".join(valued))
         .replace("@LAUNCHERS@", launchers)
-        .replace("@EMOJI@", " ".join(f"':{name}:\t{resolve_icon(f':{name}:')}'" for name in SHORTCODES))
+        .replace("@EMOJI@", " ".join(_quoted(f"{name}\t{icon}") for name, icon in SHORTCODES.items()))
     )
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def script(tree: Command) -> str:
     """The whole script, for Windows PowerShell 5.1 and later. ASCII alone: 5.1 reads files in the ANSI code page."""
     table = "\n".join(line for command in tree.walk() for line in _entry(command))
-    shortcodes = " ".join(f":{name}:" for name in SHORTCODES)
+    shortcodes = " ".join(SHORTCODES)
     return SCRIPT.replace("@TABLE@", table).replace("@SHORTCODES@", shortcodes)
 
 

@@ -6,6 +6,7 @@ import inspect
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import emoji
 import typer
 import typer.main
 
@@ -18,15 +19,16 @@ if TYPE_CHECKING:
 READ_ONLY_KEYS = ("profile", "metadata", "best_effort", "on_missing_key")
 """What ``config get`` knows besides the keys of a profile."""
 
-SHORTCODES = tuple(
-    """
+SHORTCODES = {
+    f":{name}:": emoji.emojize(f":{name}:", language="alias")
+    for name in """
     rocket tada sparkles fire zap bulb bell mega email package gear wrench hammer lock key link mag bug robot computer
     floppy_disk file_cabinet chart_with_upwards_trend chart_with_downwards_trend moneybag credit_card bust_in_silhouette
     busts_in_silhouette white_check_mark x warning rotating_light no_entry construction hourglass alarm_clock calendar
     recycle wastebasket globe_with_meridians cloud seedling green_circle red_circle pushpin memo heart wave eyes
-    """.split()  # noqa: SIM905 - the formatter would make fifty lines of a tuple
-)
-"""Icons that events often carry, without their colons. The whole list would bury them."""
+    """.split()  # noqa: SIM905 - the formatter would make fifty lines of a list
+}
+"""Icons that events often carry. The whole list would bury them."""
 
 _BRACKETED = re.compile(r"\s*\[[^]]*\]")
 

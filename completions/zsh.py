@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from completions.tree import SHORTCODES
-from logsh_cli.event.icons import resolve_icon
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 def script(tree: Command) -> str:
     """The whole script, to be autoloaded as ``_logsh`` or to be sourced after ``compinit``."""
     functions = "\n".join(line for command in tree.walk() for line in _function(command))
-    emoji = "\n".join(f"    '\\:{name}\\::{resolve_icon(f':{name}:')}'" for name in SHORTCODES)
+    emoji = "\n".join(f"    {_quoted(f'{_escaped(name)}:{icon}')}" for name, icon in SHORTCODES.items())
     return SCRIPT.replace("@FUNCTIONS@", functions).replace("@EMOJI@", emoji)
 
 
@@ -78,7 +77,7 @@ def _option(option: Option) -> Iterable[str]:
         return
     # -n takes its value in the same word or in the next one, --name after = or in the next one.
     names = tuple(f"{name}=" if name.startswith("--") else f"{name}+" for name in option.names)
-    message = f":{_escaped(option.values.label, '')}:{_action(option.values)}"
+    message = f":{_escaped(option.values.label)}:{_action(option.values)}"
     yield f"{excluded}{_braced(names)}{_quoted(words + message)}"
 
 
@@ -90,7 +89,7 @@ def _arguments(command: Command) -> Iterable[str]:
             yield "'*::argument:_logsh_command_line'"
         else:
             place = "*" if argument.many else str(number)
-            yield _quoted(f"{place}:{_escaped(argument.values.label, '')}:{_action(argument.values)}")
+            yield _quoted(f"{place}:{_escaped(argument.values.label)}:{_action(argument.values)}")
 
 
 def _action(values: Values) -> str:
@@ -104,7 +103,7 @@ def _braced(names: tuple[str, ...]) -> str:
     return f"{{{','.join(names)}}}" if len(names) > 1 else names[0]
 
 
-def _escaped(text: str, also: str) -> str:
+def _escaped(text: str, also: str = "") -> str:
     for character in "\\:" + also:
         text = text.replace(character, "\\" + character)
     return text

@@ -37,9 +37,9 @@ def loaded_by(*argv: str, env: dict[str, str] | None = None) -> set[str]:
 
 
 def loaded_by_python(code: str) -> set[str]:
-    script = f"{code}\nimport json, sys; print(json.dumps([*sys.modules]))"
+    script = f"{code}\nimport json, sys; print(); print(json.dumps([*sys.modules]))"
     done = subprocess.run([sys.executable, "-c", script], env=environment(), capture_output=True, check=True)
-    return set(json.loads(done.stdout))
+    return set(json.loads(done.stdout.splitlines()[-1]))
 
 
 @pytest.fixture(scope="module")
