@@ -158,7 +158,7 @@ def _read_answer(response: httpx.Response, network: Network, redact: Redactor) -
     exchange.status = response.status_code
     exchange.http_version = response.extensions["http_version"].decode()
     location = response.headers.get("location")
-    exchange.location = None if location is None else redact(location)
+    exchange.location = None if location is None else wire.cut(redact(location))
     if response.is_success:
         network.budget = Budget(min(PATIENCE_AFTER_SUCCESS_S, network.budget.remaining()))
     try:

@@ -215,7 +215,7 @@ def connect_to_first(addresses: Sequence[AddressInfo], patience: float) -> socke
         TimeoutError: none answered within ``patience`` seconds.
         OSError: all refused; its text has each reason once.
     """
-    waiting = _families_in_turn(addresses)
+    waiting = families_in_turn(addresses)
     reasons: list[str] = []
     give_up = time.monotonic() + patience
     next_start = 0.0
@@ -269,7 +269,7 @@ def _reason(code: int) -> str:
     return names.get(code) or os.strerror(code)
 
 
-def _families_in_turn(addresses: Sequence[AddressInfo]) -> deque[AddressInfo]:
+def families_in_turn(addresses: Sequence[AddressInfo]) -> deque[AddressInfo]:
     """Return them in the resolver's order, but no two of a family in a row while there are others."""
     seen: Counter[int] = Counter()
 

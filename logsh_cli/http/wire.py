@@ -155,8 +155,7 @@ def read_answer(
     def shown(value: object) -> str | None:
         if value is None or value == "":
             return None
-        text = redact(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-        return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
+        return cut(redact(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
 
     kind = headers.get("content-type", "")
     said = _parse(body)
@@ -170,6 +169,11 @@ def read_answer(
         content_type=shown(kind),
         denies_success=fields.get("status") is False or (said is None and _is_page(kind, body)),
     )
+
+
+def cut(text: str) -> str:
+    """Return the text as it may go into a message or the outbox: at most 500 characters, ending in ``…`` if cut."""
+    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
 
 
 def _parse(body: bytes) -> Any:

@@ -24,6 +24,7 @@ _SHORTEST_BEGINNING = 2
 _RUNNER_COMMAND = re.compile(r"(##(?:vso)?)\[", re.IGNORECASE)
 _SHORTEST_SECRET = 4
 _SHORTEST_PART = 8
+_PIECE = 12
 _CUT = "…"
 
 
@@ -76,7 +77,7 @@ class Redactor:
     """Replaces known secrets, whatever looks like a key, and the user information in URLs, wherever they turn up."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets: list[str] = []
+        self._secrets: dict[str, list[str]] = {}
         for secret in secrets:
             self.learn(secret)
 
@@ -84,17 +85,33 @@ class Redactor:
         """From now on, hide this as well. Shorter ones than four characters would blot out ordinary words."""
         in_json = secret.replace("\\", r"\\").replace('"', r"\"")
         for form in (secret, in_json):
-            if len(form) >= _SHORTEST_SECRET and form not in self._secrets:
-                self._secrets.append(form)
-        self._secrets.sort(key=len, reverse=True)
+            if len(form) >= _SHORTEST_SECRET:
+                self._secrets[form] = [form[at : at + _PIECE] for at in range(len(form) - _PIECE + 1)]
+        self._secrets = dict(sorted(self._secrets.items(), key=lambda known: len(known[0]), reverse=True))
 
     def __call__(self, text: str) -> str:
-        """The text without any of the secrets, nor what an excerpt left of one."""
-        for secret in self._secrets:
+        """The text without the secrets, and without a piece of one that has 12 characters or was left by an excerpt."""
+        for secret, pieces in self._secrets.items():
             text = text.replace(secret, REDACTED)
+            if found := {piece for piece in pieces if piece in text}:
+                text = _without_pieces(text, found)
             if _CUT in text:
                 text = _without_part(text, secret)
         return USERINFO.sub(f"{REDACTED}@", _KEY_SHAPE.sub(REDACTED, text))
+
+
+def _without_pieces(text: str, pieces: Iterable[str]) -> str:
+    marks = bytearray(len(text))
+    for piece in pieces:
+        at = text.find(piece)
+        while at >= 0:
+            marks[at : at + _PIECE] = b"x" * _PIECE
+            at = text.find(piece, at + 1)
+    kept, end = [], 0
+    for run in re.finditer(b"x+", marks):
+        kept.append(text[end : run.start()])
+        end = run.end()
+    return REDACTED.join((*kept, text[end:]))
 
 
 def _without_part(text: str, secret: str) -> str:

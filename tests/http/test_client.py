@@ -547,3 +547,99 @@ def test_a_signal_that_raises_goes_through_untranslated(connect: Connect) -> Non
 
     with pytest.raises(Unanswered, match="from within"):
         connect("https://logsh.test", lookup=interrupted).post(BODY, Budget(10))
+
+
+# What an answer says
+
+
+HTML = b"<!DOCTYPE html>\n<html><head><title>Log in</title></head></html>"
+PAGE = {"Content-Type": "text/html; charset=utf-8"}
+
+
+@pytest.mark.parametrize("status", [200, 201, 299])
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b'{"status": false, "message": "no"}', {}),
+        (b'{"status":false}', PAGE),
+        (HTML, PAGE),
+        (HTML.upper(), {}),
+        (b"\xef\xbb\xbf \r\n<html lang=en>", {}),
+        (b"Please log in", PAGE),
+        (b"<!-- blocked --><p>", {"Content-Type": "application/xhtml+xml"}),
+        (HTML + b"x" * 100_000, {}),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_a_success_whose_body_denies_it_says_so(
+    connect: Connect, server: Server, status: int, body: bytes, headers: dict[str, str]
+) -> None:
+    server.script(says.raw(says.http(status, body, headers)))
+    answer = connect(server.url).post(BODY, Budget(30))
+    assert (answer.status, answer.denies_success) == (status, True)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        says.raw(says.http(201, b"")),
+        says.raw(says.http(201, b"", PAGE)),
+        says.raw(says.http(201, b" \r\n", PAGE)),
+        says.raw(says.http(200, b'{"status": true}', PAGE)),
+        says.raw(says.http(200, b'{"status": null}')),
+        says.raw(says.http(200, b'{"status": 0, "id": "<html>"}')),
+        says.raw(says.http(200, b'[{"status": false}]')),
+        says.raw(says.http(200, b"OK", {"Content-Type": "text/plain"})),
+        says.raw(says.http(200, b"see <html>", {"Content-Type": "text/plain"})),
+        says.raw(says.http(200, b"<htmlish/>", {"Content-Type": "text/xml"})),
+        says.raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 900\r\n\r\n" + HTML, hang_up=True),
+        says.raw(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n{"status":false}\r\n', hang_up=True),
+        says.drip_body(5.0, 200, b'{"status": false}'),
+    ],
+    ids=lambda value: repr(value)[:60],
+)
+def test_an_empty_cut_off_or_slow_body_does_not_deny_a_success(
+    connect: Connect, server: Server, answer: Answer
+) -> None:
+    server.script(answer)
+    start = time.monotonic()
+    assert not connect(server.url).post(BODY, Budget(600)).denies_success
+    assert time.monotonic() - start < FAR_BEYOND_S
+
+
+def test_a_page_that_ends_with_the_connection_came_whole(connect: Connect, server: Server, tmp_path: Path) -> None:
+    page = says.raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + HTML, hang_up=True)
+    server.script(page)
+    assert connect(server.url).post(BODY, Budget(10)).denies_success
+
+    ca_file = str(authority().write_ca(tmp_path))
+    env = {"https_proxy": "", "SSL_CERT_FILE": ca_file}
+    with (
+        Server(tls=authority().server_context()) as secured,
+        ConnectProxy({"logsh.test:443": secured.address}, tls=authority().server_context()) as proxy,
+    ):
+        secured.script(page)
+        client = connect("https://logsh.test", env={**env, "https_proxy": proxy.url})
+        assert client.post(BODY, Budget(10)).denies_success, "TLS inside TLS reports the end as an error"
+
+
+def test_no_piece_of_a_key_comes_back_from_a_service_that_repeats_it(connect: Connect, server: Server) -> None:
+    piece = KEY[2:15]
+    said = {"name": f"n {piece}", "message": f"your key {KEY[:-2]}… is bad", "details": {"header": piece}}
+    headers = {"Content-Type": f"text/{piece}", "Retry-After": piece, "Location": f"/?{piece}"}
+    server.script(says.raw(says.http(429, json.dumps(said).encode(), headers)))
+    client = connect(server.url)
+    answer = client.post(BODY, Budget(10))
+    assert client.exchange is not None
+    shown = f"{answer} {client.exchange.location}"
+    assert "your key [redacted]… is bad" in shown
+    assert not any(KEY[at : at + 12] in shown for at in range(len(KEY) - 11))
+
+
+def test_texts_of_an_answer_are_cut_to_size(connect: Connect, server: Server) -> None:
+    said = {"name": "n" * 501, "message": "m" * 500, "details": ["d"] * 500}
+    server.script(says.raw(says.http(500, json.dumps(said).encode(), {"Retry-After": "9" * 501})))
+    answer = connect(server.url).post(BODY, Budget(10))
+    assert answer.name == "n" * 499 + "…"
+    assert answer.message == "m" * 500
+    assert {len(text or "") for text in (answer.details, answer.retry_after)} == {500}

@@ -10,7 +10,8 @@ import pytest
 
 from logsh_cli.clock import Budget
 from logsh_cli.errors import Unreachable
-from logsh_cli.http.network import connect_to_first, look_up
+from logsh_cli.http.connector import Background
+from logsh_cli.http.network import connect_to_first, families_in_turn, look_up
 from tests.support.blackhole import blackhole
 from tests.support.clients import closing_clients
 from tests.support.server import Listener, Server
@@ -86,6 +87,27 @@ def test_a_resolver_that_never_answers_is_left_behind() -> None:
     with pytest.raises(TimeoutError):
         look_up("logsh.test", 443, 0.1, stuck)
     release.set()
+
+
+def test_where_no_thread_can_be_started_the_caller_does_the_work() -> None:
+    usual = threading.stack_size(1 << 47)  # more than any system gives
+    try:
+        with pytest.raises(RuntimeError):
+            threading.Thread(target=print).start()
+        assert look_up("127.0.0.1", 443, 10)
+        assert Background(lambda: 7).result() == 7
+        with pytest.raises(ZeroDivisionError):
+            Background(lambda: 1 // 0).result()
+    finally:
+        threading.stack_size(usual)
+
+
+def test_families_take_turns_in_the_order_of_the_resolver() -> None:
+    four, six = socket.AF_INET, socket.AF_INET6
+    given: list[AddressInfo] = [(family, 0, 0, "", (name,)) for family, name in
+                                [(six, "a"), (six, "b"), (six, "c"), (four, "x"), (four, "y")]]  # fmt: skip
+    assert [where for *_, (where,) in families_in_turn(given)] == ["a", "x", "b", "y", "c"]
+    assert not families_in_turn([])
 
 
 @pytest.mark.parametrize("name", ["no-such-host.invalid", "a" * 300, "a..b"])

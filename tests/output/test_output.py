@@ -183,6 +183,18 @@ def test_an_excerpt_does_not_show_the_beginning_or_the_end_of_a_secret() -> None
     assert redact("logsh_ca") == "logsh_ca"  # an innocent word, not cut
 
 
+@given(st.integers(0, 40), st.integers(12, 40), st.text("ab_…", max_size=5))
+def test_any_piece_of_a_secret_of_twelve_characters_or_more_is_hidden(start: int, length: int, between: str) -> None:
+    secret = "hk-0123456789-abcdefghij-KLMNOPQRSTUVWXYZ"
+    piece = secret[start : start + length]
+    shown = Redactor([secret])(f"{piece}{between}{piece} said {piece}")
+    if len(piece) >= 12:
+        assert shown.endswith(f"{REDACTED} said {REDACTED}")
+        assert not any(secret[at : at + 12] in shown for at in range(len(secret) - 11))
+    else:
+        assert shown.endswith(f" said {piece}")
+
+
 @pytest.mark.parametrize("user", ["me:secret", "secret", "me:se@cret", ":secret"])
 def test_user_information_of_any_url_is_hidden(user: str) -> None:
     assert Redactor()(f"at http://{user}@proxy:1/x") == f"at http://{REDACTED}@proxy:1/x"
