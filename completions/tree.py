@@ -10,7 +10,7 @@ import emoji
 import typer
 import typer.main
 
-from logsh_cli.config.config_file import KEYS
+from logsh_cli.config.files import KEYS
 from logsh_cli.help import record, sectioned
 
 if TYPE_CHECKING:

@@ -80,7 +80,7 @@ class AppContext:
         settings = load_settings(flags, self.env, self.cwd())
         if settings.api_key is not None:
             self.redact.learn(settings.api_key.value)
-        for warning in settings.warnings:
+        for warning in settings.warnings.values():
             self.printer.warn(warning)
         return settings
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from logsh_cli.config.config_file import KEYS
+from logsh_cli.config.files import KEYS
 
 JOB, REPORT, EVENT, DELIVERY, OUTPUT = "Command", "Report", "Event", "Delivery", "Output"
 """The headings under which long help lists options."""

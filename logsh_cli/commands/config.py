@@ -6,11 +6,10 @@ import json as json_text
 from typing import TYPE_CHECKING, Annotated, Any
 
 from logsh_cli.app import AppContext
-from logsh_cli.config import config_file
+from logsh_cli.config.edit import config_path, open_profile
+from logsh_cli.config.files import KEYS
 from logsh_cli.config.resolve import Flags
-from logsh_cli.config.stored_profile import config_path, open_profile
-from logsh_cli.config.values import parse_value, unknown_setting
-from logsh_cli.config.view import effective, plain, to_json
+from logsh_cli.config.values import effective, parse_value, plain, to_json, unknown_setting
 from logsh_cli.errors import ConfigError
 from logsh_cli.output.printer import one_line
 from logsh_cli.output.text import printable
@@ -143,8 +142,8 @@ def unset(
 ) -> int:
     app: AppContext = ctx.obj
     app.configure_output(json=json, quiet=quiet, verbose=verbose)
-    if key not in config_file.KEYS:
-        raise unknown_setting(key, config_file.KEYS)
+    if key not in KEYS:
+        raise unknown_setting(key, KEYS)
     stored = open_profile(profile, app.env, app.printer.warn)
     if key in stored.values:
         stored.update({key: None})

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 from logsh_cli.app import AppContext
 from logsh_cli.clock import option_seconds
-from logsh_cli.config.resolve import Flags
-from logsh_cli.config.view import effective, plain
+from logsh_cli.config.resolve import Flags, Settings, survey, value_of
 
 if TYPE_CHECKING:
     import typer
 
     from logsh_cli import options
     from logsh_cli.doctor import Check, Section
-    from logsh_cli.doctor.settings import Survey
 
 
 def register(app: typer.Typer) -> None:
@@ -44,13 +42,13 @@ def examine(app: AppContext, flags: Flags) -> list[Section]:
     """Everything that can be looked at; each check is made when it is asked for."""
     # The HTTP client and the store: 80 ms, which `logsh --help` need not pay.
     from logsh_cli.doctor import Section, shielded  # noqa: PLC0415
-    from logsh_cli.doctor.settings import settings_checks, survey  # noqa: PLC0415
+    from logsh_cli.doctor.settings import settings_checks  # noqa: PLC0415
     from logsh_cli.doctor.versions import version_checks  # noqa: PLC0415
 
     found = survey(flags, app.env, app.cwd())
-    if found.settings.api_key is not None:
-        app.redact.learn(found.settings.api_key.value)
-    settings = settings_checks(found, effective(found.settings), plain, app.env, app.cwd())
+    if found.api_key is not None:
+        app.redact.learn(found.api_key.value)
+    settings = settings_checks(found, app.env, app.cwd())
     sections = [
         Section("Settings", shielded("settings", settings)),
         Section("Service", shielded("service", ask_service(app, found))),
@@ -59,29 +57,29 @@ def examine(app: AppContext, flags: Flags) -> list[Section]:
     return [*sections, Section("Versions", version_checks())] if app.printer.verbose else sections
 
 
-def ask_service(app: AppContext, found: Survey) -> Iterator[Check]:
+def ask_service(app: AppContext, found: Settings) -> Iterator[Check]:
     """The way to the service, and whether it takes the key, within the deadline."""
     from logsh_cli.clock import Budget  # noqa: PLC0415 - see examine
     from logsh_cli.doctor.service import Target, service_checks  # noqa: PLC0415
+    from logsh_cli.doctor.settings import url_to_ask  # noqa: PLC0415
 
-    settings, target = found.settings, None
-    if found.api_url is not None:
-        key = None if found.destination is None else found.destination.key
-        source = None if settings.api_key is None else settings.api_key.source
-        ca_file = None if settings.ca_file is None else settings.ca_file.value
-        target = Target(found.api_url, key, source, ca_file)
-    budget = Budget(settings.deadline.value, app.clock.monotonic)
+    api_url, target = url_to_ask(found), None
+    if api_url is not None:
+        key = None if found.place is None else found.place.key
+        source = None if found.api_key is None else found.api_key.source
+        target = Target(api_url, key, source, value_of(found.ca_file))
+    budget = Budget(found.deadline.value, app.clock.monotonic)
     yield from service_checks(target, app.env, budget, app.clock.time())
 
 
-def look_into_outbox(app: AppContext, found: Survey) -> Iterator[Check]:
+def look_into_outbox(app: AppContext, found: Settings) -> Iterator[Check]:
     """Whether events can be kept, and what is kept already."""
     from functools import partial  # noqa: PLC0415 - see examine
 
     from logsh_cli.config.paths import state_dir  # noqa: PLC0415
     from logsh_cli.doctor.outbox import outbox_checks  # noqa: PLC0415
 
-    destination = found.destination
+    destination = found.place
     owner = None if destination is None else partial(app.owner, destination=destination)
     yield from outbox_checks(state_dir(app.env), owner, app.clock.time)
 

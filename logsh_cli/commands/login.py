@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from logsh_cli.app import AppContext
 from logsh_cli.clock import Budget
-from logsh_cli.config.key import Destination, check_key, environment_key, same_url
+from logsh_cli.config.edit import StoredProfile, open_profile
+from logsh_cli.config.key import KEY_PREFIX, Destination, check_key, environment_key, mask_key, same_url
 from logsh_cli.config.resolve import in_config_dir
-from logsh_cli.config.stored_profile import StoredProfile, open_profile
 from logsh_cli.config.urls import DEFAULT_API_URL
-from logsh_cli.config.values import looks_like_a_key, mask_key, parse_value
+from logsh_cli.config.values import parse_value
 from logsh_cli.delivery.key_check import check_key_with_service
 from logsh_cli.errors import BadConfig, ConfigError, KeyRefused, NotDelivered, NotKept, UsageError
 
@@ -82,7 +82,7 @@ def act(app: AppContext, given: LoginOptions) -> None:
     app.redact.learn(key)
     if problem := check_key(key):
         raise UsageError(f"the API key {problem}", hint="copy it again from the Logsh dashboard")
-    if not looks_like_a_key(key):
+    if not key.startswith(KEY_PREFIX):
         app.printer.warn("this key does not begin with logsh_, as keys of Logsh do")
     if given.verify:
         verify(app, target, key)

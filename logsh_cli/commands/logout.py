@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from logsh_cli.app import AppContext
+from logsh_cli.config.edit import open_profile
 from logsh_cli.config.key import environment_key
-from logsh_cli.config.stored_profile import open_profile
 from logsh_cli.errors import ConfigError
 
 if TYPE_CHECKING:

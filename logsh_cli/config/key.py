@@ -10,13 +10,15 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from logsh_cli.config.urls import DEFAULT_API_URL, clean_api_url
-from logsh_cli.errors import BadConfig, ConfigError, MisplacedKey, MissingKey
-from logsh_cli.output.text import excerpt, without_userinfo
+from logsh_cli.errors import BadConfig, MisplacedKey, MissingKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CREDENTIAL = "logsh-api-key"
+KEY_PREFIX = "logsh_"
+KEY_VARIABLES = ("LOGSH_API_KEY", "LOGSH_API_KEY_FILE", "CREDENTIALS_DIRECTORY")
+COPY_AGAIN = "copy it again from the Logsh dashboard"
 _MAX_KEY = 1024
 
 
@@ -33,18 +35,19 @@ class Destination(NamedTuple):
 
 
 class Sourced(NamedTuple):
-    """A key or a URL as it was given, and by what."""
+    """A key or a URL as it was given, and by what; ``path`` is the file that a key was read from."""
 
     text: str
     source: str
     from_environment: bool = False
+    path: str | None = None
 
     def __repr__(self) -> str:
         return f"Sourced(from {self.source})"
 
 
 def environment_key(env: Mapping[str, str]) -> Sourced | None:
-    """The key from the environment: the variable, the file it names, or systemd's credential, in this order.
+    """Return the key from the environment: the variable, the file it names, or systemd's credential, in this order.
 
     Raises:
         BadConfig, MissingKey: a key file was named and can't be read, or is empty. Whoever names one means it, so
@@ -53,6 +56,8 @@ def environment_key(env: Mapping[str, str]) -> Sourced | None:
     if key := env.get("LOGSH_API_KEY", "").strip():
         return Sourced(key, "LOGSH_API_KEY", from_environment=True)
     if path := env.get("LOGSH_API_KEY_FILE", "").strip():
+        if path.startswith(KEY_PREFIX) and not os.path.lexists(path):
+            raise BadConfig("LOGSH_API_KEY_FILE holds a key, not the path of a file", hint="set LOGSH_API_KEY instead")
         return _key_from_file(os.path.expanduser(path), f"LOGSH_API_KEY_FILE ({path})")  # noqa: PTH111 - never raises
     if directory := env.get("CREDENTIALS_DIRECTORY", "").strip():
         path = os.path.join(directory, CREDENTIAL)  # noqa: PTH118 - one string from another
@@ -62,7 +67,7 @@ def environment_key(env: Mapping[str, str]) -> Sourced | None:
 
 
 def check_key(key: str) -> str | None:
-    """Why this can't be an API key, or ``None``. The sentence lacks its subject and never has the key in it.
+    """Return why this can't be an API key, or ``None``. The sentence lacks its subject and never has the key in it.
 
     The service reads the key as the last word of a header, so white space would cut it, and a header is ASCII.
     """
@@ -77,49 +82,48 @@ def check_key(key: str) -> str | None:
     return None
 
 
-def place(
-    profile: str, key: Sourced, url: Sourced, profile_url: str | None, ca_file: str | None
-) -> Destination | ConfigError:
-    """Bring a key and a URL together, or say why they don't belong together.
+def misplacement(profile: str, key: Sourced, url: Sourced, profile_url: str | None) -> MisplacedKey | None:
+    """Return why this key must not go to this URL, or ``None``.
 
-    ``url`` is the effective one; ``profile_url`` the profile's own, ``None`` where it has none.
+    ``url`` is the effective one, in its one form; ``profile_url`` the profile's own, ``None`` where it has none.
     """
-    if problem := check_key(key.text):
-        return BadConfig(f"the API key from {key.source} {problem}", hint="copy it again from the Logsh dashboard")
-    try:
-        target = clean_api_url(url.text)
-    except ValueError as error:
-        return BadConfig(f"the URL {excerpt(without_userinfo(url.text))} from {url.source} {error}")
-    if not key.from_environment and not same_url(target, profile_url or DEFAULT_API_URL):
+    if not key.from_environment and not same_url(url.text, profile_url or DEFAULT_API_URL):
         return MisplacedKey(
-            f"the key of profile {profile} does not belong to the URL from {url.source} ({target})",
+            f"the key of profile {profile} does not belong to the URL from {url.source} ({url.text})",
             hint=f"set LOGSH_API_KEY as well, or unset LOGSH_API_URL, or use --profile {profile}",
         )
-    if key.from_environment and not url.from_environment and target != DEFAULT_API_URL:
+    if key.from_environment and not url.from_environment and url.text != DEFAULT_API_URL:
         return MisplacedKey(
-            f"the key from {key.source} does not belong to the URL of {url.source} ({target})",
+            f"the key from {key.source} does not belong to the URL of {url.source} ({url.text})",
             hint=f"set LOGSH_API_URL as well, or use --profile {profile} for the profile's own key",
         )
-    return Destination(profile, target, key.text, ca_file)
+    return None
 
 
 def same_url(one: str, other: str) -> bool:
-    """Whether two base URLs are one, however they are written; a URL that can't be used is like no other."""
+    """Return whether two base URLs are one, however they are written; a URL that can't be used is like no other."""
     try:
         return clean_api_url(one) == clean_api_url(other)
     except ValueError:
         return False
 
 
+def mask_key(key: str) -> str:
+    """Return enough of a key to recognise it, and no more: its end, if it is long enough to spare that."""
+    if len(key) < 20:  # noqa: PLR2004 - of a shorter one, four characters would be too much
+        return "****"
+    return f"{KEY_PREFIX if key.startswith(KEY_PREFIX) else ''}…{key[-4:]}"
+
+
 def _key_from_file(path: str, source: str) -> Sourced:
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - may be a pipe, as `<(pass show logsh)` makes one: wait for it
             content = file.read(_MAX_KEY + 100)
-    except OSError as error:
-        raise BadConfig(
-            f"can't read the key from {source}: {error.strerror}", hint="check that the file is there and readable"
-        ) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a path"
+        hint = "check that the file is there and readable"
+        raise BadConfig(f"can't read the key from {source}: {reason}", hint=hint) from None
     key = content.decode("utf-8-sig", "replace").strip()
     if not key:
         raise MissingKey(f"the key file is empty: {source}", hint="put the API key into it")
-    return Sourced(key, source, from_environment=True)
+    return Sourced(key, source, from_environment=True, path=path)

@@ -9,15 +9,24 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logsh_cli.clock import parse_duration
-from logsh_cli.config import config_file, project_file
-from logsh_cli.config.key import Destination, Sourced, environment_key, place, same_url
+from logsh_cli.config.files import (
+    CONFIG_FILE,
+    DEFAULT_PROFILE,
+    ConfigFile,
+    ProjectFile,
+    check_profile_name,
+    find_project_file,
+    read_config,
+    read_project_file,
+)
+from logsh_cli.config.key import COPY_AGAIN, Destination, Sourced, check_key, environment_key, misplacement, same_url
 from logsh_cli.config.paths import config_dir
 from logsh_cli.config.urls import DEFAULT_API_URL, clean_api_url
 from logsh_cli.errors import BadConfig, ConfigError, MissingKey, UnknownProfile, UsageError
 from logsh_cli.output.text import excerpt, without_userinfo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 DEFAULT_DEADLINE_S = 10.0
@@ -26,6 +35,7 @@ BUILT_IN = "built-in"
 
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
+_NEEDED_TO_SEND = ("api_url", "api_key")
 
 
 class Setting(NamedTuple):
@@ -36,7 +46,7 @@ class Setting(NamedTuple):
 
 
 def value_of(setting: Setting | None) -> Any:
-    """The value, or ``None`` where nothing sets it."""
+    """Return the value, or ``None`` where nothing sets it."""
     return None if setting is None else setting.value
 
 
@@ -54,7 +64,8 @@ class Settings(NamedTuple):
     """Everything that is set. Optional ones are ``None`` where no source sets them.
 
     ``workspace``, ``icon`` and ``metadata`` are as they were given: the event's rules judge them with the rest.
-    ``warnings`` are sentences for the user about the files that were read; ``target`` is what ``destination`` gives.
+    ``warnings`` are sentences about the files that were read, ``problems`` what could not be used, both by the name of
+    the setting or file; ``place`` is what ``destination`` returns, ``key_path`` the file that the key was read from.
     """
 
     profile: Setting
@@ -70,21 +81,24 @@ class Settings(NamedTuple):
     best_effort: bool
     on_missing_key: str | None
     config_path: Path
-    warnings: tuple[str, ...]
-    target: Destination | ConfigError
+    project_path: Path | None
+    key_path: str | None
+    warnings: Mapping[str, str]
+    problems: Mapping[str, ConfigError]
+    place: Destination | None
 
     def __repr__(self) -> str:
         return f"Settings(profile {self.profile.value}, {self.api_url.value})"  # never the key
 
     def destination(self) -> Destination:
-        """The key and the URL it belongs to.
+        """Return the key and the URL it belongs to.
 
         Raises:
             MissingKey, MisplacedKey, BadConfig: there is no key, it belongs elsewhere, or one of both is unusable.
         """
-        if isinstance(self.target, ConfigError):
-            raise self.target
-        return self.target
+        if self.place is None:
+            raise self.problems.get("api_key") or self.problems["api_url"]
+        return self.place
 
 
 def load_settings(flags: Flags, env: Mapping[str, str], cwd: Path) -> Settings:
@@ -95,161 +109,196 @@ def load_settings(flags: Flags, env: Mapping[str, str], cwd: Path) -> Settings:
         UnknownProfile: a profile was named that the configuration file doesn't have.
         UsageError: a flag's value is impossible.
     """
-    path = config_dir(env) / config_file.FILE_NAME
-    file = config_file.read(path)
-    found = project_file.find(cwd)
-    project = project_file.ProjectFile() if found is None else project_file.read(found)
-    return settle(flags, env, path, file, project)
+    settings = survey(flags, env, cwd)
+    for name, problem in settings.problems.items():
+        if name not in _NEEDED_TO_SEND:
+            raise problem
+    return settings
 
 
-def settle(
-    flags: Flags,
-    env: Mapping[str, str],
-    path: Path,
-    file: config_file.ConfigFile,
-    project: project_file.ProjectFile,
-) -> Settings:
-    """Weigh every source, the files (the user's at ``path``) having been read; raises as ``load_settings`` does."""
-    return _Sources(flags, env, path, file, project).settle()
+def survey(flags: Flags, env: Mapping[str, str], cwd: Path) -> Settings:
+    """Read the files and weigh every source, leaving out what is wrong, which then stands in ``problems``.
+
+    A profile that can't be read counts as an empty one of its name, never as another: a key must not be tried where it
+    does not belong. Raises ``UsageError`` when a flag's value is impossible.
+    """
+    return _Sources(flags, env, cwd).settle()
 
 
 def selected_profile(flag: str | None, env: Mapping[str, str]) -> Setting:
-    """The profile's name and who chose it; whether it exists is another question.
+    """Return the profile's name and who chose it; whether it exists is another question.
 
     Raises:
         UsageError: ``--profile ""``, most likely an empty shell variable: no reason to fall back to another key.
     """
     if flag is not None:
-        if problem := config_file.check_profile_name(flag):
+        if problem := check_profile_name(flag):
             raise UsageError(f"--profile: {problem}")
         return Setting(flag, "--profile")
     if name := env.get("LOGSH_PROFILE", "").strip():
         return Setting(name, "LOGSH_PROFILE")
-    return Setting(config_file.DEFAULT_PROFILE, BUILT_IN)
+    return Setting(DEFAULT_PROFILE, BUILT_IN)
 
 
-def check_deadline(seconds: float) -> str | None:
-    """Why this can't be a deadline, or ``None``; the sentence lacks its subject."""
+def profile_values(profile: Setting, file: ConfigFile, path: Path) -> dict[str, Any]:
+    """Return what the profile sets, blank values left out; raises ``UnknownProfile``."""
+    if profile.value not in file.profiles:
+        known = ", ".join(sorted(file.profiles))
+        raise UnknownProfile(
+            f"there is no profile {excerpt(profile.value)} in {path} (asked for by {profile.source})",
+            hint=f"there are: {known}; `logsh login --profile NAME` makes one",
+        )
+    stripped = {k: v.strip() if isinstance(v, str) else v for k, v in file.profiles[profile.value].items()}
+    return {key: value for key, value in stripped.items() if value != ""}
+
+
+def in_config_dir(config: Path, named: str) -> str:
+    """Return a path that the file names, relative to the file: the working directory is another one at every call."""
+    return str(config.parent / os.path.expanduser(named))  # noqa: PTH111 - raises nothing
+
+
+def parse_boolean(text: str) -> bool:
+    """Return what a word for yes or no means; raises ``ValueError`` with a sentence that lacks its subject."""
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise ValueError("must be true or false (or 1/0, yes/no, on/off)")
+
+
+def parse_deadline(given: str | float) -> float:
+    """Return the seconds of a deadline; raises ``ValueError`` with a sentence that lacks its subject."""
+    seconds = float(parse_duration(given) if isinstance(given, str) else given)
     if not 0 < seconds <= LONGEST_DEADLINE_S:
-        return f"must be above 0 and at most {LONGEST_DEADLINE_S:.0f} seconds; got {seconds:g}"
-    return None
+        raise ValueError(f"must be above 0 and at most {LONGEST_DEADLINE_S:.0f} seconds")
+    return seconds
 
 
 class _Sources:
-    """All sources side by side; each method settles one question."""
+    """All sources side by side; each method settles one question, and notes what is wrong in ``problems``."""
 
-    def __init__(
-        self,
-        flags: Flags,
-        env: Mapping[str, str],
-        path: Path,
-        file: config_file.ConfigFile,
-        project: project_file.ProjectFile,
-    ) -> None:
+    def __init__(self, flags: Flags, env: Mapping[str, str], cwd: Path) -> None:
         self.flags = flags
         self.env = env
-        self.path = path
-        self.project = project
+        self.problems: dict[str, ConfigError] = {}
+        self.path = config_dir(env) / CONFIG_FILE
+        self.project_path = find_project_file(cwd)
         self.profile = selected_profile(flags.profile, env)
         self.explicit = self.profile.source == "--profile"
-        self.values = profile_values(self.profile, file, path)
-        self.profile_source = f"profile {self.profile.value} ({path})"
-        self.warnings = file.warnings + project.warnings
+        self.profile_source = f"profile {self.profile.value} ({self.path})"
+        file, self.project = ConfigFile({DEFAULT_PROFILE: {}}), ProjectFile()
+        self.values: dict[str, Any] = {}
+        try:
+            file = read_config(self.path)
+            self.values = profile_values(self.profile, file, self.path)
+        except UnknownProfile as error:
+            self.problems["profile"] = error
+        except ConfigError as error:
+            self.problems["config_file"] = error
+        try:
+            self.project = ProjectFile() if self.project_path is None else read_project_file(self.project_path)
+        except ConfigError as error:
+            self.problems["project_file"] = error
+        warnings = {"config_file": file.warning, "project_file": self.project.warning}
+        self.warnings = {name: warning for name, warning in warnings.items() if warning}
 
     def settle(self) -> Settings:
-        key, target = self.key_and_target()
+        url = self.url()
+        key = self.key()
+        ca_file = self.ca_file(url)
         return Settings(
             profile=self.profile,
-            api_url=self.shown_url(),
+            api_url=Setting(url.text, url.source),
             api_key=None if key is None else Setting(key.text, key.source),
             workspace=self.pick("workspace", self.flags.workspace, self.project.workspace),
             icon=self.pick("icon", self.flags.icon, self.project.icon),
             notify=self.pick("notify", self.flags.notify, self.project.notify, parse_boolean),
             deadline=self.deadline(),
-            ca_file=self.ca_file(),
+            ca_file=ca_file,
             metadata=self.project.metadata,
             metadata_source=str(self.project.path) if self.project.metadata else None,
-            best_effort=bool(self.variable("LOGSH_BEST_EFFORT", parse_boolean)),
-            on_missing_key=self.variable("LOGSH_ON_MISSING_KEY", _fail_or_skip),
+            best_effort=bool(self.variable("best_effort", parse_boolean)),
+            on_missing_key=self.variable("on_missing_key", _fail_or_skip),
             config_path=self.path,
+            project_path=self.project_path,
+            key_path=None if key is None else key.path,
             warnings=self.warnings,
-            target=target,
+            place=self.place(key, url, value_of(ca_file)),  # the last to find problems
+            problems=self.problems,
         )
 
-    def pick(self, name: str, flag: Any, project: Any, parse: Any = None) -> Setting | None:
-        """One setting by the precedence, or ``None`` where no source has it."""
+    def pick(self, name: str, flag: Any, project: Any, parse: Callable[[str], Any] = str) -> Setting | None:
+        """Return one setting by the precedence, or ``None`` where no source has it."""
         if flag is not None:
             return Setting(flag, f"--{name}")
         own = None if (value := self.values.get(name)) is None else Setting(value, self.profile_source)
         if self.explicit and own is not None:
             return own
-        variable = f"LOGSH_{name.upper()}"
-        if (given := self.variable(variable, parse)) is not None:
-            return Setting(given, variable)
-        if project is not None and not _blank(project):
+        if (given := self.variable(name, parse)) is not None:
+            return Setting(given, f"LOGSH_{name.upper()}")
+        if project is not None and (not isinstance(project, str) or project.strip()):
             return Setting(project, str(self.project.path))
         return own
 
-    def variable(self, name: str, parse: Any = None) -> Any:
-        """An environment variable's value, or ``None``: CI sets variables without a value to the empty string."""
-        text = self.env.get(name, "").strip()
-        if not text:
-            return None
+    def variable(self, name: str, parse: Callable[[str], Any] = str) -> Any:
+        """Return what a variable sets, or ``None``: CI sets variables without a value to the empty string."""
+        text = self.env.get(f"LOGSH_{name.upper()}", "").strip()
         try:
-            return parse(text) if parse is not None else text
+            return parse(text) if text else None
         except ValueError as error:
-            raise BadConfig(f"{name} {error}; got {excerpt(text)}") from None
+            self.problems[name] = BadConfig(f"LOGSH_{name.upper()} {error}; got {excerpt(text)}")
+            return None
 
     def deadline(self) -> Setting:
-        setting = self.pick("deadline", self.flags.deadline, None, parse_duration)
+        setting = self.pick("deadline", self.flags.deadline, None, parse_deadline)
         if setting is None:
             return Setting(DEFAULT_DEADLINE_S, BUILT_IN)
-        if isinstance(setting.value, str):
-            try:
-                setting = setting._replace(value=parse_duration(setting.value))
-            except ValueError as error:
-                raise BadConfig(f"the deadline from {setting.source} {error}; got {excerpt(setting.value)}") from None
-        if problem := check_deadline(setting.value):
+        try:
+            return Setting(parse_deadline(setting.value), setting.source)
+        except ValueError as error:
+            got = excerpt(setting.value) if isinstance(setting.value, str) else f"{setting.value:g}"
             if setting.source == "--deadline":
-                raise UsageError(f"--deadline {problem}")
-            raise BadConfig(f"the deadline from {setting.source} {problem}")
-        return Setting(float(setting.value), setting.source)
+                raise UsageError(f"--deadline {error}; got {got}") from None
+            self.problems["deadline"] = BadConfig(f"the deadline from {setting.source} {error}; got {got}")
+            return Setting(DEFAULT_DEADLINE_S, BUILT_IN)
 
     def url(self) -> Sourced:
-        if not self.explicit and (given := self.variable("LOGSH_API_URL")):
-            return Sourced(given, "LOGSH_API_URL", from_environment=True)
-        if given := self.values.get("api_url"):
-            return Sourced(given, self.profile_source)
-        return Sourced(DEFAULT_API_URL, BUILT_IN)
-
-    def shown_url(self) -> Setting:
-        url = self.url()
+        """Return the URL in its one form; one that can't be used without what could be a password in it."""
+        given = Sourced(DEFAULT_API_URL, BUILT_IN)
+        if not self.explicit and (text := self.variable("api_url")):
+            given = Sourced(text, "LOGSH_API_URL", from_environment=True)
+        elif text := self.values.get("api_url"):
+            given = Sourced(text, self.profile_source)
         try:
-            return Setting(clean_api_url(url.text), url.source)
-        except ValueError:
-            return Setting(without_userinfo(url.text), url.source)
+            return given._replace(text=clean_api_url(given.text))
+        except ValueError as error:
+            shown = without_userinfo(given.text)
+            hint = f"it takes a base URL such as {DEFAULT_API_URL}"
+            self.problems["api_url"] = BadConfig(f"the URL {excerpt(shown)} from {given.source} {error}", hint=hint)
+            return given._replace(text=shown)
 
-    def ca_file(self) -> Setting | None:
-        if not self.explicit and (given := self.variable("LOGSH_CA_FILE")):
+    def ca_file(self, url: Sourced) -> Setting | None:
+        if not self.explicit and (given := self.variable("ca_file")):
             return Setting(os.path.expanduser(given), "LOGSH_CA_FILE")  # noqa: PTH111 - raises nothing
         # A profile says whom to trust at its own URL only.
         own = self.values.get("ca_file")
-        if own is None or not same_url(self.url().text, self.values.get("api_url") or DEFAULT_API_URL):
+        if own is None or not same_url(url.text, self.values.get("api_url") or DEFAULT_API_URL):
             return None
         return Setting(in_config_dir(self.path, own), self.profile_source)
 
-    def key_and_target(self) -> tuple[Sourced | None, Destination | ConfigError]:
+    def key(self) -> Sourced | None:
         try:
-            environments = None if self.explicit else environment_key(self.env)
+            given = None if self.explicit else environment_key(self.env)
         except ConfigError as error:
-            return None, error
-        own = self.values.get("api_key")
-        key = environments or (Sourced(own, self.profile_source) if own is not None else None)
-        if key is None:
-            return None, self.missing_key()
-        ca_file = self.ca_file()
-        trusted = None if ca_file is None else ca_file.value
-        return key, place(self.profile.value, key, self.url(), self.values.get("api_url"), trusted)
+            self.problems["api_key"] = error
+            return None
+        if given is None and (own := self.values.get("api_key")) is not None:
+            given = Sourced(own, self.profile_source)
+        if given is None:
+            self.problems["api_key"] = self.missing_key()
+        elif problem := check_key(given.text):
+            self.problems["api_key"] = BadConfig(f"the API key from {given.source} {problem}", hint=COPY_AGAIN)
+        return given
 
     def missing_key(self) -> MissingKey:
         name = self.profile.value
@@ -260,37 +309,13 @@ class _Sources:
             )
         return MissingKey("there is no API key", hint="run `logsh login`, or set LOGSH_API_KEY")
 
-
-def profile_values(profile: Setting, file: config_file.ConfigFile, path: Path) -> dict[str, Any]:
-    """What the profile sets, blank values left out; raises ``UnknownProfile``."""
-    if profile.value not in file.profiles:
-        known = ", ".join(sorted(file.profiles))
-        raise UnknownProfile(
-            f"there is no profile {excerpt(profile.value)} in {path} (asked for by {profile.source})",
-            hint=f"there are: {known}; `logsh login --profile NAME` makes one",
-        )
-    values = file.profiles[profile.value]
-    return {
-        key: value.strip() if isinstance(value, str) else value for key, value in values.items() if not _blank(value)
-    }
-
-
-def in_config_dir(config: Path, named: str) -> str:
-    """A path that the configuration file names, relative to it: the working directory is another one at every call."""
-    return str(config.parent / os.path.expanduser(named))  # noqa: PTH111 - raises nothing
-
-
-def _blank(value: Any) -> bool:
-    return isinstance(value, str) and not value.strip()
-
-
-def parse_boolean(text: str) -> bool:
-    """A word for yes or no, in any case; raises ``ValueError`` with a sentence that lacks its subject."""
-    if text.lower() in _TRUE:
-        return True
-    if text.lower() in _FALSE:
-        return False
-    raise ValueError("must be true or false (or 1/0, yes/no, on/off)")
+    def place(self, key: Sourced | None, url: Sourced, ca_file: str | None) -> Destination | None:
+        if key is None or not self.problems.keys().isdisjoint(_NEEDED_TO_SEND):
+            return None
+        if problem := misplacement(self.profile.value, key, url, self.values.get("api_url")):
+            self.problems["api_key"] = problem
+            return None
+        return Destination(self.profile.value, url.text, key.text, ca_file)
 
 
 def _fail_or_skip(text: str) -> str:

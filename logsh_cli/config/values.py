@@ -1,14 +1,15 @@
-"""Values on their way into and out of a profile: judged before they are written, masked before they are shown."""
+"""Values as people give and read them: judged before they are written to a profile, spelled when they are shown."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from logsh_cli.clock import parse_duration
-from logsh_cli.config.config_file import KEYS
-from logsh_cli.config.resolve import check_deadline, parse_boolean
+from logsh_cli.config.files import KEYS
+from logsh_cli.config.key import mask_key
+from logsh_cli.config.resolve import BUILT_IN, Setting, parse_boolean, parse_deadline
 from logsh_cli.config.urls import clean_api_url
 from logsh_cli.errors import UsageError
 from logsh_cli.event import MAX_WORKSPACE, WHITE_SPACE
@@ -18,21 +19,63 @@ from logsh_cli.output.text import excerpt, nearest, without_userinfo
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from logsh_cli.config.resolve import Settings
+
     Value = str | bool | float
 
 T = TypeVar("T")
 
-_KEY_PREFIX = "logsh_"
-_TELLING = 4
-"""Characters of a key's end that are shown, to tell one key from another; only of keys long enough to spare them."""
+SET_ELSEWHERE = {
+    "profile": "pass --profile, or set LOGSH_PROFILE",
+    "metadata": "put it into .logsh.toml",
+    "best_effort": "pass --best-effort, or set LOGSH_BEST_EFFORT",
+    "on_missing_key": "pass --on-missing-key, or set LOGSH_ON_MISSING_KEY",
+}
+"""Settings that no profile holds, and how each is set."""
 
-_LONG_ENOUGH = 20
 _PEM_MARKS = (b"-----BEGIN CERTIFICATE-----", b"-----BEGIN TRUSTED CERTIFICATE-----")
 _LONGEST_BUNDLE = 10 * 1024 * 1024
 
 
+def effective(settings: Settings, *, reveal: bool = False) -> dict[str, Setting | None]:
+    """Return every setting by its name, ``None`` where it is not set; the key masked unless ``reveal``."""
+    key = settings.api_key
+    if key is not None and not reveal:
+        key = Setting(mask_key(key.value), key.source)
+    metadata = Setting(dict(settings.metadata), settings.metadata_source) if settings.metadata_source else None
+    return {
+        "profile": settings.profile,
+        "api_url": settings.api_url,
+        "api_key": key,
+        "workspace": settings.workspace,
+        "icon": settings.icon,
+        "notify": settings.notify,
+        "deadline": settings.deadline,
+        "ca_file": settings.ca_file,
+        "metadata": metadata,
+        "best_effort": Setting(settings.best_effort, "LOGSH_BEST_EFFORT" if settings.best_effort else BUILT_IN),
+        "on_missing_key": Setting(
+            settings.on_missing_key or "fail", "LOGSH_ON_MISSING_KEY" if settings.on_missing_key else BUILT_IN
+        ),
+    }
+
+
+def to_json(setting: Setting | None) -> dict[str, Any]:
+    """Return ``{"value", "source"}``, both null where it is not set."""
+    return {"value": None, "source": None} if setting is None else {"value": setting.value, "source": setting.source}
+
+
+def plain(value: Any) -> str:
+    """Return a value as the configuration file spells it, without quotation marks."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
 def parse_value(key: str, text: str, label: str | None = None) -> Value:
-    """The value of a profile's key from its text on the command line. ``label`` is how messages call it.
+    """Return the value of a profile's key from its text on the command line. ``label`` is how messages call it.
 
     Raises:
         UsageError: there is no such key, it must not be set this way, or the value breaks its rule.
@@ -42,6 +85,8 @@ def parse_value(key: str, text: str, label: str | None = None) -> Value:
             "an API key is not set on the command line, where every user of the machine can read it",
             hint="use `logsh login`, or `logsh login --key-stdin` in a script",
         )
+    if key in SET_ELSEWHERE:
+        raise UsageError(f"{key} is not kept in a profile", hint=SET_ELSEWHERE[key])
     if key not in _PARSERS:
         raise unknown_setting(key, (name for name in KEYS if name != "api_key"))
     try:
@@ -51,23 +96,11 @@ def parse_value(key: str, text: str, label: str | None = None) -> Value:
 
 
 def unknown_setting(key: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that is no setting, with the one that was probably meant."""
+    """Return the error for a name that is no setting, with the one that was probably meant."""
     names = list(known)
     near = nearest(key, names)
     hint = f"did you mean {near}?" if near else f"known are {', '.join(names)}"
     return UsageError(f"there is no setting {excerpt(key)}", hint=hint)
-
-
-def mask_key(key: str) -> str:
-    """Enough of a key to recognise it, and no more."""
-    if len(key) < _LONG_ENOUGH:
-        return "****"
-    return (_KEY_PREFIX if key.startswith(_KEY_PREFIX) else "") + "…" + key[-_TELLING:]
-
-
-def looks_like_a_key(key: str) -> bool:
-    """Whether it begins as Logsh's keys do; others may be good as well."""
-    return key.startswith(_KEY_PREFIX)
 
 
 def _workspace(text: str) -> str:
@@ -81,9 +114,7 @@ def _workspace(text: str) -> str:
 
 
 def _deadline(text: str) -> float:
-    seconds = _quoting(parse_duration)(text)
-    if problem := check_deadline(seconds):
-        raise ValueError(problem)
+    seconds = parse_deadline(text)
     return int(seconds) if seconds.is_integer() else seconds
 
 
@@ -102,7 +133,7 @@ def _ca_file(text: str) -> str:
 
 
 def _quoting(parse: Callable[[str], T], show: Callable[[str], str] = str) -> Callable[[str], T]:
-    """The parser, with what was given at the end of its complaint."""
+    """Return the parser, with what was given at the end of its complaint."""
 
     def parse_and_quote(text: str) -> T:
         try:
@@ -119,5 +150,5 @@ _PARSERS: dict[str, Callable[[str], Value]] = {
     "ca_file": _quoting(_ca_file),
     "icon": resolve_icon,
     "notify": _quoting(parse_boolean),
-    "deadline": _deadline,
+    "deadline": _quoting(_deadline),
 }

@@ -200,6 +200,15 @@ def draft_from_json(obj: object) -> tuple[Draft, list[str]]:
     return Draft(**given), problems
 
 
+def problems_of(field: str, value: Any) -> list[str]:
+    """Return what the rules have against a value of this field, which the sentences call by its own name."""
+    try:
+        build_event(Draft("any", "any", "any")._replace(**{field: value}), labels=FIELD_LABELS)
+    except InvalidEvent as error:
+        return error.problems
+    return []
+
+
 def utf16_length(text: str) -> int:
     """The length as JavaScript counts it: characters beyond U+FFFF are two."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2

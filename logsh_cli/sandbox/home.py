@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from logsh_cli import own_command
-from logsh_cli.config.config_file import DEFAULT_PROFILE, FILE_NAME, update
+from logsh_cli.config.edit import update
+from logsh_cli.config.files import CONFIG_FILE, DEFAULT_PROFILE
 from logsh_cli.errors import BadConfig
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def throwaway_home(
         for directory in ("config", "state", "bin"):
             (root / directory).mkdir(mode=0o700)
         for profile, settings in _redirected(api_url, profiles).items():
-            update(root / "config" / FILE_NAME, profile, settings)
+            update(root / "config" / CONFIG_FILE, profile, settings)
         _write_launcher(root / "bin")
         yield SandboxHome(root / "state", _environment(root, api_url, env))
 

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
-from logsh_cli.config import config_file
+from logsh_cli.config.files import CONFIG_FILE, read_config
 from logsh_cli.config.paths import config_dir
 from logsh_cli.delivery.stop import StopRequest
 from logsh_cli.errors import NotKept, UsageError, raise_term_signal
@@ -54,9 +54,9 @@ def alone(app: AppContext, faults: Sequence[Fault], port: int | None) -> int:
 def around(app: AppContext, command: Sequence[str], faults: Sequence[Fault], port: int) -> int:
     """Serve while the command runs, show what came, and return the command's exit status."""
     gc.enable()
-    config = config_file.read(config_dir(app.env) / config_file.FILE_NAME)
-    for warning in config.warnings:
-        app.printer.warn(warning)
+    config = read_config(config_dir(app.env) / CONFIG_FILE)
+    if config.warning:
+        app.printer.warn(config.warning)
     received: list[Received] = []
     with (
         _ends_tidily(),

@@ -136,7 +136,7 @@ def test_set_keeps_a_value_as_it_will_be_used(key: str, given: str, kept: object
         ("ca_file", "/nonexistent.pem", "ca_file must be a file that can be read (No such file or directory)"),
         ("ca_file", "/etc/passwd", "ca_file must be a file with certificates in PEM format"),
         ("api_key", "logsh_secret", "an API key is not set on the command line"),
-        ("profile", "work", 'there is no setting "profile"'),
+        ("profile", "work", "profile is not kept in a profile (pass --profile, or set LOGSH_PROFILE)"),
         ("workspce", "x", "did you mean workspace?"),
     ],
 )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from logsh_cli.config.project_file import find, read
+from logsh_cli.config.files import find_project_file as find
+from logsh_cli.config.files import read_project_file as read
 from logsh_cli.errors import BadConfig
 
 if TYPE_CHECKING:
@@ -82,9 +83,9 @@ def test_it_can_not_redirect_a_key(key: str, tree: Path) -> None:
         ("[metadata]\na = {b = 1}", 'metadata "a" must be'),
         ("[metadata]\na = 2020-01-01", 'metadata "a" must be'),
         ("[metadata]\na = nan", 'metadata "a" must be'),
-        ("[metadata]\n'' = 1", "1 to 100 characters"),
-        (f"[metadata]\n{'k' * 101} = 1", "1 to 100 characters"),
-        (f"[metadata]\na = '{'v' * 501}'", "at most 500 characters; it has 501"),
+        ("[metadata]\n'' = 1", "metadata must have no empty key"),
+        (f"[metadata]\n{'k' * 101} = 1", "must be at most 100 characters; yours has 101"),
+        (f"[metadata]\na = '{'v' * 501}'", "at most 500 characters; yours has 501"),
         ("workspace =\n", "line 1"),
     ],
 )
@@ -122,4 +123,4 @@ def test_another_users_is_ignored_with_a_warning(what: str, tree: Path) -> None:
         os.chown(path if what == "link" else target, 54321, 54321, follow_symlinks=False)
     project = read(path)
     assert project.workspace is None
-    assert project.warnings == (f"{path} is ignored: it belongs to another user",)
+    assert project.warning == f"{path} is ignored: it belongs to another user"

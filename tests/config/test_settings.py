@@ -63,7 +63,7 @@ def test_with_nothing_set_there_are_only_built_in_values(config: Path) -> None:
     assert (found.api_url.value, found.api_url.source) == (LOGSH, "built-in")
     assert (found.deadline.value, found.deadline.source) == (10.0, "built-in")
     assert (found.workspace, found.icon, found.notify, found.ca_file, found.api_key) == (None,) * 5
-    assert (found.metadata, found.metadata_source, found.warnings) == ({}, None, ())
+    assert (found.metadata, found.metadata_source, found.warnings, found.project_path) == ({}, None, {}, None)
     assert (found.best_effort, found.on_missing_key) == (False, None)
     assert found.config_path == config
 
@@ -186,9 +186,9 @@ def test_skipping_without_a_key_can_be_set_in_the_environment(config: Path) -> N
         ("LOGSH_DEADLINE", "10x", 'must be a duration such as 90s, 15m or 2h; got "10x"'),
         ("LOGSH_DEADLINE", "nan", 'must be a duration such as 90s, 15m or 2h; got "nan"'),
         ("LOGSH_DEADLINE", "inf", 'got "inf"'),
-        ("LOGSH_DEADLINE", "0", "must be above 0 and at most 86400 seconds; got 0"),
+        ("LOGSH_DEADLINE", "0", 'must be above 0 and at most 86400 seconds; got "0"'),
         ("LOGSH_DEADLINE", "-1", 'got "-1"'),
-        ("LOGSH_DEADLINE", "86401", "got 86401"),
+        ("LOGSH_DEADLINE", "86401", 'got "86401"'),
         ("LOGSH_NOTIFY", "\x1b[31m", r"\x1b[31m"),
     ],
 )
@@ -396,7 +396,7 @@ def test_no_key_is_in_what_python_shows_of_the_values(config: Path) -> None:
 def test_warnings_about_files_are_handed_on(config: Path) -> None:
     config.chmod(0o644)
     if sys.platform != "win32":
-        assert any("tightened" in warning for warning in load(config).warnings)
+        assert "tightened" in load(config).warnings["config_file"]
 
 
 @given(
@@ -431,10 +431,10 @@ def test_no_environment_gives_anything_but_settings_or_a_configuration_error(env
 
 def test_loading_without_files_imports_nothing_that_costs_time() -> None:
     program = (
-        "import sys, typer, pathlib, urllib.parse; from logsh_cli.http import wire; before = set(sys.modules)\n"
+        "import sys, pathlib, logsh_cli.event; before = set(sys.modules)\n"
         "from logsh_cli.config.resolve import Flags, load_settings\n"
         "load_settings(Flags(), {'HOME': '/nonexistent', 'LOGSH_API_KEY': 'k'}, pathlib.Path('/')).destination()\n"
         "print(*sorted({name for name in set(sys.modules) - before if not name.startswith('logsh_cli')}))"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, check=True, text=True)
-    assert set(done.stdout.split()) <= {"__future__", "stat"}
+    assert set(done.stdout.split()) <= {"__future__", "stat", "fcntl"}

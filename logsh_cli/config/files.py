@@ -1,0 +1,234 @@
+"""The two files that settings come from, as values of checked types.
+
+The user's ``config.toml``: top-level keys are the profile ``default``, ``[profiles.NAME]`` are the others. A profile
+inherits nothing from another: a key must never end up at another profile's URL. A project's ``.logsh.toml``: defaults
+that a repository brings along, and never where its events or keys go.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from logsh_cli.errors import BadConfig
+from logsh_cli.event import problems_of
+from logsh_cli.files import PRIVATE_FILE, NotOurs, check_owner, tighten
+from logsh_cli.output.text import excerpt, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+CONFIG_FILE = "config.toml"
+PROJECT_FILE = ".logsh.toml"
+DEFAULT_PROFILE = "default"
+KEYS: dict[str, str] = {
+    "api_key": "a string",
+    "workspace": "a string",
+    "api_url": "a string",
+    "ca_file": "a string",
+    "icon": "a string",
+    "notify": "true or false",
+    "deadline": "a duration",
+}
+"""What a profile may hold, and the type of each as messages say it."""
+
+_PROJECT_KEYS = {name: KEYS[name] for name in ("workspace", "icon", "notify")} | {"metadata": "a table: [metadata]"}
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "a string": (str,),
+    "true or false": (bool,),
+    "a duration": (int, float, str),
+    "a table: [metadata]": (dict,),
+}
+_KEEPS_KEYS_SAFE = ("api_key", "api_url", "ca_file")
+_LARGEST_CONFIG = 64 * 1024
+_LARGEST_PROJECT = 4 * 1024
+_MOST_DOTS = 64
+"""In one line. The parser takes quadratic time and memory for a dotted key, and a key never spans lines."""
+
+
+class ConfigFile(NamedTuple):
+    """The user's file. ``profiles`` always has ``default``; a missing file is an empty one."""
+
+    profiles: dict[str, dict[str, Any]]
+    warning: str | None = None
+
+
+class ProjectFile(NamedTuple):
+    """What a project file sets; ``None`` is not set. ``path`` is ``None`` where there is no usable file."""
+
+    path: Path | None = None
+    workspace: str | None = None
+    icon: str | None = None
+    notify: bool | None = None
+    metadata: Mapping[str, str | int | float | bool] = {}
+    warning: str | None = None
+
+
+def read_config(path: Path) -> ConfigFile:
+    """Read the user's file, tightening its mode to 0600 if others can read it.
+
+    Raises:
+        BadConfig: another user's, unreadable, too large, not UTF-8, not TOML, an unknown key, or a wrong type.
+    """
+    try:
+        content, status = _read(path, _LARGEST_CONFIG)
+        check_config_owner(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return ConfigFile({DEFAULT_PROFILE: {}})
+    except PermissionError as error:
+        if os.path.lexists(path):
+            raise unreadable(path, error) from None
+        # A service that runs under another user's HOME: it can't have put its configuration there.
+        warning = f"can't look into {path.parent}: {error.strerror}; going on without a configuration file"
+        return ConfigFile({DEFAULT_PROFILE: {}}, warning)
+    except OSError as error:
+        raise unreadable(path, error) from None
+    shared = stat.S_ISREG(status.st_mode) and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    tightened = tighten(path.resolve(), PRIVATE_FILE) if shared else None
+    return ConfigFile(profiles_of(parse(content, path), path), tightened)
+
+
+def check_config_owner(path: Path) -> None:
+    """Refuse a file that somebody else could have written: its ``api_url`` decides where a key goes.
+
+    Raises:
+        BadConfig: the file, or the directory it is in, belongs neither to this user nor to root.
+        OSError: they can't be looked at.
+    """
+    try:
+        check_owner(path.parent)
+        check_owner(path)
+    except NotOurs as error:
+        hint = "remove it or chown it, or set LOGSH_CONFIG_DIR to a directory of your own"
+        raise BadConfig(f"{error.filename} is not used: {error.strerror}", hint=hint) from None
+
+
+def find_project_file(cwd: Path) -> Path | None:
+    """Return the nearest ``.logsh.toml`` up to the repository's root; outside a repository only ``cwd``'s own."""
+    try:
+        start = os.path.abspath(cwd)  # noqa: PTH100 - raises where the directory is gone, as Path.absolute does later
+    except OSError:
+        return None
+    nearest_found: Path | None = None
+    here = cwd / PROJECT_FILE
+    directory = type(cwd)(start)
+    for place in (directory, *directory.parents):
+        candidate = place / PROJECT_FILE
+        # os.path.lexists is false, not an error, where we may not look; a broken link is there, and is reported.
+        if nearest_found is None and os.path.lexists(candidate):
+            nearest_found = candidate
+        if os.path.lexists(place / ".git"):
+            return nearest_found
+    return here if os.path.lexists(here) else None
+
+
+def read_project_file(path: Path) -> ProjectFile:
+    """Read a project file; another user's is ignored, with a warning.
+
+    Raises:
+        BadConfig: unreadable, too large, not TOML, a key that a project file must not have, or a wrong value.
+    """
+    try:
+        owners = {path.lstat().st_uid}
+        content, status = _read(path, _LARGEST_PROJECT)
+    except OSError as error:
+        raise unreadable(path, error) from None
+    # Both the link and the file that it points at: either could be another user's doing.
+    owners.add(status.st_uid)
+    if sys.platform != "win32" and not owners <= {0, os.geteuid()}:
+        return ProjectFile(warning=f"{path} is ignored: it belongs to another user")
+    table = parse(content, path, _LARGEST_PROJECT)
+    for key in table:
+        if key in _KEEPS_KEYS_SAFE:
+            hint = "a repository must not be able to redirect a key; use `logsh login` or the environment"
+            raise BadConfig(f'{path}: "{key}" is not allowed in a project file', hint=hint)
+    _check(table, _PROJECT_KEYS, path)
+    if problems := problems_of("metadata", table.get("metadata", {})):
+        raise BadConfig(f"{path}: {'; '.join(problems)}")
+    return ProjectFile(path, **table)
+
+
+def check_profile_name(name: str) -> str | None:
+    """Return what is wrong with a profile's name, or ``None``."""
+    if not name.strip():
+        return "a profile's name must not be empty"
+    if name != name.strip() or not name.isprintable():
+        return "a profile's name must be printable, without white space around it"
+    return None
+
+
+def profiles_of(document: dict[str, Any], path: Path) -> dict[str, dict[str, Any]]:
+    """Return the profiles of a parsed configuration file, which must hold nothing else; raises ``BadConfig``."""
+    tables = document.pop("profiles", {})
+    if not isinstance(tables, dict):
+        raise BadConfig(f'{path}: "profiles" must be tables such as [profiles.work]')
+    _check(document, KEYS, path)
+    for name, table in tables.items():
+        where = f"profiles.{name}"
+        if name == DEFAULT_PROFILE:
+            hint = "the default profile is the keys at the top of the file"
+            raise BadConfig(f"{path}: [{where}] can't be used", hint=hint)
+        if problem := check_profile_name(name):
+            raise BadConfig(f"{path}: {problem}; got {excerpt(name)}")
+        if not isinstance(table, dict):
+            raise BadConfig(f'{path}: "{where}" must be a table: [{where}]')
+        _check(table, KEYS, path, where + ".")
+    return {DEFAULT_PROFILE: document, **tables}
+
+
+def parse(content: bytes, path: Path, limit: int = _LARGEST_CONFIG) -> dict[str, Any]:
+    """Return a TOML file's content as plain values. A byte order mark, as some Windows editors write, is dropped.
+
+    Raises:
+        BadConfig: too large, not UTF-8, or not TOML; the message has the line.
+    """
+    import tomllib  # noqa: PLC0415 - 3 ms, which a user without a file does not pay
+
+    if len(content) > limit:
+        raise BadConfig(f"{path} is too large: at most {limit // 1024} KiB")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise BadConfig(f"{path}, line {line}: not valid UTF-8 text", hint="save the file as UTF-8") from None
+    for line, written in enumerate(text.split("\n"), 1):
+        if written.count(".") > _MOST_DOTS:
+            raise BadConfig(f"{path}, line {line}: more than {_MOST_DOTS} dots in a line", hint="shorten the line")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        detail = str(error)
+    except (ValueError, RecursionError):  # ValueError for an integer of thousands of digits
+        detail = "a value is too long or nested too deeply"
+    raise BadConfig(f"{path} is not valid TOML: {detail}", hint="correct the file by hand")
+
+
+def unreadable(path: Path, error: OSError) -> BadConfig:
+    """Return what to say of a file that is there and can't be read."""
+    if error.errno == errno.EISDIR:
+        return BadConfig(f"{path} is a directory, not a file", hint="move it out of the way")
+    reason = error.strerror or type(error).__name__
+    return BadConfig(f"can't read {path}: {reason}", hint="check who owns it and its mode (ls -l)")
+
+
+def _read(path: Path, limit: int) -> tuple[bytes, os.stat_result]:
+    # A pipe without a writer must not hang the program; reading a regular file is not changed by O_NONBLOCK.
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(fd, "rb") as file:
+        return file.read(limit + 1), os.fstat(fd)
+
+
+def _check(table: dict[str, Any], kinds: Mapping[str, str], path: Path, prefix: str = "") -> None:
+    for key, value in table.items():
+        kind = kinds.get(key)
+        if kind is None:
+            near = nearest(key, kinds)
+            hint = f'did you mean "{near}"?' if near else f"known are {', '.join(kinds)}"
+            raise BadConfig(f"{path}: unknown key {excerpt(prefix + key)}", hint=hint)
+        if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "true or false"):
+            raise BadConfig(f'{path}: "{prefix}{key}" must be {kind}')
