@@ -175,10 +175,16 @@ class Road:
         except LogshError as error:  # no client can be made of these settings
             tried = failed(0, retry.failure_of_error(error))
         except KeyboardInterrupt as stop:
-            tried = failed(0, retry.failure_of_error(interruption(stop)))
+            return self.give_back(accepted, stop)
         except BaseException:
             self.acknowledge([(accepted, Tried("untried", 0))])
             raise
+        self.acknowledge([(accepted, tried)])
+        return result_of(accepted, tried)
+
+    def give_back(self, accepted: Accepted, stop: KeyboardInterrupt) -> Result:
+        """Leave an event that a signal kept from its first attempt to the next delivery."""
+        tried = failed(0, retry.failure_of_error(interruption(stop)))
         self.acknowledge([(accepted, tried)])
         return result_of(accepted, tried)
 

@@ -79,14 +79,21 @@ class JobReport:
         """Report how it ended: first make that safe, then let signals end the wait for its delivery."""
         with self.guarded():
             settings = self._load_settings()
-            accepted = self._accept_ending(settings, ending)
+            way = self._accept_ending(settings, ending)
             _raise_on_stop()
-            child.release_signals()
-            if self._start is not None:
-                # The end must not arrive before the start; and one deadline is for both.
-                self._start.thread.join(settings.deadline.value)
-            if accepted is not None:
-                self._deliver(settings, *accepted)
+            budget = Budget(settings.deadline.value, self.app.clock.monotonic)
+            try:
+                child.release_signals()
+                if self._start is not None:
+                    # The end must not arrive before the start; and one deadline is for both.
+                    self._start.thread.join(budget.remaining())
+            except KeyboardInterrupt as stop:
+                if way is not None:
+                    road, accepted = way
+                    self._tell(road.give_back(accepted, stop))
+            else:
+                if way is not None:
+                    self._deliver_ending(settings, *way, budget)
         # Told after the job, not amid its output; and once, since what is wrong with the start mostly still is.
         for say in self.troubles or (self._start.report.troubles if self._start else []):
             say(self.app.printer)
@@ -118,7 +125,8 @@ class JobReport:
         settings = self._load_settings()
         if (road := self._road(settings, self.app.store())) is not None:
             # A courier that this thread started would inherit the signals blocked in it; the ending will start one.
-            self._deliver(settings, road, road.accept(encode_body(event.body())), takes_along=False)
+            accepted = road.accept(encode_body(event.body()))
+            self._tell(road.deliver(accepted, Budget(settings.deadline.value, self.app.clock.monotonic)))
 
     def _accept_ending(self, settings: Settings, ending: Ending) -> tuple[Road, Accepted] | None:
         """Make safe what is to be reported, if anything, and remember the outcome."""
@@ -151,12 +159,15 @@ class JobReport:
             self.troubles.append(lambda printer: printer.result_trouble(skipped))
             return None
 
-    def _deliver(self, settings: Settings, road: Road, accepted: Accepted, *, takes_along: bool = True) -> None:
-        result = road.deliver(accepted, Budget(settings.deadline.value, self.app.clock.monotonic))
+    def _deliver_ending(self, settings: Settings, road: Road, accepted: Accepted, budget: Budget) -> None:
+        result = road.deliver(accepted, budget)
+        self._tell(result)
+        if result.status == "delivered":
+            take_along_what_waits(self.app, settings, road)
+
+    def _tell(self, result: Result) -> None:
         if result.error is not None:
             self.troubles.append(lambda printer: printer.result_trouble(result))
-        elif takes_along:
-            take_along_what_waits(self.app, settings, road)
         self.app.printer.detail(f"{result.status} after {result.attempts} attempts")
 
     def _ending_event(self, outcome: Outcome, ending: Ending, *, push: bool) -> Event:
