@@ -6,7 +6,7 @@ _logsh_table() {
     commands='' options=() arguments=()
     case $1 in
     'logsh')
-        commands='send run batch outbox login logout config doctor sandbox completion'
+        commands='send run batch outbox sandbox doctor login logout config completion help'
         options=(
             '-V --version|'
             '-h --help|'
@@ -129,6 +129,26 @@ _logsh_table() {
         )
         arguments=('*text')
         ;;
+    'logsh sandbox')
+        options=(
+            '--port|text'
+            '--fail|text'
+            '--json|'
+            '-q --quiet|'
+            '-h --help|'
+        )
+        arguments=('*command')
+        ;;
+    'logsh doctor')
+        options=(
+            '--deadline|text'
+            '-p --profile|profiles'
+            '--json|'
+            '-q --quiet|'
+            '-v --verbose|'
+            '-h --help|'
+        )
+        ;;
     'logsh login')
         options=(
             '--key-stdin|'
@@ -201,26 +221,6 @@ _logsh_table() {
             '-h --help|'
         )
         ;;
-    'logsh doctor')
-        options=(
-            '--deadline|text'
-            '-p --profile|profiles'
-            '--json|'
-            '-q --quiet|'
-            '-v --verbose|'
-            '-h --help|'
-        )
-        ;;
-    'logsh sandbox')
-        options=(
-            '--port|text'
-            '--fail|text'
-            '--json|'
-            '-q --quiet|'
-            '-h --help|'
-        )
-        arguments=('*command')
-        ;;
     'logsh completion')
         options=(
             '--install|'
@@ -228,6 +228,12 @@ _logsh_table() {
             '-h --help|'
         )
         arguments=('words bash zsh fish powershell man')
+        ;;
+    'logsh help')
+        options=(
+            '-h --help|'
+        )
+        arguments=('*words send run batch outbox sandbox doctor login logout config completion help exit-codes environment json')
         ;;
     esac
 }

@@ -13,12 +13,13 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
                 'run|Run a command and report how it ended'
                 'batch|Send one event for each line of JSON'
                 'outbox|See, send or drop kept events'
+                'sandbox|Run a local Logsh, alone or around a command'
+                'doctor|Check settings, service, key and outbox'
                 'login|Keep an API key in the configuration file'
                 'logout|Remove the API key from a profile'
                 'config|See and change settings'
-                'doctor|Check settings, service, key and outbox'
-                'sandbox|Run a local Logsh, alone or around a command'
                 'completion|Print or install a shell''s completion, or the manual'
+                'help|Explain a command, exit-codes, environment or json'
             )
             Options = @(
                 '-V --version||Print the version and exit'
@@ -32,20 +33,20 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             )
             Options = @(
                 '-e --event|text|What happened, e.g. deploy.done'
-                '-d --desc --description|text|One sentence about it; - reads standard input'
-                '-w --workspace|text|The workspace; created by the service on first use'
-                '-i --icon|emoji|An emoji, or a shortcode such as :rocket:'
+                '-d --desc --description|text|One sentence; - reads stdin'
+                '-w --workspace|text|The workspace; created on first use'
+                '-i --icon|emoji|An emoji, or :rocket: and the like'
                 '--notify --no-notify||Send a push notification, or don''t'
-                '*-m --meta|text|Metadata; KEY=VALUE is a string, KEY:=JSON a number or boolean'
-                '--ci||Add repository, branch, commit and run from the CI environment'
-                '--truncate||Shorten an over-long description or event to 150 characters'
+                '*-m --meta|text|Metadata; KEY:=JSON a number or boolean'
+                '--ci||Add the CI''s repository, commit and run'
+                '--truncate||Shorten long texts to 150 characters'
                 '--no-validate||Let the service judge the event'
-                '--dry-run||Print the exact request, key redacted, and send nothing'
-                '-b --background||Store the event, deliver it from a detached process, return at once'
-                '--deadline|text|Time for all attempts and waits together, e.g. 30 or 2m'
-                '--best-effort||Make a delivery that fails a warning, with exit code 0'
-                '--on-missing-key|words fail skip|Without an API key: fail, or skip with exit code 0'
-                '-p --profile|profiles|Use this profile''s key, URL and defaults'
+                '--dry-run||Print the request, send nothing'
+                '-b --background||Return once stored; deliver in background'
+                '--deadline|text|For all attempts and waits'
+                '--best-effort||Warn and exit 0 if delivery fails'
+                '--on-missing-key|words fail skip|Without a key: fail, or skip and exit 0'
+                '-p --profile|profiles|Use this profile''s key and settings'
                 '--json||Print the result as one line of JSON'
                 '-q --quiet||Print nothing on success'
                 '-v --verbose||Show what happens, on standard error'
@@ -60,21 +61,21 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             Options = @(
                 '-e --event|text|The event''s name'
                 '-d --desc --description|text|Put before how the command ended'
-                '-w --workspace|text|The workspace; created by the service on first use'
-                '*-m --meta|text|Metadata; KEY=VALUE is a string, KEY:=JSON a number or boolean'
-                '--ci||Add repository, branch, commit and run from the CI environment'
-                '--icon-success|emoji|Instead of :white_check_mark: when the command succeeds'
-                '--icon-failure|emoji|Instead of :x: when it does not'
-                '--on|words always failure success change|Which outcomes are reported'
-                '--notify-on|words failure change always never|Which of them send a push'
+                '-w --workspace|text|The workspace; created on first use'
+                '*-m --meta|text|Metadata; KEY:=JSON a number or boolean'
+                '--ci||Add the CI''s repository, commit and run'
+                '--icon-success|emoji|Instead of a green check mark'
+                '--icon-failure|emoji|Instead of a red cross'
+                '--on|words always failure success change|Report always, failure, success or change'
+                '--notify-on|words failure change always never|Push on failure, change, always or never'
                 '--success-codes|text|Exit codes that count as success'
                 '--start||Report the start, too'
-                '--tail|text|On failure, send the last N characters of output, redacted'
-                '--timeout|text|End the command and all it started after 90s, 15m or 2h'
+                '--tail|text|On failure, its output''s end'
+                '--timeout|text|End it and all it started after 90s, 15m'
                 '--kill-after|text|From TERM to KILL, once the time is out'
-                '--deadline|text|Time for all attempts and waits together, e.g. 30 or 2m'
-                '--on-missing-key|words fail skip|Without an API key: fail, or skip with exit code 0'
-                '-p --profile|profiles|Use this profile''s key, URL and defaults'
+                '--deadline|text|For all attempts and waits'
+                '--on-missing-key|words fail skip|Without a key: fail, or skip and exit 0'
+                '-p --profile|profiles|Use this profile''s key and settings'
                 '-v --verbose||Show what happens, on standard error'
                 '-h --help||Show this message and exit'
             )
@@ -87,14 +88,14 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             Options = @(
                 '--jobs|text|Requests under way at once'
                 '--rate|text|At most N requests a second'
-                '-w --workspace|text|The workspace; created by the service on first use'
-                '--truncate||Shorten an over-long description or event to 150 characters'
+                '-w --workspace|text|The workspace; created on first use'
+                '--truncate||Shorten long texts to 150 characters'
                 '--no-validate||Let the service judge the event'
                 '--dry-run||Check every line and send nothing'
-                '--deadline|text|Time for all attempts and waits together, e.g. 30 or 2m'
-                '--best-effort||Make a delivery that fails a warning, with exit code 0'
-                '--on-missing-key|words fail skip|Without an API key: fail, or skip with exit code 0'
-                '-p --profile|profiles|Use this profile''s key, URL and defaults'
+                '--deadline|text|For all attempts and waits'
+                '--best-effort||Warn and exit 0 if delivery fails'
+                '--on-missing-key|words fail skip|Without a key: fail, or skip and exit 0'
+                '-p --profile|profiles|Use this profile''s key and settings'
                 '--json||Print the result as one line of JSON'
                 '-q --quiet||Print nothing on success'
                 '-v --verbose||Show what happens, on standard error'
@@ -145,8 +146,8 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             Options = @(
                 '--adopt||Also take this profile''s events that were accepted under another key'
                 '--jobs|text|Requests under way at once'
-                '--deadline|text|Time for all attempts and waits together, e.g. 30 or 2m'
-                '-p --profile|profiles|Use this profile''s key, URL and defaults'
+                '--deadline|text|For all attempts and waits'
+                '-p --profile|profiles|Use this profile''s key and settings'
                 '--json||Print the result as one line of JSON'
                 '-q --quiet||Print nothing on success'
                 '-v --verbose||Show what happens, on standard error'
@@ -178,6 +179,33 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             )
             Arguments = @('*text')
         }
+        'logsh sandbox' = @{
+            Launches = $true
+            Commands = @(
+            )
+            Options = @(
+                '--port|text|Where to listen; 0 is a free port'
+                '--fail|text|Answer the first requests so: statuses, drop, slow, html; e.g. 503,429,drop'
+                '--json||Print each received event as one line of JSON'
+                '-q --quiet||Print nothing on success'
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @('*command')
+        }
+        'logsh doctor' = @{
+            Launches = $false
+            Commands = @(
+            )
+            Options = @(
+                '--deadline|text|For all attempts and waits'
+                '-p --profile|profiles|Use this profile''s key and settings'
+                '--json||Print the result as one line of JSON'
+                '-q --quiet||Print nothing on success'
+                '-v --verbose||Show what happens, on standard error'
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @()
+        }
         'logsh login' = @{
             Launches = $false
             Commands = @(
@@ -187,7 +215,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
                 '-w --workspace|text|Also set the profile''s workspace'
                 '--api-url|text|The URL that the key is for, if self-hosted'
                 '--no-verify||Keep the key without asking the service about it'
-                '-p --profile|profiles|Use this profile''s key, URL and defaults'
+                '-p --profile|profiles|Use this profile''s key and settings'
                 '--json||Print the result as one line of JSON'
                 '-q --quiet||Print nothing on success'
                 '-v --verbose||Show what happens, on standard error'
@@ -200,7 +228,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             Commands = @(
             )
             Options = @(
-                '-p --profile|profiles|Use this profile''s key, URL and defaults'
+                '-p --profile|profiles|Use this profile''s key and settings'
                 '--json||Print the result as one line of JSON'
                 '-q --quiet||Print nothing on success'
                 '-v --verbose||Show what happens, on standard error'
@@ -227,7 +255,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             Commands = @(
             )
             Options = @(
-                '-p --profile|profiles|Use this profile''s key, URL and defaults'
+                '-p --profile|profiles|Use this profile''s key and settings'
                 '--json||Print the result as one line of JSON'
                 '-v --verbose||Show what happens, on standard error'
                 '-h --help||Show this message and exit'
@@ -240,7 +268,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             )
             Options = @(
                 '--reveal||Print the API key itself'
-                '-p --profile|profiles|Use this profile''s key, URL and defaults'
+                '-p --profile|profiles|Use this profile''s key and settings'
                 '--json||Print the result as one line of JSON'
                 '-v --verbose||Show what happens, on standard error'
                 '-h --help||Show this message and exit'
@@ -252,7 +280,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             Commands = @(
             )
             Options = @(
-                '-p --profile|profiles|Use this profile''s key, URL and defaults'
+                '-p --profile|profiles|Use this profile''s key and settings'
                 '--json||Print the result as one line of JSON'
                 '-q --quiet||Print nothing on success'
                 '-v --verbose||Show what happens, on standard error'
@@ -265,7 +293,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             Commands = @(
             )
             Options = @(
-                '-p --profile|profiles|Use this profile''s key, URL and defaults'
+                '-p --profile|profiles|Use this profile''s key and settings'
                 '--json||Print the result as one line of JSON'
                 '-q --quiet||Print nothing on success'
                 '-v --verbose||Show what happens, on standard error'
@@ -283,33 +311,6 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             )
             Arguments = @()
         }
-        'logsh doctor' = @{
-            Launches = $false
-            Commands = @(
-            )
-            Options = @(
-                '--deadline|text|Time for all attempts and waits together, e.g. 30 or 2m'
-                '-p --profile|profiles|Use this profile''s key, URL and defaults'
-                '--json||Print the result as one line of JSON'
-                '-q --quiet||Print nothing on success'
-                '-v --verbose||Show what happens, on standard error'
-                '-h --help||Show this message and exit'
-            )
-            Arguments = @()
-        }
-        'logsh sandbox' = @{
-            Launches = $true
-            Commands = @(
-            )
-            Options = @(
-                '--port|text|Where to listen; 0 is a free port'
-                '--fail|text|Answer the first requests so: statuses, drop, slow, html; e.g. 503,429,drop'
-                '--json||Print each received event as one line of JSON'
-                '-q --quiet||Print nothing on success'
-                '-h --help||Show this message and exit'
-            )
-            Arguments = @('*command')
-        }
         'logsh completion' = @{
             Launches = $false
             Commands = @(
@@ -320,6 +321,15 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
                 '-h --help||Show this message and exit'
             )
             Arguments = @('words bash zsh fish powershell man')
+        }
+        'logsh help' = @{
+            Launches = $false
+            Commands = @(
+            )
+            Options = @(
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @('*words send run batch outbox sandbox doctor login logout config completion help exit-codes environment json')
         }
     }
 

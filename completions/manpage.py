@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from logsh_cli import __version__
 from logsh_cli.errors import EXIT_CODE_MEANINGS
+from logsh_cli.help.topics import ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,28 +32,6 @@ A setting is taken from the first of these that has it: an option, the profile t
 the project file, the default profile. An API key goes only where it belongs: a profile's key to that profile's URL, one
 from the environment to the URL from the environment, or else to Logsh itself.
 """
-
-ENVIRONMENT = {
-    "LOGSH_API_KEY": "The API key.",
-    "LOGSH_API_KEY_FILE": "A file that holds the API key and nothing else.",
-    "CREDENTIALS_DIRECTORY": "Set by systemd for a service; its file logsh-api-key holds the API key.",
-    "LOGSH_API_URL": "The URL of a self-hosted Logsh; it needs a key from the environment as well.",
-    "LOGSH_PROFILE": "The profile to use instead of the default one.",
-    "LOGSH_WORKSPACE": "The workspace.",
-    "LOGSH_ICON": "The icon: an emoji or a shortcode.",
-    "LOGSH_NOTIFY": "Whether to send a push notification: 1 or 0, true or false, yes or no, on or off.",
-    "LOGSH_DEADLINE": "Seconds for all attempts and waits together, as --deadline.",
-    "LOGSH_BEST_EFFORT": "1 is --best-effort on every call.",
-    "LOGSH_ON_MISSING_KEY": "fail or skip, as --on-missing-key.",
-    "LOGSH_CA_FILE": "A file with certificates (PEM) of the authorities to trust, and no others.",
-    "LOGSH_CONFIG_DIR": "The directory of config.toml.",
-    "LOGSH_STATE_DIR": "The directory of the outbox.",
-    "LOGSH_DEBUG": "1 shows where a fault in logsh happened.",
-    "HTTPS_PROXY, ALL_PROXY, NO_PROXY": "The proxy to go through, and the hosts to reach without it. Never used for "
-    "this machine itself.",
-    "SSL_CERT_FILE, SSL_CERT_DIR": "Certificates of authorities to trust, instead of the system's.",
-    "NO_COLOR, FORCE_COLOR": "Never, or always, draw results as on a terminal with colors.",
-}
 
 FILES = {
     "~/.config/logsh/config.toml": "The configuration, with mode 0600 since it holds keys. Keys at its top are the "

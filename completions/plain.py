@@ -58,7 +58,7 @@ def _walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...]
 def _entry(path: tuple[str, ...], command: Any) -> str:
     arguments = tuple(_argument(param) for param in command.params if param.param_type_name == "argument")
     options = [rule for param in command.params if param.param_type_name == "option" for rule in _option(param)]
-    if None in arguments:
+    if None in arguments or path == ("help",):  # which asks Typer for what it prints
         return ""
     interspersed = command.context_settings.get("allow_interspersed_args", True)
     module = command.callback.__module__.rpartition(".")[2]

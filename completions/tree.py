@@ -11,7 +11,9 @@ import typer
 import typer.main
 
 from logsh_cli.config.files import KEYS
-from logsh_cli.help import record, sectioned
+from logsh_cli.help.layout import record, sectioned
+from logsh_cli.help.topics import TOPICS
+from logsh_cli.parser import COMMANDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,6 +143,8 @@ def _values(param: Any, path: tuple[str, ...]) -> Values:
         return Values("words", tuple(map(str, choices)), label)
     if param.param_type_name == "argument" and param.name == "key":
         return Values("words", _keys_for(path), label)
+    if param.param_type_name == "argument" and param.name == "subject":
+        return Values("words", (*COMMANDS, *TOPICS), label)
     kinds = {"profile": "profiles", "file": "files", "command": "command", "value": "setting"}
     kind = "emoji" if label == "EMOJI" else kinds.get(param.name, "text")
     return Values(kind, (), label)

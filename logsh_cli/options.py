@@ -8,14 +8,15 @@ from typing import Annotated, Literal
 import typer
 
 from logsh_cli.config.files import KEYS
+from logsh_cli.help import ADVANCED, OUTPUT
 
-JOB, REPORT, EVENT, DELIVERY, OUTPUT = "Command", "Report", "Event", "Delivery", "Output"
-"""The headings under which long help lists options."""
+JOB, REPORT, EVENT, DELIVERY = "Command", "Report", "Event", "Delivery"
+"""The other headings under which long help lists options."""
 
 Profile = Annotated[
     str | None,
     typer.Option(
-        "--profile", "-p", metavar="NAME", help="Use this profile's key, URL and defaults.", rich_help_panel=DELIVERY
+        "--profile", "-p", metavar="NAME", help="Use this profile's key and settings.", rich_help_panel=DELIVERY
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.", rich_help_panel=OUTPUT)]
@@ -29,15 +30,13 @@ Workspace = Annotated[
         "--workspace",
         "-w",
         metavar="NAME",
-        help="The workspace; created by the service on first use.",
+        help="The workspace; created on first use.",
         rich_help_panel=EVENT,
     ),
 ]
 Icon = Annotated[
     str | None,
-    typer.Option(
-        "--icon", "-i", metavar="EMOJI", help="An emoji, or a shortcode such as :rocket:.", rich_help_panel=EVENT
-    ),
+    typer.Option("--icon", "-i", metavar="EMOJI", help="An emoji, or :rocket: and the like.", rich_help_panel=EVENT),
 ]
 Notify = Annotated[
     bool | None, typer.Option("--notify/--no-notify", help="Send a push notification, or don't.", rich_help_panel=EVENT)
@@ -48,7 +47,7 @@ Meta = Annotated[
         "--meta",
         "-m",
         metavar="KEY=VALUE",
-        help="Metadata; KEY=VALUE is a string, KEY:=JSON a number or boolean.",
+        help="Metadata; KEY:=JSON a number or boolean.",
         rich_help_panel=EVENT,
     ),
 ]
@@ -57,41 +56,37 @@ Deadline = Annotated[
     typer.Option(
         "--deadline",
         metavar="TIME",
-        help="Time for all attempts and waits together, e.g. 30 or 2m.  [default: 10s]",
+        help="For all attempts and waits.  [default: 10s]",
         rich_help_panel=DELIVERY,
     ),
 ]
 BestEffort = Annotated[
     bool,
-    typer.Option(
-        "--best-effort", help="Make a delivery that fails a warning, with exit code 0.", rich_help_panel=DELIVERY
-    ),
+    typer.Option("--best-effort", help="Warn and exit 0 if delivery fails.", rich_help_panel=DELIVERY),
 ]
 OnMissingKey = Annotated[
     Literal["fail", "skip"] | None,
     typer.Option(
         "--on-missing-key",
         metavar="fail|skip",
-        help="Without an API key: fail, or skip with exit code 0.",
+        help="Without a key: fail, or skip and exit 0.",
         rich_help_panel=DELIVERY,
     ),
 ]
 Ci = Annotated[
     bool,
-    typer.Option("--ci", help="Add repository, branch, commit and run from the CI environment.", rich_help_panel=EVENT),
+    typer.Option("--ci", help="Add the CI's repository, commit and run.", rich_help_panel=EVENT),
 ]
 Jobs = Annotated[
     int,
-    typer.Option("--jobs", min=1, max=64, metavar="N", help="Requests under way at once.", rich_help_panel=DELIVERY),
+    typer.Option("--jobs", min=1, max=64, metavar="N", help="Requests under way at once.", rich_help_panel=ADVANCED),
 ]
 Truncate = Annotated[
     bool,
-    typer.Option(
-        "--truncate", help="Shorten an over-long description or event to 150 characters.", rich_help_panel=EVENT
-    ),
+    typer.Option("--truncate", help="Shorten long texts to 150 characters.", rich_help_panel=EVENT),
 ]
 NoValidate = Annotated[
-    bool, typer.Option("--no-validate", help="Let the service judge the event.", rich_help_panel=EVENT)
+    bool, typer.Option("--no-validate", help="Let the service judge the event.", rich_help_panel=ADVANCED)
 ]
 Key = Annotated[str, typer.Argument(metavar="KEY", help=f"One of {', '.join(KEYS)}.")]
 Ids = Annotated[list[int] | None, typer.Argument(metavar="ID...", help="The events' numbers, as `list` shows them.")]

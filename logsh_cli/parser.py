@@ -12,26 +12,21 @@ import typer
 import typer.main
 
 from logsh_cli import __version__, options
-from logsh_cli.errors import ExitCode, UsageError
-from logsh_cli.help import arrange, group_in_order
+from logsh_cli.errors import ExitCode
+from logsh_cli.help.layout import arrange, group_under
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from logsh_cli.app import AppContext
 
-COMMANDS = (
-    "send",
-    "run",
-    "batch",
-    "outbox",
-    "login",
-    "logout",
-    "config",
-    "doctor",
-    "sandbox",
-    "completion",
-)
+GROUPS = {
+    "Send": ("send", "run", "batch"),
+    "Look": ("outbox", "sandbox", "doctor"),
+    "Set up": ("login", "logout", "config", "completion"),
+    "Learn": ("help",),
+}
+COMMANDS = tuple(name for names in GROUPS.values() for name in names)
 """In the order of the help. Each is a module of ``logsh_cli.commands`` with a ``register(app)``; only the one that the
 command line names is imported, which is 5 to 9 % of a run."""
 
@@ -39,16 +34,13 @@ HIDDEN = ("courier",)
 """What only logsh itself calls."""
 
 HELP = """\
-Send events to Logsh. What is accepted is never lost: it is kept until the service has it.
+Send events to Logsh. An accepted event is kept until the service has it.
 
 \b
+  logsh sandbox -- logsh send -e deploy.done -d "v1.2.3 is live"
   logsh login
-  logsh send -e deploy.done -d "v1.2.3 is live"
   logsh run -e backup.nightly -- ./backup.sh
 """
-
-_LONGEST_MESSAGE = 500
-"""Characters of what typer says about wrong usage; it repeats what was given, whole."""
 
 _SHOWS_ONLY = frozenset({"--help", "-h", "--version", "-V"})
 """What typer itself writes, and so stumbles over a reader that has gone or a full disk."""
@@ -61,11 +53,11 @@ def build_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
     """The Typer application with these commands; help and completion need all of them, a run needs one."""
     app = typer.Typer(
         name="logsh",
-        cls=group_in_order((*COMMANDS, *HIDDEN)),
+        cls=group_under(GROUPS),
         help=HELP,
         add_completion=False,
         no_args_is_help=True,
-        rich_markup_mode=None,  # rich costs 25 to 45 ms; results are drawn with it, on a terminal only
+        rich_markup_mode=None,  # too slow to load for a page of help
         context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
     )
 
@@ -92,6 +84,8 @@ def run(argv: Sequence[str], context: AppContext) -> int:
         UsageError: it can't be parsed.
         KeyboardInterrupt: a prompt was interrupted.
     """
+    if list(argv[:1]) == ["version"]:
+        argv = ["--version", *argv[1:]]
     command = typer.main.get_command(build_app(_needed_for(argv[0] if argv else None)))
     try:
         # Not `command.main`: it would make a signal an exit code of its own, and a closed pipe an exit with 1.
@@ -102,11 +96,9 @@ def run(argv: Sequence[str], context: AppContext) -> int:
     except typer.Abort:
         raise KeyboardInterrupt from None
     except typer.TyperException as error:
-        # A group without a command: its help is the message. The class has no public name.
-        if type(error).__name__ == "NoArgsIsHelpError":
-            context.streams.err(error.format_message())
-            return int(ExitCode.USAGE)
-        raise _usage_error(error) from None
+        # Layout words all others: a group without a command, whose help is the message.
+        context.streams.err(error.format_message())
+        return int(ExitCode.USAGE)
     except OSError:
         if _SHOWS_ONLY.isdisjoint(argv):
             raise
@@ -115,7 +107,7 @@ def run(argv: Sequence[str], context: AppContext) -> int:
 
 def _needed_for(name: str | None) -> Sequence[str]:
     """The commands to import: the one that is named; for help, and to suggest what was meant, all."""
-    if name in COMMANDS or name in HIDDEN:
+    if name != "help" and (name in COMMANDS or name in HIDDEN):
         return [name]
     return () if name in ("--version", "-V") else COMMANDS
 
@@ -136,11 +128,3 @@ def _evaluate_signatures(app: typer.Typer) -> None:
     for group in app.registered_groups:
         if group.typer_instance is not None:
             _evaluate_signatures(group.typer_instance)
-
-
-def _usage_error(error: typer.TyperException) -> UsageError:
-    where = getattr(getattr(error, "ctx", None), "command_path", "logsh")
-    message = error.format_message().rstrip(".").replace("\n\t", " ")  # Typer lists choices one a line
-    if len(message) > _LONGEST_MESSAGE:
-        message = f"{message[: _LONGEST_MESSAGE - 1]}…"
-    return UsageError(message, hint=f"see `{where} --help`")

@@ -1,75 +1,113 @@
+"""What ``--help`` and ``logsh help`` say is true, fits, and reads the same everywhere."""
+
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
-from completions.tree import Command, read_tree
-from logsh_cli.help import ALL, OTHER, SHORT_LIST
-from logsh_cli.parser import COMMANDS, build_app
+from completions.tree import read_tree
+from logsh_cli.errors import EXIT_CODE_MEANINGS
+from logsh_cli.help import ADVANCED
+from logsh_cli.help.layout import ALL, ARGUMENTS, SHORT_LIST
+from logsh_cli.help.topics import ENVIRONMENT, RESULT_FIELDS, TOPICS
+from logsh_cli.output.result import Result
+from logsh_cli.parser import GROUPS, build_app
+from tests.support.command import LOGSH
+from tests.support.inprocess import call_main
+from tests.support.pty_session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.support.command import Completed
+    from tests.support.sending import Logsh
+
+    HelpOf = Callable[..., str]
 
 TREE = read_tree(build_app())
 EVERY = {" ".join(command.path): command for command in TREE.walk()}
+EVERYDAY = ("send", "run", "batch", "outbox", "login")
+TALLEST = 40
 
-OWN_WORDS = {"--event", "--desc", "--workspace", "--json", "--dry-run"}
+OWN_WORDS = {"--event", "--desc", "--description", "--workspace", "--json", "--dry-run"}
 """Options that mean something else from command to command."""
 
-every_command = pytest.mark.parametrize("name", EVERY)
+
+@pytest.fixture
+def help_of(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> HelpOf:
+    """The help of a command at a width."""
+
+    def show(*args: str, columns: int = 80) -> str:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        done = call_main(*args)
+        assert done.code == 0
+        return done.stdout + capsys.readouterr().out
+
+    return show
 
 
-@every_command
-@pytest.mark.parametrize("option", ["--help", "-h"])
-def test_help_fits_80_columns_of_plain_characters(logsh: Callable[..., Completed], name: str, option: str) -> None:
-    done = logsh(*name.split()[1:], option, env={"COLUMNS": "80", "LC_ALL": "C"})
-
-    assert (done.code, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"Usage: {name} ")
-    assert done.raw_stdout.isascii()
-    assert max(map(len, done.stdout.splitlines())) <= 80
+def test_help_is_a_process_of_its_own_too_and_plain_characters(logsh: Logsh) -> None:
+    for option in ("--help", "-h"):
+        done = logsh("send", option, env={"COLUMNS": "80", "LC_ALL": "C"})
+        assert (done.code, done.stderr) == (0, "")
+        assert done.stdout.startswith("Usage: logsh send ")
+        assert done.raw_stdout.isascii()
 
 
-@every_command
-def test_help_has_an_example_or_names_commands_that_have(name: str) -> None:
-    command = EVERY[name]
-
-    assert "\b\n" in command.text or command.commands
-
-
-@every_command
-def test_an_example_in_the_help_calls_the_command(name: str) -> None:
-    command = EVERY[name]
-    blocks = [block for block in command.text.split("\n\n") if block.startswith("\b")]
-
-    assert not blocks or any(name in block for block in blocks)
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_the_help_of_every_command_fits_the_terminal_and_is_never_wider_than_100(help_of: HelpOf, columns: int) -> None:
+    for name, command in EVERY.items():
+        shown = help_of(*name.split()[1:], "--help", columns=columns)
+        assert shown.startswith(f"Usage: {name} "), name
+        assert shown.isascii(), name
+        verbatim = {line.strip() for line in command.text.splitlines()}  # examples are copied, not wrapped
+        prose = [line for line in shown.splitlines() if columns >= 80 or line.strip() not in verbatim]
+        assert max(map(len, prose)) <= min(columns, 100), name
 
 
-@every_command
-def test_a_long_list_of_options_stands_under_headings_and_a_short_one_does_not(name: str) -> None:
-    sections = [(heading, rows) for heading, rows in EVERY[name].sections if heading != "Arguments"]
-    count = sum(len(rows) for _, rows in sections)
-
-    if count <= SHORT_LIST:
-        assert [heading for heading, _ in sections] == [ALL]
-    else:
-        assert [row[0] for row in sections[-1][1]] == ["-h, --help"]
-        assert sections[-1][0] == OTHER
-        assert len(sections) > 2
+def test_the_help_of_an_everyday_command_fits_one_screen(help_of: HelpOf) -> None:
+    tall = {name: len(help_of(name, "--help").splitlines()) for name in EVERYDAY}
+    assert {name: lines for name, lines in tall.items() if lines > TALLEST} == {}
 
 
-def test_every_sentence_starts_in_the_same_column(logsh: Callable[..., Completed]) -> None:
-    lines = logsh("send", "--help", env={"COLUMNS": "80"}).stdout.splitlines()
+def test_rarely_used_options_are_named_last_and_explained_by_the_whole_help(help_of: HelpOf) -> None:
+    for name, command in EVERY.items():
+        for heading, rows in command.sections:
+            if heading == ADVANCED:
+                assert command.sections[-1][0] == ADVANCED, name
+                brief, whole = help_of(*name.split()[1:], "--help"), help_of("help", *name.split()[1:])
+                assert f"see `logsh help {name.split()[-1]}`" in " ".join(brief.split())
+                for names, sentence in rows:
+                    words = sentence.split(".")[0]
+                    assert names.split()[0] in brief, name
+                    assert words not in " ".join(brief.split()), name
+                    assert words in " ".join(whole.split()), name
+
+
+def test_every_command_has_an_example_that_calls_it_or_names_commands_that_have_one() -> None:
+    for name, command in EVERY.items():
+        examples = [block for block in command.text.split("\n\n") if block.startswith("\b")]
+        assert examples or command.commands, name
+        assert not examples or any(name in block for block in examples), name
+
+
+def test_a_long_list_of_options_stands_under_headings_and_a_short_one_does_not() -> None:
+    for name, command in EVERY.items():
+        sections = {heading: rows for heading, rows in command.sections if heading != ARGUMENTS}
+        if sum(map(len, sections.values())) <= SHORT_LIST and ADVANCED not in sections:
+            assert list(sections) == [ALL], name
+        else:
+            assert len(sections) > 2, name
+        last = [rows for heading, rows in sections.items() if heading != ADVANCED][-1]
+        assert last[-1][0] == "-h, --help", name
+
+
+def test_every_sentence_starts_in_the_same_column(help_of: HelpOf) -> None:
+    lines = help_of("send", "--help").splitlines()
     starts = {
-        line.index(words)
-        for line in lines
-        for words in ("What happened", "Print the result", "Show this")
-        if words in line
+        line.index(words) for line in lines for words in ("What hap", "Print the r", "Show this") if words in line
     }
-
     assert len(starts) == 1
 
 
@@ -78,18 +116,24 @@ def test_an_option_has_the_same_words_wherever_it_appears() -> None:
     for command in TREE.walk():
         for option in command.options:
             words.setdefault(option.names[-1], set()).add(option.words)
-
-    assert {name for name, said in words.items() if len(said) > 1} <= OWN_WORDS | {"--description"}
-
-
-def test_commands_are_listed_in_the_order_of_the_table(logsh: Callable[..., Completed]) -> None:
-    listed = logsh("--help").stdout.split("Commands:\n")[1].splitlines()
-
-    assert [line.split()[0] for line in listed if line[2] != " "] == list(COMMANDS)
+    assert {name for name, said in words.items() if len(said) > 1} <= OWN_WORDS
 
 
-def test_a_range_is_said_in_words(logsh: Callable[..., Completed]) -> None:
-    assert "[default: 4; 1 to 64]" in " ".join(logsh("batch", "--help").stdout.split())
+def test_commands_are_listed_in_the_groups_of_the_table_and_hidden_ones_are_not(help_of: HelpOf) -> None:
+    shown = help_of("--help")
+    for heading, names in GROUPS.items():
+        listed = shown.split(f"\n{heading}:\n")[1].split("\n\n")[0].splitlines()
+        assert [line.split()[0] for line in listed] == list(names)
+    assert "courier" not in shown
+    assert not any("courier" in name for name in EVERY)
+
+
+def test_the_first_example_needs_no_account(help_of: HelpOf) -> None:
+    assert re.findall(r"^    (logsh .*)", help_of("--help"), re.MULTILINE)[0].startswith("logsh sandbox -- ")
+
+
+def test_a_range_is_said_in_words(help_of: HelpOf) -> None:
+    assert "[default: 4; 1 to 64]" in " ".join(help_of("help", "batch").split())
 
 
 def test_every_sentence_ends_with_a_full_stop() -> None:
@@ -98,14 +142,54 @@ def test_every_sentence_ends_with_a_full_stop() -> None:
 
     rows = [row for command in TREE.walk() for _, rows in command.sections for row in rows]
     summaries = [command.summary for command in TREE.walk()]
-
     assert not [text for text in (*(sentence(words) for _, words in rows), *summaries) if not text.endswith(".")]
 
 
-def test_hidden_commands_stay_hidden(logsh: Callable[..., Completed]) -> None:
-    assert "courier" not in logsh("--help").stdout
-    assert not any("courier" in command.path for command in walk(TREE))
+# logsh help
 
 
-def walk(command: Command) -> list[Command]:
-    return list(command.walk())
+def test_help_shows_what_the_option_shows_for_commands_without_rare_options(help_of: HelpOf) -> None:
+    for name, command in EVERY.items():
+        if all(heading != ADVANCED for heading, _ in command.sections):
+            words = name.split()[1:]
+            assert help_of("help", *words).rstrip() == help_of(*words, "--help").rstrip(), name
+
+
+def test_the_topics_come_from_the_tables() -> None:
+    codes = call_main("help", "exit-codes").stdout
+    for code, meaning in EXIT_CODE_MEANINGS.items():
+        assert re.search(rf"^  {int(code)} +{re.escape(meaning[:30])}", codes, re.MULTILINE)
+    named = call_main("help", "environment").stdout
+    assert all(f"  {name}" in named for name in ENVIRONMENT)
+    fields = call_main("help", "json").stdout
+    assert set(Result("dry_run", request={}).to_json()) == set(RESULT_FIELDS)
+    assert all(f"  {name} " in fields for name in RESULT_FIELDS)
+    for topic in TOPICS:
+        assert max(map(len, call_main("help", topic).stdout.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("words", [("nonsense",), ("outbox", "nonsense"), ("send", "more")], ids=" ".join)
+def test_help_on_what_there_is_not_is_wrong_usage(words: tuple[str, ...]) -> None:
+    done = call_main("help", *words)
+    assert (done.code, done.stdout) == (2, "")
+    assert words[-1] in done.stderr
+
+
+# On a terminal
+
+
+@pytest.mark.parametrize(
+    ("env", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)], ids=str
+)
+def test_help_is_coloured_on_a_terminal_that_wants_it(env: dict[str, str], coloured: bool) -> None:
+    with Session([str(LOGSH), "send", "--help"], env={"TERM": "xterm", **env}) as session:
+        shown = session.rest().decode()
+        assert session.wait() == 0
+    assert ("\x1b[1mEvent:\x1b[0m" in shown) is coloured
+    assert ("\x1b[36m-e, --event NAME\x1b[0m" in shown) is coloured
+    assert coloured or "\x1b[" not in shown
+
+
+def test_force_color_colours_help_in_a_pipe_too(logsh: Logsh) -> None:
+    assert "\x1b[1mEvent:" in logsh("send", "--help", env={"FORCE_COLOR": "1"}).stdout
+    assert "\x1b[" not in logsh("send", "--help").stdout

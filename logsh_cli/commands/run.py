@@ -69,22 +69,22 @@ def run(
         typer.Option(
             "--icon-success",
             metavar="EMOJI",
-            help="Instead of :white_check_mark: when the command succeeds.",
-            rich_help_panel=options.EVENT,
+            help="Instead of a green check mark.",
+            rich_help_panel=options.ADVANCED,
         ),
     ] = None,
     icon_failure: Annotated[
         str | None,
         typer.Option(
-            "--icon-failure", metavar="EMOJI", help="Instead of :x: when it does not.", rich_help_panel=options.EVENT
+            "--icon-failure", metavar="EMOJI", help="Instead of a red cross.", rich_help_panel=options.ADVANCED
         ),
     ] = None,
     on: Annotated[
         On,
         typer.Option(
             "--on",
-            metavar="always|failure|success|change",
-            help="Which outcomes are reported.",
+            metavar="WHEN",
+            help="Report always, failure, success or change.",
             rich_help_panel=options.REPORT,
         ),
     ] = "always",
@@ -92,8 +92,8 @@ def run(
         NotifyOn,
         typer.Option(
             "--notify-on",
-            metavar="failure|change|always|never",
-            help="Which of them send a push.",
+            metavar="WHEN",
+            help="Push on failure, change, always or never.",
             rich_help_panel=options.REPORT,
         ),
     ] = "failure",
@@ -103,7 +103,7 @@ def run(
             "--success-codes",
             metavar="N,N...",
             help="Exit codes that count as success.",
-            rich_help_panel=options.REPORT,
+            rich_help_panel=options.ADVANCED,
         ),
     ] = "0",
     report_start: Annotated[
@@ -116,7 +116,7 @@ def run(
             min=1,
             max=LONGEST_TAIL,
             metavar="N",
-            help="On failure, send the last N characters of output, redacted.",
+            help="On failure, its output's end.",
             rich_help_panel=options.REPORT,
         ),
     ] = None,
@@ -125,14 +125,17 @@ def run(
         typer.Option(
             "--timeout",
             metavar="TIME",
-            help="End the command and all it started after 90s, 15m or 2h.",
+            help="End it and all it started after 90s, 15m.",
             rich_help_panel=options.JOB,
         ),
     ] = None,
     kill_after: Annotated[
         str,
         typer.Option(
-            "--kill-after", metavar="TIME", help="From TERM to KILL, once the time is out.", rich_help_panel=options.JOB
+            "--kill-after",
+            metavar="TIME",
+            help="From TERM to KILL, once the time is out.",
+            rich_help_panel=options.ADVANCED,
         ),
     ] = "10s",
     deadline: options.Deadline = None,
@@ -184,7 +187,7 @@ def supervise(
     if isinstance(report, Exception):
         app.printer.note(f"the command is not reported: {type(report).__name__}: {report}")
     else:
-        report.finish(ending, child)
+        report.finish(ending, before_sending=child.release_signals)
     if ending.signal == signal.SIGINT and ending.exit_code is None:
         app.fatal_signal = signal.SIGINT
     return shell_status(ending)
@@ -203,10 +206,7 @@ def _prepare_report(app: AppContext, given: RunOptions) -> JobReport | Exception
 HELP = """\
 Run a command, change nothing about it, and report how it ended.
 
-Its input, output, terminal, signals and exit status are those it would have without logsh, whatever happens to Logsh.
-
 \b
-  logsh run -e backup.nightly -- ./backup.sh --full
-  logsh run --on change --notify-on change -- curl -fsS https://example.org/
+  logsh run -e backup.nightly --notify-on change -- ./backup.sh --full
   logsh run --timeout 15m --tail 500 -- make test
 """

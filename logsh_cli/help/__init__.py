@@ -1,0 +1,9 @@
+"""What ``--help`` and ``logsh help`` say, how it is laid out, and the words for wrong usage."""
+
+OUTPUT, ADVANCED = "Output", "Advanced"
+"""The last two headings of a long help; ``--help`` itself stands at the end of the first."""
+
+
+def described(sentence: str, *examples: str) -> str:
+    """A command's help: what it does, and command lines to start from, each kept on a line of its own."""
+    return "\n  ".join((f"{sentence}\n\n\b", *examples))

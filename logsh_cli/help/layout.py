@@ -1,0 +1,162 @@
+"""How ``--help`` looks: options under headings, commands in groups, rarely used options by name alone.
+
+The headings are the ``rich_help_panel`` of the options, which Typer itself heeds only where rich draws the help, and
+rich is too slow to load for it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from logsh_cli.help import ADVANCED, OUTPUT, usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+ARGUMENTS, ALL = "Arguments", "Options"
+"""The headings of arguments, and of a short list of options."""
+
+SHORT_LIST = 10
+"""Up to so many options are read faster as one list than under headings."""
+
+WIDEST_NAME = 30
+"""Columns for an option's names; the sentence of one with longer names starts on the next line."""
+
+WHOLE = "logsh.whole_help"
+"""Set in a context's ``meta`` where rarely used options are to be explained as well."""
+
+_RANGE = re.compile(r"(\d+)<=x<=(\d+)")
+_HEADING = re.compile(r"^(Usage|[A-Z][A-Za-z ]*):(?=$| logsh)", re.MULTILINE)
+_ROW = re.compile(r"^  ((?:-|[a-z]+ )\S*(?: \S+)*?)(?=  |$)", re.MULTILINE)
+
+
+class Command(TyperCommand):
+    """A command whose help has headings, and whose complaints are worded by us."""
+
+    allow_extra_args = True
+    """So that it is us who complain of them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take the command line apart. Raises ``UsageError`` when it can't be understood."""
+        try:
+            rest = super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            raise usage.complaint(error, ctx) from None
+        if rest:
+            raise usage.too_many(ctx, rest)
+        return rest
+
+    def get_help(self, ctx: Any) -> str:
+        """The help, coloured where standard output can show it."""
+        return coloured(super().get_help(ctx), ctx)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments and options; the sentences of all of them start in the same column."""
+        sections = list(sectioned(self.get_params(ctx), ctx))
+        width = min(max((len(name) for _, rows in sections for name, _ in rows), default=0), WIDEST_NAME)
+        for heading, rows in sections:
+            with formatter.section(heading):
+                if heading == ADVANCED and WHOLE not in ctx.meta:
+                    names = ", ".join(name.split()[0] for name, _ in rows)
+                    formatter.write_text(f"{names} (see `logsh help {ctx.info_name}`)")
+                else:
+                    formatter.write_dl([(name.ljust(width), words) for name, words in rows], col_max=WIDEST_NAME)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The words of the usage line. Typer puts required arguments in braces, which manuals keep for choices."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+
+class Group(TyperGroup):
+    """A group of commands, which stand in the order in which they were added, under headings or one."""
+
+    headings: Mapping[str, Sequence[str]] | None = None
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take the group's own options. Raises ``UsageError`` when they can't be understood."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            # Without a command, the help is the message. The class has no public name.
+            if type(error).__name__ == "NoArgsIsHelpError":
+                raise
+            raise usage.complaint(error, ctx, self.commands) from None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that is named. Raises ``UsageError`` when there is none of that name."""
+        if args and args[0] not in self.commands:
+            raise usage.no_such_command(ctx, args, self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
+
+    def get_help(self, ctx: Any) -> str:
+        """The help, coloured where standard output can show it."""
+        return coloured(super().get_help(ctx), ctx)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names, in order; Typer would put groups last."""
+        known = super().list_commands(ctx)
+        order = [name for names in (self.headings or {}).values() for name in names]
+        return [name for name in order if name in known] + [name for name in known if name not in order]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands under their headings, all sentences starting in the same column."""
+        shown = {name: self.commands[name] for name in self.list_commands(ctx) if not self.commands[name].hidden}
+        width = max(map(len, shown), default=0)
+        for heading, names in (self.headings or {"Commands": tuple(shown)}).items():
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [(name.ljust(width), shown[name].get_short_help_str(200)) for name in names if name in shown]
+                )
+
+
+def group_under(headings: Mapping[str, Sequence[str]]) -> type[Group]:
+    """A group whose help lists its commands under these headings."""
+    return type("GroupUnderHeadings", (Group,), {"headings": headings})
+
+
+def arrange(app: typer.Typer) -> None:
+    """Make this the help of every command and group of the application that has no class of its own."""
+    for command in app.registered_commands:
+        if command.cls in (None, TyperCommand):
+            command.cls = Command
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            group.cls = Group
+            arrange(group.typer_instance)
+
+
+def coloured(text: str, ctx: Any) -> str:
+    """The help with headings and names standing out, if standard output is a terminal that shows colours."""
+    app = ctx.find_root().obj
+    if app is None or not app.streams.is_rich(app.streams.stdout) or app.streams.env.get("NO_COLOR"):
+        return text
+    ctx.color = True  # or Typer takes the colours away again where FORCE_COLOR asked for them
+    text = _ROW.sub(lambda found: f"  {typer.style(found[1], fg='cyan')}", text)
+    return _HEADING.sub(lambda found: typer.style(found[0], bold=True), text)
+
+
+def sectioned(params: Iterable[Any], ctx: Any) -> Iterable[tuple[str, list[tuple[str, str]]]]:
+    """The headings in their order, each with rows of a parameter's names and its sentence."""
+    sections: dict[str, list[tuple[str, str]]] = {ARGUMENTS: []}
+    for param in params:
+        if (row := record(param, ctx)) is not None:
+            is_argument = param.param_type_name == "argument"
+            heading = ARGUMENTS if is_argument else getattr(param, "rich_help_panel", None) or OUTPUT
+            sections.setdefault(heading, []).append(row)
+    arguments, rare = sections.pop(ARGUMENTS), sections.pop(ADVANCED, [])
+    if sum(map(len, sections.values())) <= SHORT_LIST and not rare:
+        sections = {ALL: [row for rows in sections.values() for row in rows]}
+    for rows in sections.values():
+        rows.sort(key=lambda row: "--help" in row[0])
+    shown = {ARGUMENTS: arguments, **sections, ADVANCED: rare}
+    yield from ((heading, rows) for heading, rows in shown.items() if rows)
+
+
+def record(param: Any, ctx: Any) -> tuple[str, str] | None:
+    """A parameter's names and its sentence, as help and manual show them; ``None`` for a hidden one."""
+    row = param.get_help_record(ctx)
+    return None if row is None else (row[0], _RANGE.sub(r"\1 to \2", row[1]))

@@ -1,0 +1,191 @@
+"""Wrong usage in our own words: every complaint about a command line, and what was meant, if that can be told.
+
+A suggestion that is worse than none is not made: names must be alike, or stand in one of the tables below.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from logsh_cli.errors import UsageError
+from logsh_cli.output.text import excerpt, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+ALIKE = 0.7
+"""How alike two names must be; ``auth`` and ``batch`` are 0.67."""
+
+SHOWN = 3
+"""So many of the words that are too many are repeated."""
+
+COMMANDS_MEANT = {
+    ("auth",): "logsh login",
+    ("auth", "login"): "logsh login",
+    ("auth", "logout"): "logsh logout",
+    ("auth", "status"): "logsh doctor",
+    ("clear",): "logsh outbox drop --all",
+    ("configure",): "logsh login",
+    ("drop",): "logsh outbox drop",
+    ("event",): "logsh send",
+    ("exec",): "logsh run",
+    ("flush",): "logsh outbox flush",
+    ("import",): "logsh batch",
+    ("init",): "logsh login",
+    ("list",): "logsh outbox list",
+    ("log",): "logsh send",
+    ("notify",): "logsh send",
+    ("push",): "logsh send",
+    ("queue",): "logsh outbox list",
+    ("retry",): "logsh outbox retry",
+    ("serve",): "logsh sandbox",
+    ("server",): "logsh sandbox",
+    ("settings",): "logsh config list",
+    ("setup",): "logsh login",
+    ("show",): "logsh outbox show",
+    ("status",): "logsh doctor",
+    ("whoami",): "logsh config list",
+    ("wrap",): "logsh run",
+    ("config", "add"): "logsh config set",
+    ("config", "edit"): '$EDITOR "$(logsh config path)"',
+    ("config", "ls"): "logsh config list",
+    ("config", "remove"): "logsh config unset",
+    ("config", "rm"): "logsh config unset",
+    ("config", "show"): "logsh config list",
+    ("config", "view"): "logsh config list",
+    ("outbox", "clear"): "logsh outbox drop --all",
+    ("outbox", "delete"): "logsh outbox drop",
+    ("outbox", "ls"): "logsh outbox list",
+    ("outbox", "push"): "logsh outbox flush",
+    ("outbox", "remove"): "logsh outbox drop",
+    ("outbox", "rm"): "logsh outbox drop",
+    ("outbox", "send"): "logsh outbox flush",
+    ("outbox", "status"): "logsh outbox list",
+}
+"""What people type who know another tool, by the words after ``logsh``."""
+
+OPTIONS_MEANT = {
+    "--body": "--desc",
+    "--channel": "--workspace",
+    "--emoji": "--icon",
+    "--message": "--desc",
+    "--msg": "--desc",
+    "--name": "--event",
+    "--project": "--workspace",
+    "--push": "--notify",
+    "--silent": "--quiet",
+    "--tag": "--meta",
+    "--text": "--desc",
+    "--title": "--event",
+}
+"""The same for options, where the command has the one that was meant."""
+
+_KEY_OPTIONS = ("--api-key", "--key", "--token", "--api-token", "--apikey")
+_GIVEN = re.compile(r"^'?(.*?)'? is not (?:a valid|in the range|one of)", re.DOTALL)
+_VISIBLE_KEY = "a key on a command line can be read by every user of the machine"
+
+
+def complaint(error: Exception, ctx: Any, commands: Iterable[str] = ()) -> UsageError:
+    """What Typer found wrong with a command's words, as we say it. ``commands`` are those of a group."""
+    params = {name: param for param in ctx.command.get_params(ctx) for name in (*param.opts, *param.secondary_opts)}
+    name = getattr(error, "option_name", None)
+    param = getattr(error, "param", None) or params.get(str(name))
+    match type(error).__name__:
+        case "NoSuchOption":
+            return no_such_option(ctx, str(name), params, commands)
+        case "MissingParameter" if param is not None:
+            return UsageError(f"{_called(param)} is missing", hint=_usage_line(ctx))
+        case "BadParameter" if param is not None:
+            given = _GIVEN.match(str(getattr(error, "message", "")))
+            got = f"; got {excerpt(given[1])}" if given else ""
+            return UsageError(f"{_called(param)} must be {_rule(param)}{got}", hint=_see(ctx))
+        case "BadOptionUsage" if param is not None and param.is_flag:
+            return UsageError(f"{name} takes no value", hint=_see(ctx))
+        case "BadOptionUsage" if param is not None:
+            return UsageError(f"{name} needs a value: {name} {param.metavar}", hint=_see(ctx))
+        case _:
+            return UsageError(_bare(str(error), 500), hint=_see(ctx))
+
+
+def no_such_option(ctx: Any, name: str, known: Iterable[str], commands: Iterable[str]) -> UsageError:
+    """An option that the command doesn't have; with what was meant, or where the option belongs."""
+    known = set(known)
+    if commands:
+        return UsageError(
+            f"there is no option {_bare(name)} before a command's name",
+            hint=f"options follow it: {ctx.command_path} COMMAND {_bare(name)}",
+        )
+    message = f"there is no option {_bare(name)}"
+    if name in _KEY_OPTIONS:
+        return UsageError(f"{message}: {_VISIBLE_KEY}", hint="set LOGSH_API_KEY, or `logsh login` asks for it")
+    meant = OPTIONS_MEANT.get(name)
+    if meant not in known:
+        meant = nearest(name, (option for option in known if option.startswith("--")), ALIKE)
+    return UsageError(message, hint=f"did you mean {meant}?" if meant else _see(ctx))
+
+
+def no_such_command(ctx: Any, words: Sequence[str], known: Iterable[str]) -> UsageError:
+    """A command that there isn't; with the one that was meant."""
+    path = tuple(ctx.command_path.split()[1:])
+    name = " ".join((*path, words[0]))
+    meant = COMMANDS_MEANT.get((*path, *words[:2])) or COMMANDS_MEANT.get((*path, words[0]))
+    if meant is None and (alike := nearest(words[0], known, ALIKE)):
+        meant = f"{ctx.command_path} {alike}"
+    message = f"there is no command {_bare(name)}"
+    return UsageError(message, hint=f"did you mean `{meant}`?" if meant else _see(ctx))
+
+
+def too_many(ctx: Any, words: Sequence[str]) -> UsageError:
+    """Words that the command has no use for."""
+    given = ", ".join(excerpt(word) for word in words[:SHOWN]) + (", …" if len(words) > SHOWN else "")
+    message = f"unexpected {'argument' if len(words) == 1 else 'arguments'} {given}"
+    match ctx.command.name:
+        case "send":
+            return UsageError(message, hint=_send_meant(ctx, words))
+        case "login":
+            return UsageError(f"{message}: {_VISIBLE_KEY}", hint="logsh login --key-stdin < key-file, or let it ask")
+        case "batch":
+            return UsageError(message, hint="batch reads one file; cat FILE FILE | logsh batch -")
+        case _:
+            return UsageError(message, hint=_usage_line(ctx))
+
+
+def _send_meant(ctx: Any, words: Sequence[str]) -> str:
+    """The call with its words behind the options that are missing, if they fit."""
+    missing = [option for option, name in (("-e", "event"), ("-d", "desc")) if ctx.params.get(name) is None]
+    if not missing or len(words) > len(missing):
+        return "a text with blanks needs quotes: -d 'two words'" if not missing else _see(ctx)
+    pairs = zip(missing, words, strict=False)
+    return f"did you mean {' '.join(f'{option} {shlex.quote(word)}' for option, word in pairs)}?"
+
+
+def _rule(param: Any) -> str:
+    """Which values a parameter takes, to follow "must be"."""
+    if choices := [str(choice) for choice in getattr(param.type, "choices", ())]:
+        return f"{', '.join(choices[:-1])} or {choices[-1]}"
+    kind = "a number" if str(param.type.name).startswith("float") else "a whole number"
+    low, high = getattr(param.type, "min", None), getattr(param.type, "max", None)
+    return f"{kind} from {low} to {high}" if None not in (low, high) else kind
+
+
+def _called(param: Any) -> str:
+    """A parameter's name, as it stands on the command line."""
+    if param.param_type_name == "option":
+        return next((name for name in param.opts if name.startswith("--")), str(param.opts[0]))
+    label = str(param.metavar or "")
+    return param.name.upper() if not label or "|" in label else label.removesuffix("...")
+
+
+def _usage_line(ctx: Any) -> str:
+    return " ".join(("usage:", ctx.command_path, *ctx.command.collect_usage_pieces(ctx)))
+
+
+def _bare(text: str, limit: int = 60) -> str:
+    """A word as it was given, without quotes."""
+    return excerpt(text, limit)[1:-1]
+
+
+def _see(ctx: Any) -> str:
+    return f"see `{ctx.command_path} --help`"
