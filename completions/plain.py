@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer.main
 
+from completions.tree import Declared, declared
 from logsh_cli.parser import COMMANDS, HIDDEN, build_app
 
 if TYPE_CHECKING:
@@ -34,8 +35,7 @@ _TAIL = '''\
 """For each command its module, its function, whether options may follow arguments, the arguments (name, how many, kind,
 limits) and the options (name, kind, limits). What has another kind, or may do more than give a value, is left out."""
 '''
-_KINDS = {"str": "text", "text": "text", "int": "int", "integer": "int", "int range": "int", "float": "float"}
-"""Typer's names for the types, of old versions and new."""
+_KINDS = {str: "text", int: "int", float: "float"}
 
 _WIDTH = 120
 _JOINED = "\0"
@@ -56,8 +56,9 @@ def _walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...]
 
 
 def _entry(path: tuple[str, ...], command: Any) -> str:
-    arguments = tuple(_argument(param) for param in command.params if param.param_type_name == "argument")
-    options = [rule for param in command.params if param.param_type_name == "option" for rule in _option(param)]
+    kinds = {param.name: _kind(declared(command, param.name)) for param in command.params}
+    arguments = tuple(_argument(param, kinds) for param in command.params if param.param_type_name == "argument")
+    options = [rule for param in command.params if param.param_type_name == "option" for rule in _option(param, kinds)]
     if None in arguments or path == ("help",):  # which asks Typer for what it prints
         return ""
     interspersed = command.context_settings.get("allow_interspersed_args", True)
@@ -80,30 +81,28 @@ def _python(value: object) -> str:
     return repr(value).replace("'", '"').replace(" ", _JOINED)
 
 
-def _option(param: Any) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    if param.callback or param.envvar or param.is_eager or param.nargs != 1 or param.count:
+def _option(param: Any, kinds: dict[str, tuple[Any, ...] | None]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    kind = kinds[param.name]
+    if param.callback or param.envvar or param.is_eager or param.nargs != 1:
         return
     if param.is_flag:
-        rule, opposite = (param.name, "on"), (param.name, "off")
-        yield from ((name, rule) for name in param.opts)
-        yield from ((name, opposite) for name in param.secondary_opts)
-    elif kind := _kind(param.type):
-        if param.multiple and kind != ("text",):
-            return
-        rule = (param.name, "texts") if param.multiple else (param.name, *kind)
-        yield from ((name, rule) for name in param.opts)
+        yield from ((name, (param.name, "on")) for name in param.opts)
+        yield from ((name, (param.name, "off")) for name in param.secondary_opts)
+    elif kind and not param.multiple:
+        yield from ((name, (param.name, *kind)) for name in param.opts)
+    elif kind == ("text",):
+        yield from ((name, (param.name, "texts")) for name in param.opts)
 
 
-def _argument(param: Any) -> tuple[Any, ...] | None:
-    kind = _kind(param.type)
+def _argument(param: Any, kinds: dict[str, tuple[Any, ...] | None]) -> tuple[Any, ...] | None:
+    kind = kinds[param.name]
     count = "*" if param.nargs == -1 else "1" if param.required else "?"
     return None if kind is None or param.callback or param.nargs not in (1, -1) else (param.name, count, *kind)
 
 
-def _kind(type_: Any) -> tuple[Any, ...] | None:
-    if choices := getattr(type_, "choices", None):
-        return ("choice", *choices) if type_.case_sensitive else None
-    limits = (getattr(type_, "min", None), getattr(type_, "max", None))
-    if type_.name not in _KINDS or (None in limits and limits != (None, None)):
+def _kind(value: Declared) -> tuple[Any, ...] | None:
+    if value.choices:
+        return ("choice", *value.choices)
+    if value.type not in _KINDS or (None in value.limits and value.limits != (None, None)):
         return None
-    return (_KINDS[type_.name], *(() if None in limits else limits))
+    return (_KINDS[value.type], *(() if None in value.limits else value.limits))

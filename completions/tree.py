@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_origin
 
 import emoji
 import typer
@@ -109,9 +110,9 @@ def _command(command: Any, name: str, parent: typer.Context | None) -> Command:
         text=inspect.cleandoc(command.help or ""),
         usage=" ".join((*path, *command.collect_usage_pieces(ctx))),
         interspersed=ctx.allow_interspersed_args,
-        options=tuple(_option(param, ctx) for param in params if param.param_type_name == "option"),
+        options=tuple(_option(param, command, ctx) for param in params if param.param_type_name == "option"),
         arguments=tuple(
-            Argument(_values(param, path), many=param.nargs == -1)
+            Argument(_values(param, command, path), many=param.nargs == -1)
             for param in params
             if param.param_type_name == "argument"
         ),
@@ -124,23 +125,44 @@ def _command(command: Any, name: str, parent: typer.Context | None) -> Command:
     )
 
 
-def _option(param: Any, ctx: Any) -> Option:
+class Declared(NamedTuple):
+    """What a command's signature says of one value. Read there, since Typer keeps it elsewhere in each version."""
+
+    type: object
+    choices: tuple[str, ...]
+    limits: tuple[int | None, int | None]
+
+
+def declared(command: Any, name: str) -> Declared:
+    """Look a parameter up in the signature of the command's function; a type in a list or beside ``None`` counts."""
+    annotation, info = get_args(inspect.signature(command.callback).parameters[name].annotation)
+    while (inner := [type_ for type_ in get_args(annotation) if type_ is not NoneType]) and not _is_choice(annotation):
+        (annotation,) = inner
+    choices = get_args(annotation) if _is_choice(annotation) else ()
+    return Declared(annotation, tuple(map(str, choices)), (info.min, info.max))
+
+
+def _is_choice(annotation: Any) -> bool:
+    return get_origin(annotation) is Literal
+
+
+def _option(param: Any, command: Any, ctx: Any) -> Option:
     _, words = record(param, ctx) or ("", "")
     return Option(
         # Short ones first. Typer gives those of --help in an order that changes from run to run.
         names=tuple(sorted(param.opts, key=lambda name: name.startswith("--"))),
         off=tuple(param.secondary_opts),
-        values=None if param.is_flag or param.count else _values(param, ()),
-        repeatable=bool(param.multiple or param.count),
+        values=None if param.is_flag else _values(param, command, ()),
+        repeatable=bool(param.multiple),
         ends=param.is_eager,
         words=_BRACKETED.sub("", words).rstrip("."),
     )
 
 
-def _values(param: Any, path: tuple[str, ...]) -> Values:
+def _values(param: Any, command: Any, path: tuple[str, ...]) -> Values:
     label = param.metavar or str(param.name).upper()
-    if choices := getattr(param.type, "choices", None):
-        return Values("words", tuple(map(str, choices)), label)
+    if choices := declared(command, param.name).choices:
+        return Values("words", choices, label)
     if param.param_type_name == "argument" and param.name == "key":
         return Values("words", _keys_for(path), label)
     if param.param_type_name == "argument" and param.name == "subject":

@@ -107,6 +107,9 @@ def _converted(text: str, kind: str, limits: Sequence[Any]) -> Any:
         raise ValueError
     if kind in ("text", "choice"):
         return text
+    digits = text.replace(".", "", 1) if kind == "float" else text
+    if not (digits.isascii() and digits.isdigit()):  # versions of Typer differ in what else is a number
+        raise ValueError
     number = int(text) if kind == "int" else float(text)
     if limits and not limits[0] <= number <= limits[1]:
         raise ValueError

@@ -119,6 +119,7 @@ VALUES += sorted(
         for word in rule[1:]
     }
 )
+odd_numbers = st.sampled_from([" 7 ", "1_0", "٣", "+2", "007", "1.", ".5", ".", "", "nan", "1e1", "1" * 5000])
 anything = st.one_of(st.sampled_from(VALUES), st.text(max_size=4))
 
 
@@ -128,7 +129,7 @@ def fitting(rule: Sequence[Any]) -> st.SearchStrategy[str]:
     if kind == "choice":
         return st.sampled_from(limits)
     numbers = st.integers(*(limits or (-5, 99)))
-    return {"int": numbers.map(str), "float": st.floats().map(str)}.get(kind, anything)
+    return {"int": numbers.map(str) | odd_numbers, "float": st.floats().map(str) | odd_numbers}.get(kind, anything)
 
 
 def option(name: str, rule: Sequence[Any], value: str, spelling: int) -> list[str]:
