@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -384,23 +383,3 @@ def test_powershell_completes() -> None:
         ask = f". {COMPLETIONS}/logsh.ps1; (TabExpansion2 -inputScript '{line}').CompletionMatches.CompletionText"
         done = subprocess.run(["pwsh", "-NoProfile", "-Command", ask], capture_output=True, text=True, check=True)
         assert wanted.split()[-1] in done.stdout
-
-
-def test_the_wheel_puts_each_file_where_its_reader_looks(tmp_path: Path) -> None:
-    pytest.importorskip("hatchling", reason="hatchling, which builds the wheel, is not installed")
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    subprocess.run(build, cwd=REPOSITORY, env=environment(), check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-
-    with zipfile.ZipFile(wheel) as archive:
-        packed = {re.sub(r"^[^/]+\.data/data/", "", name): archive.read(name) for name in archive.namelist()}
-
-    for file, place in {
-        "logsh.bash": "share/bash-completion/completions/logsh",
-        "_logsh": "share/zsh/site-functions/_logsh",
-        "logsh.fish": "share/fish/vendor_completions.d/logsh.fish",
-        "logsh.1": "share/man/man1/logsh.1",
-    }.items():
-        assert packed[place] == COMPLETIONS.joinpath(file).read_bytes()
-    for file in FILES.values():
-        assert packed[f"logsh_cli/completions/{file}"] == COMPLETIONS.joinpath(file).read_bytes()
