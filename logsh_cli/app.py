@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING
 
 from logsh_cli.clock import Clock
 from logsh_cli.errors import ExitCode, NotKept
-from logsh_cli.http.connector import Connector
+from logsh_cli.http.connector import Background, Connector
 from logsh_cli.output.printer import Printer
 from logsh_cli.output.streams import Streams
 from logsh_cli.output.text import Redactor
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Mapping
 
     from logsh_cli.config.key import Destination
     from logsh_cli.config.resolve import Flags, Settings
+    from logsh_cli.delivery.road import Road
     from logsh_cli.http.client import Client
     from logsh_cli.outbox import Owner, Store
     from logsh_cli.output.result import Result, Tally
@@ -128,6 +130,27 @@ class AppContext:
     def client(self, destination: Destination) -> Client:
         """One HTTP client, for commands that ask one question."""
         return self.connector(destination)()
+
+    def road(
+        self,
+        destination: Destination,
+        *,
+        store: Store | None = None,
+        ahead: bool = False,
+        stopping: threading.Event | None = None,
+    ) -> Road:
+        """Return the road of events to one destination, over the outbox or a ``store`` that is open already.
+
+        ``ahead``: the client will be needed, so load it now: the store's synced commit waits for the disk meanwhile.
+        ``stopping`` ends what is under way on it, waits first.
+        """
+        from logsh_cli.delivery.road import Road  # noqa: PLC0415 - built when asked for
+
+        connector = self.connector(destination)
+        connect = Background(connector).result if ahead else connector
+        store = store or self.store()
+        clock = self.clock if stopping is None else self.clock._replace(sleep=stopping.wait)
+        return Road(store, self.owner(store, destination), connect, clock, stopping=stopping)
 
     def owner(self, store: Store, destination: Destination) -> Owner:
         """Under whom events for this destination are stored: its profile and its key's fingerprint."""

@@ -20,11 +20,11 @@ _PART = r"([\d.]+)([dhms]?)"
 
 
 class Clock(NamedTuple):
-    """Epoch seconds, monotonic seconds, and a way to let them pass."""
+    """Epoch seconds, monotonic seconds, and a way to let them pass, which may end early when asked to stop."""
 
     time: Callable[[], float] = _time.time
     monotonic: Callable[[], float] = _time.monotonic
-    sleep: Callable[[float], None] = _time.sleep
+    sleep: Callable[[float], object] = _time.sleep
 
 
 class Budget:

@@ -10,14 +10,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from logsh_cli.batch.lines import LONGEST_LINE
-from logsh_cli.delivery.drain import Drain, Outcome, Parcel
+from logsh_cli.delivery.drain import Drain, Totals
 from logsh_cli.errors import EventRefused, InvalidEvent, MissingWorkspace, NotKept
 from logsh_cli.event import FIELD_LABELS, WHITE_SPACE, Event, build_event, draft_from_json
 from logsh_cli.http.wire import encode_body
 from logsh_cli.output.text import excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from logsh_cli.batch.lines import Line, LineReader
     from logsh_cli.delivery.stop import StopRequest
@@ -94,10 +94,13 @@ class BatchJob:
         self.accepted = 0
         self.invalid = 0
         self.unreadable: OSError | None = None
-        self.outcome = drain.outcome if drain is not None else Outcome()
+        self.totals = drain.totals if drain is not None else Totals()
 
-    def run(self, reader: LineReader, on_progress: Callable[[], None] = lambda: None) -> None:
-        """Until the end of the input, a stop, a store that takes no more, or an input that is ``unreadable``."""
+    def run(self, reader: LineReader) -> Iterator[None]:
+        """Go on to the end of the input, a stop, a store that takes no more, or an input that is ``unreadable``.
+
+        Yields now and then, for whoever shows how far it is.
+        """
         while not self.stop:
             try:
                 lines = reader.next(BUSY_LOOK_S if self.in_flight else IDLE_LOOK_S)
@@ -109,9 +112,9 @@ class BatchJob:
             if lines and not self.take(lines):
                 break
             self.keep_up()
-            on_progress()
+            yield
         if self.drain is not None:
-            self.drain.settle(on_progress)
+            yield from self.drain.settled()
 
     @property
     def in_flight(self) -> int:
@@ -127,7 +130,7 @@ class BatchJob:
             except InvalidEvent as error:
                 self.invalid += 1
                 self.report(f"line {line.number}: {error.message}")
-                self.outcome.note(EventRefused.exit_code, EventRefused("bad lines were skipped"))
+                self.totals.note(EventRefused("bad lines were skipped"))
                 continue
             if event is not None:
                 bodies.append((line.number, encode_body(event.body())))
@@ -141,22 +144,21 @@ class BatchJob:
     def accept(self, drain: Drain, bodies: list[tuple[int, bytes]]) -> bool:
         """Store a group of lines, then feed it; waits for room to be made by what is under way."""
         contents = [body for _, body in bodies]
-        now = drain.courier.clock.time()
         try:
-            ids = drain.courier.accept(contents)
+            group = drain.road.accept_all(contents)
         except NotKept:
             while self.in_flight and not self.stop:
                 drain.poll(BUSY_LOOK_S)
             try:
-                ids = drain.courier.accept(contents)
+                group = drain.road.accept_all(contents)
             except NotKept as error:
                 first = bodies[0][0]
                 self.report(f"line {first}: {error.message}; this line and those after it were not taken")
-                self.outcome.note(error.exit_code, error)
+                self.totals.note(error)
                 return False
-        self.accepted += len(ids)
-        for event_id, body in zip(ids, contents, strict=True):
-            drain.feed(Parcel(event_id, body, accepted_at=now, leased_at=now))
+        self.accepted += len(group)
+        for accepted in group:
+            drain.feed(accepted)
         return True
 
     def keep_up(self) -> None:

@@ -13,9 +13,9 @@ from logsh_cli.batch.lines import LineReader
 from logsh_cli.batch.pump import BatchJob, parse_line
 from logsh_cli.clock import option_seconds
 from logsh_cli.config.resolve import Flags, Settings, value_of
-from logsh_cli.delivery.deliver import Courier
-from logsh_cli.delivery.dispatch import FORGIVABLE, skips_without_key, take_along_what_waits
+from logsh_cli.delivery.courier import take_along_what_waits
 from logsh_cli.delivery.drain import DEFAULT_JOBS, Drain
+from logsh_cli.delivery.road import FORGIVABLE, skips_without_key
 from logsh_cli.delivery.stop import StopRequest
 from logsh_cli.errors import EventRefused, ExitCode, MissingKey, UsageError, interruption
 from logsh_cli.output.result import Tally
@@ -111,17 +111,18 @@ def act(app: AppContext, given: BatchOptions) -> Tally:
         job = BatchJob(parse, app.printer.note, drain, stop, jobs=given.jobs)
         with app.printer.progress("sending", total=input_size(descriptor)) as show:
             reader = LineReader(descriptor)
-            job.run(reader, lambda: show(reader.position, job.outcome.counts))
+            for _ in job.run(reader):
+                show(reader.position, job.totals.counts)
         if job.unreadable is not None:
             note_unreadable(job, reader, given.file, job.unreadable)
         if stop:
             note_stop(job, stop)
-        elif drain is not None and job.outcome.counts["delivered"]:
-            take_along_what_waits(app, settings, drain.courier)
-    exit_code, worst = job.outcome.worst()
+        elif drain is not None and job.totals.counts["delivered"]:
+            take_along_what_waits(app, settings, drain.road)
+    exit_code, worst = job.totals.worst()
     if exit_code in FORGIVABLE and (given.best_effort or settings.best_effort):
         exit_code = ExitCode.OK
-    counts = job.outcome.counts
+    counts = job.totals.counts
     return Tally(
         accepted=job.accepted,
         delivered=counts["delivered"],
@@ -139,26 +140,21 @@ def note_unreadable(job: BatchJob, reader: LineReader, file: str, error: OSError
     message = f"{file} can't be read{' any further' if reader.position else ''}: {error.strerror}"
     if not reader.position:
         raise UsageError(message)
-    job.outcome.note(EventRefused.exit_code, EventRefused(message))
+    job.totals.note(EventRefused(message))
 
 
 def note_stop(job: BatchJob, stop: StopRequest) -> None:
     """A signal ended it early: say where the rest is."""
-    lost = job.outcome.counts["failed"]
+    lost = job.totals.counts["failed"]
     kept = "what was accepted and not sent is kept: `logsh outbox flush`"
     stopped = interruption(stop.error(), hint=f"{lost} events could not be kept" if lost else kept)
-    job.outcome.note(stopped.exit_code, stopped)
+    job.totals.note(stopped)
 
 
 def make_drain(app: AppContext, settings: Settings, given: BatchOptions, stop: StopRequest) -> Drain:
     """Store and workers for this batch's destination. Raises ``ConfigError`` when there is no usable key."""
-    destination = settings.destination()
-    store = app.store()
-    connect = app.connector(destination)
-    courier = Courier(store, app.owner(store, destination), connect, app.clock)
-    return Drain(
-        courier, connect, jobs=given.jobs, deadline_s=settings.deadline.value, rate=given.rate, stopping=stop.event
-    )
+    road = app.road(settings.destination(), stopping=stop.event)
+    return Drain(road, jobs=given.jobs, deadline_s=settings.deadline.value, rate=given.rate)
 
 
 def open_input(app: AppContext, file: str) -> int:

@@ -6,25 +6,24 @@ Not for people, and so hidden: it has no streams, and its exit code is read by n
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logsh_cli.app import AppContext
 from logsh_cli.config.paths import state_dir
 from logsh_cli.config.resolve import Flags
-from logsh_cli.delivery.deliver import Courier, Poster
 from logsh_cli.delivery.drain import DEFAULT_JOBS, Drain
 from logsh_cli.delivery.flush import Flush
 from logsh_cli.delivery.stop import StopRequest
 from logsh_cli.errors import ExitCode
 from logsh_cli.files import file_lock
-from logsh_cli.outbox import Owner, Store
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import typer
 
     from logsh_cli import options
+    from logsh_cli.delivery.road import Road
 
 KEEP_TRYING_S = 600.0
 """Seconds from its acceptance for which an event is tried again and again."""
@@ -48,68 +47,65 @@ def courier(ctx: typer.Context, profile: options.Profile = None) -> int:
         return 0
     owner = app.owner(store, destination)
     lock = state_dir(app.env) / f"courier-{owner.key_fingerprint}.lock"
-    rounds = Rounds(app, store, owner, app.connector(destination), settings.deadline.value, lock)
     with StopRequest() as stop:
+        road = app.road(destination, store=store, stopping=stop.event)
+        rounds = Rounds(road, settings.deadline.value, lock)
         # One courier a key is enough. Whoever stored an event and then did not get the lock can leave it to the holder,
         # who looks once more after letting go.
         held = True
         while held and not stop and store.newest_id() > rounds.last_seen:
             with file_lock(lock) as held:
                 if held:
-                    rounds.go(stop)
+                    rounds.go()
     return 0
 
 
 class Rounds:
     """One walk through the outbox after another, while there is an event young enough to be tried again."""
 
-    def __init__(
-        self, app: AppContext, store: Store, owner: Owner, connect: Callable[[], Poster], deadline_s: float, lock: Path
-    ) -> None:
-        self.app = app
-        self.store = store
-        self.owner = owner
-        self.connect = connect
+    def __init__(self, road: Road, deadline_s: float, lock: Path) -> None:
+        self.road = road
         self.deadline_s = deadline_s
         self.lock = lock
         self.last_seen = 0
 
-    def go(self, stop: StopRequest) -> None:
-        """Until nothing young is left, the key is refused, or a stop."""
+    def go(self) -> None:
+        """Go on until nothing young is left, the key is refused, or a stop."""
         pause = FIRST_PAUSE_S
-        while not stop and self._is_there():
-            newest = self.store.newest_id()
+        while not self.road.stopping.is_set() and self._is_there():
+            newest = self.road.store.newest_id()
             if newest > self.last_seen:
                 pause = FIRST_PAUSE_S
             self.last_seen = newest
-            if self._walk(stop) in (ExitCode.KEY_REFUSED, ExitCode.CONFIG) or not self._is_any_young():
+            if self._walk() in (ExitCode.KEY_REFUSED, ExitCode.CONFIG) or not self._is_any_young():
                 return
-            self._rest(pause, stop)
+            self._rest(pause)
             pause = min(pause * 2, LONGEST_PAUSE_S)
 
     def _is_there(self) -> bool:
         # A throw-away state directory, such as the sandbox's, may go while we wait; nobody needs us then.
         return self.lock.exists()
 
-    def _walk(self, stop: StopRequest) -> int:
-        owned = Courier(self.store, self.owner, self.connect, self.app.clock)
-        drain = Drain(owned, self.connect, jobs=DEFAULT_JOBS, deadline_s=self.deadline_s, stopping=stop.event)
-        Flush(self.store, self.owner, drain, stop).walk(ignore_wait=False)
+    def _walk(self) -> int:
+        drain = Drain(self.road, jobs=DEFAULT_JOBS, deadline_s=self.deadline_s)
+        for _ in Flush(drain).walk(ignore_wait=False):
+            pass
         drain.close()  # there may be hundreds of rounds
-        return drain.outcome.worst()[0]
+        return drain.totals.worst()[0]
 
     def _is_any_young(self) -> bool:
-        newest = self.store.newest_pending_at(self.owner)
-        return newest is not None and abs(self.app.clock.time() - newest) < KEEP_TRYING_S
+        newest = self.road.store.newest_pending_at(self.road.owner)
+        return newest is not None and abs(self.road.clock.time() - newest) < KEEP_TRYING_S
 
-    def _rest(self, pause_s: float, stop: StopRequest) -> None:
+    def _rest(self, pause_s: float) -> None:
         """Wait, but not when something new comes in, which deserves an attempt at once, or when all is delivered."""
-        until = self.app.clock.monotonic() + pause_s
+        clock = self.road.clock
+        until = clock.monotonic() + pause_s
         while (
-            not stop
-            and self.app.clock.monotonic() < until
+            not self.road.stopping.is_set()
+            and clock.monotonic() < until
             and self._is_there()
-            and self.store.newest_id() <= self.last_seen
+            and self.road.store.newest_id() <= self.last_seen
             and self._is_any_young()
         ):
-            stop.event.wait(LOOK_S)
+            clock.sleep(LOOK_S)

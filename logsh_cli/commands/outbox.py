@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import gc
-from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 from logsh_cli.app import AppContext
 from logsh_cli.clock import option_seconds
 from logsh_cli.config.resolve import Flags
-from logsh_cli.delivery.deliver import Courier
 from logsh_cli.delivery.drain import DEFAULT_JOBS, Drain
 from logsh_cli.delivery.flush import Flush
 from logsh_cli.delivery.stop import StopRequest
@@ -135,32 +134,26 @@ def flush_all(app: AppContext, flags: Flags, *, adopt: bool, jobs: int) -> Tally
     gc.enable()  # many failed connections would leave as many cycles behind
     destination = settings.destination()
     owner = app.owner(store, destination)
-    connect = app.connector(destination)
-    courier = Courier(store, owner, connect, app.clock)
-    left = partial(store.counts, None if adopt else owner)
     # The lock first: while we wait for it, Ctrl-C simply ends us.
     with store.flush_lock(wait=True), StopRequest() as stop:
-        drain = Drain(courier, connect, jobs=jobs, deadline_s=settings.deadline.value, stopping=stop.event)
-        job = Flush(store, owner, drain, stop, adopt=adopt)
-        with app.printer.progress("delivering", total=left().pending) as move:
-
-            def on_progress() -> None:
-                move(sum(drain.outcome.counts.values()), drain.outcome.counts)
-
-            job.walk(ignore_wait=True, on_progress=on_progress)
-            job.walk_held(on_progress)
-    counts = drain.outcome.counts
+        road = app.road(destination, store=store, stopping=stop.event)
+        drain = Drain(road, jobs=jobs, deadline_s=settings.deadline.value)
+        job = Flush(drain, adopt=adopt)
+        counts = drain.totals.counts
+        with app.printer.progress("delivering", total=store.counts(None if adopt else owner).pending) as show:
+            for _ in chain(job.walk(ignore_wait=True), job.walk_held()):
+                show(sum(counts.values()), counts)
     waiting = store.counts(owner).pending
     others = store.counts().pending - waiting
     if others and not app.printer.quiet:
         app.printer.note(f"{others} more belong to another profile or key (--adopt takes those of this profile's keys)")
-    exit_code, error = drain.outcome.worst()
+    exit_code, error = drain.totals.worst()
     if stop:
         error = interruption(stop.error(), hint="the rest is kept")
         exit_code = error.exit_code
     elif not waiting:
         exit_code = ExitCode.OK
-        if refused := drain.outcome.errors.get(EventRefused.exit_code):
+        if refused := drain.totals.errors.get(EventRefused.exit_code):
             app.printer.note(f"{counts['rejected']} refused, see `logsh outbox list`: {refused.message}")
         error = None
     elif error is None:

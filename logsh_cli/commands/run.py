@@ -187,7 +187,7 @@ def supervise(
     if isinstance(report, Exception):
         app.printer.note(f"the command is not reported: {type(report).__name__}: {report}")
     else:
-        report.finish(ending, before_sending=child.release_signals)
+        report.finish(ending, child)
     if ending.signal == signal.SIGINT and ending.exit_code is None:
         app.fatal_signal = signal.SIGINT
     return shell_status(ending)

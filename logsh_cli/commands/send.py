@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from logsh_cli.app import AppContext
-from logsh_cli.clock import option_seconds
+from logsh_cli.clock import Budget, option_seconds
 from logsh_cli.config.resolve import Flags, Settings, value_of
-from logsh_cli.delivery.dispatch import Policy, dispatch, skips_without_key
-from logsh_cli.errors import InvalidEvent, UsageError
+from logsh_cli.delivery.courier import leave_to_courier, take_along_what_waits
+from logsh_cli.delivery.road import FORGIVABLE, skips_without_key
+from logsh_cli.errors import ExitCode, InvalidEvent, MissingKey, UsageError
 from logsh_cli.event import FLAG_LABELS, Draft, Event, build_event, parse_metadata
 from logsh_cli.http import wire
 from logsh_cli.output.result import Result
@@ -128,13 +129,30 @@ def act(app: AppContext, given: SendOptions) -> Result:
     event = make_event(app, given, settings)
     if given.dry_run:
         return preview(settings, event)
-    policy = Policy(
-        deadline_s=settings.deadline.value,
-        background=given.background,
-        best_effort=given.best_effort or settings.best_effort,
-        skip_without_key=skips_without_key(given.on_missing_key, settings),
-    )
-    return dispatch(app, settings, event, policy)
+    started = app.clock.monotonic()
+    result = put_on_the_road(app, given, settings, event)
+    if result.exit_code in FORGIVABLE and (given.best_effort or settings.best_effort):
+        result = result._replace(exit_code=ExitCode.OK)
+    return result._replace(event=event.body(), elapsed_ms=round((app.clock.monotonic() - started) * 1000))
+
+
+def put_on_the_road(app: AppContext, given: SendOptions, settings: Settings, event: Event) -> Result:
+    """Store the event, then deliver it or leave that to a courier. Raises ``ConfigError`` without a usable key."""
+    try:
+        destination = settings.destination()
+    except MissingKey as error:
+        if not skips_without_key(given.on_missing_key, settings):
+            raise
+        return Result("skipped", error=error)
+    road = app.road(destination, ahead=not given.background)
+    accepted = road.accept(wire.encode_body(event.body()), for_a_courier=given.background)
+    if given.background and accepted.id is not None:
+        leave_to_courier(app, settings)
+        return Result("stored", id=accepted.id)
+    result = road.deliver(accepted, Budget(settings.deadline.value, app.clock.monotonic))
+    if result.status == "delivered":
+        take_along_what_waits(app, settings, road)
+    return result
 
 
 def make_event(app: AppContext, given: SendOptions, settings: Settings) -> Event:

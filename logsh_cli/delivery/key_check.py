@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from logsh_cli.delivery.retry import LIMIT_STATUS, fault_of_answer
+from logsh_cli.delivery.retry import LIMIT_STATUS, failure_of_answer
 from logsh_cli.errors import EventRefused, ServiceUnavailable, UnexpectedAnswer
 
 if TYPE_CHECKING:
     from logsh_cli.clock import Budget
-    from logsh_cli.delivery.deliver import Poster
+    from logsh_cli.delivery.road import Poster
     from logsh_cli.http.wire import Answer
 
 _AFTER_THE_KEY = (402, LIMIT_STATUS)
@@ -29,14 +29,14 @@ def check_key_with_service(client: Poster, budget: Budget, now: float) -> Answer
         BadConfig: the proxy or a certificate file can't be used.
     """
     answer = client.post(b"{}", budget)
-    fault = fault_of_answer(answer, now)
-    if fault is None:
+    failure = failure_of_answer(answer, now)
+    if failure is None:
         return answer
-    if isinstance(fault.error, EventRefused):
+    if isinstance(failure.error, EventRefused):
         if answer.name or answer.message:
             return answer
         # Many a web server has a 400 page of its own.
         raise UnexpectedAnswer(f"no Logsh answers like this: HTTP {answer.status}", hint="check the URL")
-    if isinstance(fault.error, ServiceUnavailable) and answer.status in _AFTER_THE_KEY:
+    if isinstance(failure.error, ServiceUnavailable) and answer.status in _AFTER_THE_KEY:
         return answer
-    raise fault.error
+    raise failure.error

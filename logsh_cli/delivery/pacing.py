@@ -9,7 +9,7 @@ from logsh_cli.errors import ConfigError, EventRefused, KeyRefused
 
 if TYPE_CHECKING:
     from logsh_cli.clock import Budget, Clock
-    from logsh_cli.delivery.retry import Fault
+    from logsh_cli.delivery.retry import Failure
 
 FIRST_COOLDOWN_S, LONGEST_COOLDOWN_S = 5.0, 60.0
 
@@ -23,34 +23,35 @@ class Pace:
         self._next = 0.0
         self._lock = threading.Lock()
 
-    def wait(self, stopping: threading.Event) -> None:
-        """Wait for one's turn, or until all is being stopped."""
+    def wait(self) -> None:
+        """Wait for one's turn."""
         if not self._interval:
             return
         with self._lock:
             turn = max(self._next, self._clock.monotonic())
             self._next = turn + self._interval
-        stopping.wait(max(0.0, turn - self._clock.monotonic()))
+        self._clock.sleep(max(0.0, turn - self._clock.monotonic()))
 
 
 class Hold:
-    """The pause that the service asked of one worker, kept by all of them."""
+    """The pause that the service asked of one worker, kept by all of them until a stop."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, stopping: threading.Event) -> None:
+        self._stopping = stopping
         self._clock = clock
         self._until = 0.0
-        self._because: Fault | None = None
+        self._because: Failure | None = None
         self._lock = threading.Lock()
 
-    def pause(self, seconds: float, because: Fault) -> None:
+    def pause(self, seconds: float, because: Failure) -> None:
         """Hold everyone back for so long."""
         with self._lock:
             self._until = max(self._until, self._clock.monotonic() + seconds)
             self._because = because
 
-    def wait(self, budget: Budget) -> Fault | None:
-        """Wait until nothing holds us back; the reason instead, when that would be after the budget's end."""
-        while True:
+    def wait(self, budget: Budget) -> Failure | None:
+        """Wait until nothing holds us back; return the reason instead, when that would be after the budget's end."""
+        while not self._stopping.is_set():
             with self._lock:
                 ahead, because = self._until - self._clock.monotonic(), self._because
             if ahead <= 0:
@@ -58,6 +59,7 @@ class Hold:
             if ahead >= budget.remaining():
                 return because
             self._clock.sleep(ahead)
+        return None
 
 
 class Breaker:
@@ -75,30 +77,30 @@ class Breaker:
         self._failures = 0
         self._cooldown = FIRST_COOLDOWN_S
         self._open_until = 0.0
-        self._fault: Fault | None = None
+        self._failure: Failure | None = None
 
-    def verdict(self) -> Fault | None:
-        """The fault to assume without an attempt, or ``None`` to go ahead."""
+    def assumed(self) -> Failure | None:
+        """Return the failure to assume without an attempt, or ``None`` to go ahead."""
         with self._lock:
-            if self._fault is None:
+            if self._failure is None:
                 return None
             if self._clock.monotonic() < self._open_until:
-                return self._fault
+                return self._failure
             # This caller is the probe; the others wait for what it finds.
             self._open_until = self._clock.monotonic() + self._cooldown
             return None
 
-    def record(self, fault: Fault | None) -> None:
+    def record(self, failure: Failure | None) -> None:
         """Learn from an attempt."""
         with self._lock:
-            if fault is None or isinstance(fault.error, EventRefused):
-                self._failures, self._fault, self._cooldown = 0, None, FIRST_COOLDOWN_S
+            if failure is None or isinstance(failure.error, EventRefused):
+                self._failures, self._failure, self._cooldown = 0, None, FIRST_COOLDOWN_S
                 return
             self._failures += 1
-            hopeless = isinstance(fault.error, (KeyRefused, ConfigError))
+            hopeless = isinstance(failure.error, (KeyRefused, ConfigError))
             if self._failures < self._threshold and not hopeless:
                 return
-            if self._fault is not None:
+            if self._failure is not None:
                 self._cooldown = min(self._cooldown * 2, LONGEST_COOLDOWN_S)
-            self._fault = fault
+            self._failure = failure
             self._open_until = self._clock.monotonic() + self._cooldown

@@ -52,10 +52,10 @@ LIMIT_STATUS = 429
 _PAYMENT, _TIMEOUT = 402, 408
 
 
-class Fault(NamedTuple):
+class Failure(NamedTuple):
     """Why an attempt failed, and what that means for the next one.
 
-    ``retries`` is how many more attempts faults of this kind are worth, ``wait_s`` the pause the service asked for.
+    ``retries`` is how many more attempts failures of this kind are worth, ``wait_s`` the pause the service asked for.
     """
 
     error: LogshError
@@ -64,51 +64,51 @@ class Fault(NamedTuple):
     wait_s: float | None = None
 
 
-def fault_of_answer(answer: Answer, now: float) -> Fault | None:
+def failure_of_answer(answer: Answer, now: float) -> Failure | None:
     """Judge an answer; ``None`` means that the service has the event. ``now`` is epoch seconds, for ``Retry-After``."""
     if 200 <= answer.status < 300:  # noqa: PLR2004 - the success class of RFC 9110
         return None
     meaning = _STATUS_OF_NAME.get(answer.name or "", answer.status)
     said = _what_was_said(answer)
     if meaning in REFUSED_STATUSES:
-        return Fault(EventRefused(f"the service refused the event: {said}"), answer.status)
+        return Failure(EventRefused(f"the service refused the event: {said}"), answer.status)
     if meaning in (401, 403):
-        return Fault(KeyRefused(f"the service refused the key: {said}", hint=_KEY_HINT), answer.status)
+        return Failure(KeyRefused(f"the service refused the key: {said}", hint=_KEY_HINT), answer.status)
     if meaning in (_PAYMENT, _TIMEOUT, LIMIT_STATUS) or meaning >= 500:  # noqa: PLR2004 - the server-error class
         return _unavailable(answer, meaning, said, now)
-    return Fault(UnexpectedAnswer(f"no Logsh answers like this: {said}", hint=_URL_HINT), answer.status)
+    return Failure(UnexpectedAnswer(f"no Logsh answers like this: {said}", hint=_URL_HINT), answer.status)
 
 
-def fault_of_error(error: LogshError) -> Fault:
+def failure_of_error(error: LogshError) -> Failure:
     """Judge a request that got no answer: what never left may be tried again freely, what left only once."""
     if isinstance(error, NeverSent):
-        return Fault(error, retries=MAX_ATTEMPTS - 1)
+        return Failure(error, retries=MAX_ATTEMPTS - 1)
     if isinstance(error, Unanswered):
-        return Fault(error, retries=1)
-    return Fault(error)
+        return Failure(error, retries=1)
+    return Failure(error)
 
 
-def pause_before_next(fault: Fault, attempts: int, alike: int, remaining_s: float, jitter: float) -> float | None:
+def pause_before_next(failure: Failure, attempts: int, alike: int, remaining_s: float, jitter: float) -> float | None:
     """Seconds to wait before one more attempt, or ``None`` when there should be none.
 
-    ``attempts`` have been made, ``alike`` of them ended with a fault of this kind, ``remaining_s`` is what is left of
+    ``attempts`` have been made, ``alike`` of them ended with a failure of this kind, ``remaining_s`` is what is left of
     the budget, ``jitter`` is drawn from [0, 1): full jitter, so that a fleet of cron jobs does not come back in step.
     """
-    if alike > fault.retries or attempts >= MAX_ATTEMPTS:
+    if alike > failure.retries or attempts >= MAX_ATTEMPTS:
         return None
-    pause = fault.wait_s if fault.wait_s is not None else FIRST_DELAY_S * 2 ** (attempts - 1) * jitter
+    pause = failure.wait_s if failure.wait_s is not None else FIRST_DELAY_S * 2 ** (attempts - 1) * jitter
     return pause if pause < remaining_s else None
 
 
-def stored_wait(fault: Fault, attempts: int) -> float:
+def stored_wait(failure: Failure, attempts: int) -> float:
     """Seconds for which a kept event is left alone by automatic deliveries.
 
     What the service asked for; after an error answer a doubling pause, so that one event it always chokes on is not
-    sent with every success; none after a network fault, which says nothing about the event.
+    sent with every success; none after a network failure, which says nothing about the event.
     """
-    if fault.wait_s is not None:
-        return min(fault.wait_s, LONGEST_STORED_WAIT_S * 24)
-    if fault.http_status is None:
+    if failure.wait_s is not None:
+        return min(failure.wait_s, LONGEST_STORED_WAIT_S * 24)
+    if failure.http_status is None:
         return 0.0
     return min(2.0 ** min(attempts, 20), LONGEST_STORED_WAIT_S)
 
@@ -128,16 +128,16 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
         return None
 
 
-def _unavailable(answer: Answer, meaning: int, said: str, now: float) -> Fault:
+def _unavailable(answer: Answer, meaning: int, said: str, now: float) -> Failure:
     wait = parse_retry_after(answer.retry_after, now)
     if meaning == LIMIT_STATUS:
         # Without Retry-After it is the monthly quota, which seconds of waiting won't refill.
         error = ServiceUnavailable(f"the service's limit is reached: {said}", hint=None if wait is not None else _QUOTA)
-        return Fault(error, answer.status, MAX_ATTEMPTS - 1 if wait is not None else 1, wait)
+        return Failure(error, answer.status, MAX_ATTEMPTS - 1 if wait is not None else 1, wait)
     if meaning == _PAYMENT:
-        return Fault(ServiceUnavailable(f"the plan does not allow it: {said}", hint=_QUOTA), answer.status)
+        return Failure(ServiceUnavailable(f"the plan does not allow it: {said}", hint=_QUOTA), answer.status)
     retries = MAX_ATTEMPTS - 1 if meaning in RETRYABLE_STATUSES else 0
-    return Fault(ServiceUnavailable(f"the service is not available: {said}"), answer.status, retries, wait)
+    return Failure(ServiceUnavailable(f"the service is not available: {said}"), answer.status, retries, wait)
 
 
 def _what_was_said(answer: Answer) -> str:

@@ -9,7 +9,7 @@ import ssl
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logsh_cli.delivery.key_check import check_key_with_service
-from logsh_cli.delivery.retry import fault_of_answer
+from logsh_cli.delivery.retry import failure_of_answer
 from logsh_cli.doctor import Check, failed, passed, skipped, warned
 from logsh_cli.errors import BadConfig, KeyRefused, LogshError, ServiceUnavailable, TlsFailure, UnexpectedAnswer
 from logsh_cli.http.client import Client
@@ -190,7 +190,7 @@ def _service_check(visit: Visit, now: float) -> Check:
 
 def _judge_answer(said: str, answer: Answer, now: float) -> Check:
     """An answer that accepts the key: to an event without content it should be a refusal of that."""
-    fault = fault_of_answer(answer, now)
+    fault = failure_of_answer(answer, now)
     if fault is None:
         return passed("service", said)
     if isinstance(fault.error, ServiceUnavailable):

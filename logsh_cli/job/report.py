@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from logsh_cli.clock import Budget
 from logsh_cli.config.resolve import Flags, Settings, value_of
-from logsh_cli.delivery.dispatch import Policy, dispatch, skips_without_key
-from logsh_cli.errors import InvalidEvent, LogshError, NotKept, raise_term_signal
+from logsh_cli.delivery.courier import take_along_what_waits
+from logsh_cli.delivery.road import skips_without_key
+from logsh_cli.errors import InvalidEvent, LogshError, MissingKey, NotKept, raise_term_signal
 from logsh_cli.event import (
     FLAG_LABELS,
     SAFE_LENGTH,
@@ -24,16 +26,20 @@ from logsh_cli.event import (
     parse_metadata,
     shorten,
 )
+from logsh_cli.http.wire import encode_body
 from logsh_cli.job.arrivals import handed_on
 from logsh_cli.job.outcome import as_status, default_event_name, describe, judge, metadata, wants_push, wants_report
+from logsh_cli.output.result import Result
 from logsh_cli.output.streams import Streams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
     from logsh_cli.app import AppContext
+    from logsh_cli.delivery.road import Accepted, Road
     from logsh_cli.event import Scalar
+    from logsh_cli.job.child import Child
     from logsh_cli.job.ending import Ending
     from logsh_cli.job.options import RunOptions
     from logsh_cli.job.outcome import Outcome
@@ -69,17 +75,34 @@ class JobReport:
         except RuntimeError as error:  # no more threads to be had
             self._note(f"the start is not reported: {error}")
 
-    def finish(self, ending: Ending, before_sending: Callable[[], None]) -> None:
-        """Report the ending; ``before_sending`` is called once the event is safe, and a signal may end the wait."""
-        self.guarded(self._report_ending, ending, before_sending)
+    def finish(self, ending: Ending, child: Child) -> None:
+        """Report how it ended: first make that safe, then let signals end the wait for its delivery."""
+        with self.guarded():
+            settings = self._load_settings()
+            way = self._accept_ending(settings, ending)
+            _raise_on_stop()
+            budget = Budget(settings.deadline.value, self.app.clock.monotonic)
+            try:
+                child.release_signals()
+                if self._start is not None:
+                    # The end must not arrive before the start; and one deadline is for both.
+                    self._start.thread.join(budget.remaining())
+            except KeyboardInterrupt as stop:
+                if way is not None:
+                    road, accepted = way
+                    self._tell(road.give_back(accepted, stop))
+            else:
+                if way is not None:
+                    self._deliver_ending(settings, *way, budget)
         # Told after the job, not amid its output; and once, since what is wrong with the start mostly still is.
         for say in self.troubles or (self._start.report.troubles if self._start else []):
             say(self.app.printer)
 
-    def guarded(self, work: Callable[..., None], *args: object) -> None:
-        """Do it, and note what goes wrong."""
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Note what goes wrong while entered."""
         try:
-            work(*args)
+            yield
         except LogshError as error:
             trouble = error
             self.troubles.append(lambda printer: printer.trouble(trouble))
@@ -99,33 +122,53 @@ class JobReport:
         }
         icon = Icon(ICON_START, ICON_START, FLAG_LABELS["icon"])
         event = self._event(f"{prefix}: started" if prefix else "started", icon, facts, push=False)
-        # A courier that this thread started would inherit the signals blocked in it; the ending will start one.
-        self._send(event, takes_along=False)
-
-    def _report_ending(self, ending: Ending, before_sending: Callable[[], None]) -> None:
-        outcome = judge(ending, self.given.success_codes)
         settings = self._load_settings()
+        if (road := self._road(settings, self.app.store())) is not None:
+            # A courier that this thread started would inherit the signals blocked in it; the ending will start one.
+            accepted = road.accept(encode_body(event.body()))
+            self._tell(road.deliver(accepted, Budget(settings.deadline.value, self.app.clock.monotonic)))
+
+    def _accept_ending(self, settings: Settings, ending: Ending) -> tuple[Road, Accepted] | None:
+        """Make safe what is to be reported, if anything, and remember the outcome."""
+        outcome = judge(ending, self.given.success_codes)
         store = self.app.store()
         names = (settings.profile.value, _sendable(value_of(settings.workspace) or ""), self._event_name())
         previous = None
         with suppress(NotKept):  # a store that fails is told of when the event can't be kept
             previous = as_status(store.last_outcome(*names))
-
-        def now_safe() -> None:
-            # Remembered only now: an event that was never accepted must not count as the one that told of the change.
-            with suppress(NotKept):
-                store.remember_outcome(*names, outcome.status)
-            _raise_on_stop()
-            before_sending()
-            if self._start is not None:
-                # The end must not arrive before the start; and one deadline is for both.
-                self._start.thread.join(settings.deadline.value)
-
+        accepted = None
         if wants_report(self.given.on, outcome, previous):
             event = self._ending_event(outcome, ending, push=wants_push(self.given.notify_on, outcome, previous))
-            self._send(event, store=store, on_accepted=now_safe)
-        else:
-            now_safe()
+            road = self._road(settings, store)
+            if road is None:
+                return None
+            accepted = road, road.accept(encode_body(event.body()))
+        # Remembered only now: an event that was never accepted must not count as the one that told of the change.
+        with suppress(NotKept):
+            store.remember_outcome(*names, outcome.status)
+        return accepted
+
+    def _road(self, settings: Settings, store: Store) -> Road | None:
+        """Return the way to the service; ``None`` when there is no key, and that is to be skipped."""
+        try:
+            return self.app.road(settings.destination(), store=store, ahead=True)
+        except MissingKey as error:
+            if not skips_without_key(self.given.on_missing_key, settings):
+                raise
+            skipped = Result("skipped", error=error)
+            self.troubles.append(lambda printer: printer.result_trouble(skipped))
+            return None
+
+    def _deliver_ending(self, settings: Settings, road: Road, accepted: Accepted, budget: Budget) -> None:
+        result = road.deliver(accepted, budget)
+        self._tell(result)
+        if result.status == "delivered":
+            take_along_what_waits(self.app, settings, road)
+
+    def _tell(self, result: Result) -> None:
+        if result.error is not None:
+            self.troubles.append(lambda printer: printer.result_trouble(result))
+        self.app.printer.detail(f"{result.status} after {result.attempts} attempts")
 
     def _ending_event(self, outcome: Outcome, ending: Ending, *, push: bool) -> Event:
         settings = self._load_settings()
@@ -177,25 +220,6 @@ class JobReport:
             self.settings = self.app.settings(flags)
         return self.settings
 
-    def _send(
-        self,
-        event: Event,
-        *,
-        store: Store | None = None,
-        on_accepted: Callable[[], None] = lambda: None,
-        takes_along: bool = True,
-    ) -> None:
-        settings = self._load_settings()
-        policy = Policy(
-            deadline_s=settings.deadline.value,
-            skip_without_key=skips_without_key(self.given.on_missing_key, settings),
-            takes_along=takes_along,
-        )
-        result = dispatch(self.app, settings, event, policy, store=store, on_accepted=on_accepted)
-        if result.error is not None:
-            self.troubles.append(lambda printer: printer.result_trouble(result))
-        self.app.printer.detail(f"{result.status} after {result.attempts} attempts")
-
     def _note(self, text: str) -> None:
         self.troubles.append(lambda printer: printer.note(text))
 
@@ -205,8 +229,12 @@ class _Start:
 
     def __init__(self, report: JobReport) -> None:
         self.report = report
-        self.thread = threading.Thread(target=report.guarded, args=(report.report_start,), daemon=True)
+        self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
+
+    def _run(self) -> None:
+        with self.report.guarded():
+            self.report.report_start()
 
 
 def _silent(app: AppContext) -> AppContext:

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from logsh_cli import errors
 from logsh_cli.clock import Budget, Clock
-from logsh_cli.delivery.deliver import LATE_AFTER_S, Courier, Delivery, attempt, dated, random_fraction, verdict
-from logsh_cli.delivery.retry import Fault
+from logsh_cli.delivery.retry import Failure
+from logsh_cli.delivery.road import LATE_AFTER_S, Accepted, Road, Tried, dated, failed, random_fraction, result_of
 from logsh_cli.errors import (
     BadConfig,
     EventRefused,
     InternalError,
     KeyRefused,
+    LogshError,
     NotDelivered,
     NotKept,
     ServiceUnavailable,
@@ -23,7 +25,7 @@ from logsh_cli.errors import (
     UnexpectedAnswer,
 )
 from logsh_cli.http.client import Client
-from logsh_cli.outbox import MemoryOutbox, Outbox, Owner
+from logsh_cli.outbox import LEASE_S, MemoryOutbox, Outbox, Owner
 from tests.support import answers as says
 from tests.support.answers import COLUMNS
 from tests.support.sending import KEY
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from logsh_cli.http.wire import Answer
+    from logsh_cli.output.result import Result
     from tests.support.answers import Column
     from tests.support.server import Server
 
@@ -79,48 +82,50 @@ def outbox(tmp_path: Path, time: Time) -> Iterator[Outbox]:
     store.close()
 
 
-def full_jitter() -> float:
-    return 1.0
+@pytest.fixture
+def road(outbox: Outbox, client: Client, time: Time) -> Road:
+    return Road(outbox, OWNER, lambda: client, time.clock, jitter=lambda: 1.0)
+
+
+def tried(road: Road, time: Time, seconds: float = 10) -> Tried:
+    """The attempts for one event that was accepted just now."""
+    return road.send(road.accept(BODY), road.connect(), time.budget(seconds))
 
 
 # Attempts
 
 
 @pytest.mark.parametrize("column", COLUMNS.values(), ids=COLUMNS.keys())
-def test_the_first_success_ends_the_attempts(service: Server, client: Client, time: Time, column: Column) -> None:
+def test_the_first_success_ends_the_attempts(service: Server, road: Road, time: Time, column: Column) -> None:
     service.default = column.accepted
-    delivery = attempt(BODY, client, time.budget(), time.clock)
-    assert delivery == Delivery(1, int(column.accepted.name[3:6]))
+    assert tried(road, time) == Tried("delivered", 1, int(column.accepted.name[3:6]))
     assert time.naps == []
 
 
-def test_attempts_are_five_at_most_with_doubling_pauses(service: Server, client: Client, time: Time) -> None:
+def test_attempts_are_five_at_most_with_doubling_pauses(service: Server, road: Road, time: Time) -> None:
     service.default = says.error(503)
-    delivery = attempt(BODY, client, time.budget(60), time.clock, jitter=full_jitter)
-    assert (delivery.attempts, delivery.http_status, len(service.requests)) == (5, 503, 5)
+    ended = tried(road, time, 60)
+    assert (ended.end, ended.attempts, ended.http_status, len(service.requests)) == ("failed", 5, 503, 5)
     assert time.naps == [0.5, 1.0, 2.0, 4.0]
 
 
-def test_attempts_end_before_a_pause_would_outlast_the_budget(service: Server, client: Client, time: Time) -> None:
+def test_attempts_end_before_a_pause_would_outlast_the_budget(service: Server, road: Road, time: Time) -> None:
     service.default = says.error(503)
-    delivery = attempt(BODY, client, time.budget(3), time.clock, jitter=full_jitter)
-    assert (delivery.attempts, time.naps) == (3, [0.5, 1.0])
+    assert (tried(road, time, 3).attempts, time.naps) == (3, [0.5, 1.0])
 
 
-def test_nothing_is_sent_once_the_budget_is_spent(service: Server, client: Client, time: Time) -> None:
-    delivery = attempt(BODY, client, time.budget(0), time.clock)
-    assert delivery.attempts == 1
-    assert isinstance(delivery.fault and delivery.fault.error, NotDelivered)
+def test_nothing_is_sent_once_the_budget_is_spent(service: Server, road: Road, time: Time) -> None:
+    ended = tried(road, time, 0)
+    assert ended.attempts == 1
+    assert isinstance(ended.failure and ended.failure.error, NotDelivered)
     assert service.requests == []
 
 
-def test_an_unanswered_request_is_sent_once_more_whatever_came_before(
-    service: Server, client: Client, time: Time
-) -> None:
+def test_an_unanswered_request_is_sent_once_more_whatever_came_before(service: Server, road: Road, time: Time) -> None:
     service.script(says.error(503), says.drop(), says.error(503), says.drop())
-    delivery = attempt(BODY, client, time.budget(60), time.clock)
-    assert delivery.attempts == 4
-    assert isinstance(delivery.fault and delivery.fault.error, Unanswered)
+    ended = tried(road, time, 60)
+    assert ended.attempts == 4
+    assert isinstance(ended.failure and ended.failure.error, Unanswered)
 
 
 @pytest.mark.parametrize(
@@ -129,18 +134,27 @@ def test_an_unanswered_request_is_sent_once_more_whatever_came_before(
     ids=repr,
 )
 def test_what_waiting_will_not_change_is_sent_once(
-    service: Server, client: Client, time: Time, answer: says.Answer
+    service: Server, road: Road, time: Time, answer: says.Answer
 ) -> None:
     service.default = answer
-    assert attempt(BODY, client, time.budget(60), time.clock).attempts == 1
+    assert tried(road, time, 60).attempts == 1
     assert len(service.requests) == 1
 
 
-def test_who_has_lost_the_event_sends_nothing(service: Server, client: Client, time: Time) -> None:
-    answers = iter([True, False])
-    service.default = says.error(503)
-    delivery = attempt(BODY, client, time.budget(60), time.clock, still_ours=lambda: next(answers))
-    assert delivery == Delivery(1, lost=True)
+def test_who_has_lost_the_event_between_two_attempts_sends_no_more(
+    service: Server, road: Road, outbox: Outbox, time: Time
+) -> None:
+    accepted = road.accept(BODY)
+    # While it waits for the next attempt the machine sleeps, and another process takes over.
+    service.default = says.error(503, headers={"Retry-After": "61"})
+
+    def sleep(seconds: float) -> None:
+        time.sleep(seconds)
+        outbox.take(OWNER, lease="another", limit=1)
+
+    road.clock = road.clock._replace(sleep=sleep)
+    ended = road.send(accepted, road.connect(), time.budget(200))
+    assert (ended.end, ended.attempts) == ("lost", 1)
     assert len(service.requests) == 1
 
 
@@ -168,127 +182,145 @@ def test_a_late_event_keeps_what_it_has(body: bytes) -> None:
     assert dated(body, ACCEPTED_AT, ACCEPTED_AT + 3600) is body
 
 
-def test_metadata_is_added_to(service: Server, client: Client, time: Time, outbox: Outbox) -> None:
-    courier = Courier(outbox, OWNER, lambda: client, time.clock)
-    (event_id,) = courier.accept([b'{"metadata":{"a":1}}'])
+def test_what_is_sent_is_settled_before_the_first_attempt(service: Server, road: Road, time: Time) -> None:
+    accepted = road.accept(b'{"metadata":{"a":1}}')
     time.now += LATE_AFTER_S / 2
     service.script(says.error(503, headers={"Retry-After": "40"}))
-    courier.try_to_send(event_id, b'{"metadata":{"a":1}}', ACCEPTED_AT, client, time.budget(60), leased_at=time.now)
-    # What is sent is settled before the first attempt, so that every attempt sends the same.
+    road.send(accepted, road.connect(), time.budget(60))
     assert [request.json["metadata"] for request in service.requests] == [{"a": 1}, {"a": 1}]
 
 
 # Store and acknowledgement
 
 
-def carried(outbox: Outbox, client: Client, time: Time, budget_s: float = 10) -> tuple[int, Delivery]:
-    courier = Courier(outbox, OWNER, lambda: client, time.clock)
-    (event_id,) = courier.accept([BODY])
-    assert [row.state for row in outbox.rows()] == ["leased"]  # stored before anything is sent
-    return event_id, courier.carry(event_id, BODY, ACCEPTED_AT, time.budget(budget_s))
+def delivered(road: Road, outbox: Outbox, time: Time, seconds: float = 10) -> Result:
+    """What comes of an event that is stored before anything is sent."""
+    accepted = road.accept(BODY)
+    assert [row.state for row in outbox.rows()] == ["leased"]
+    return road.deliver(accepted, time.budget(seconds))
 
 
-def test_what_is_delivered_leaves_the_store(outbox: Outbox, client: Client, time: Time) -> None:
-    _, delivery = carried(outbox, client, time)
-    assert verdict(delivery) == ("delivered", 0, None)
+def test_what_is_delivered_leaves_the_store(road: Road, outbox: Outbox, time: Time) -> None:
+    result = delivered(road, outbox, time)
+    assert (result.status, result.exit_code, result.http_status, result.error) == ("delivered", 0, 201, None)
     assert list(outbox.rows()) == []
 
 
-def test_what_was_refused_is_set_apart_with_its_reason(
-    service: Server, outbox: Outbox, client: Client, time: Time
-) -> None:
+def test_what_was_refused_is_set_apart_with_its_reason(service: Server, road: Road, outbox: Outbox, time: Time) -> None:
     service.default = says.error(400, "bad_request", "Too loud.")
-    event_id, delivery = carried(outbox, client, time)
-    status, code, error = verdict(delivery)
-    assert (status, code) == ("rejected", 65)
+    result = delivered(road, outbox, time)
+    assert (result.status, result.exit_code) == ("rejected", 65)
     (row,) = outbox.rows()
     assert (row.id, row.state, row.attempts, row.http_status, row.error_name) == (
-        event_id,
-        "rejected",
-        1,
-        400,
-        "refused",
+        *(result.id, "rejected", 1, 400, "refused"),
     )
-    assert error is not None
-    assert "Too loud." in error.message
-    assert row.error_message == error.message
+    assert result.error is not None
+    assert "Too loud." in result.error.message
+    assert row.error_message == result.error.message
 
 
 def test_what_could_not_be_delivered_waits_as_long_as_the_service_asked(
-    service: Server, outbox: Outbox, client: Client, time: Time
+    service: Server, road: Road, outbox: Outbox, time: Time
 ) -> None:
     service.default = says.error(429, "rate_limit_exceeded", "Slow.", {"Retry-After": "600"})
-    _, delivery = carried(outbox, client, time)
-    assert verdict(delivery)[:2] == ("queued", 75)
+    result = delivered(road, outbox, time)
+    assert (result.status, result.exit_code) == ("queued", 75)
     (row,) = outbox.rows()
     assert (row.state, row.not_before) == ("pending", time.now + 600)
 
 
 def test_a_key_that_the_service_repeats_does_not_get_into_the_store(
-    service: Server, outbox: Outbox, client: Client, time: Time
+    service: Server, road: Road, outbox: Outbox, time: Time
 ) -> None:
     long = "x" * 470  # so that a cut at 500 characters falls into the key
     service.default = says.error(401, KEY, f"{long} Bearer {KEY}", details={"key": KEY})
-    _, delivery = carried(outbox, client, time)
+    result = delivered(road, outbox, time)
     (row,) = outbox.rows()
     assert row.error_message is not None
     assert KEY[:8] not in row.error_message
-    assert KEY[:8] not in repr(delivery)
+    assert KEY[:8] not in repr(result)
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt(), TermSignal()], ids=["INT", "TERM"])
-def test_a_signal_gives_the_event_back_at_once(outbox: Outbox, time: Time, stop: KeyboardInterrupt) -> None:
-    class Interrupted:
-        def post(self, _body: bytes, _budget: Budget) -> Answer:
-            raise stop
+class Interrupted:
+    """A client that a signal interrupts."""
 
-    courier = Courier(outbox, OWNER, Interrupted, time.clock)
-    (event_id,) = courier.accept([BODY])
-    with pytest.raises(KeyboardInterrupt) as caught:
-        courier.carry(event_id, BODY, ACCEPTED_AT, time.budget())
-    assert caught.value is stop
+    def __init__(self, stop: KeyboardInterrupt) -> None:
+        self.stop = stop
+
+    def post(self, _body: bytes, _budget: Budget) -> Answer:
+        raise self.stop
+
+
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (TermSignal(), 143)], ids=["INT", "TERM"])
+def test_a_signal_gives_the_event_back_at_once_with_its_try_and_why(
+    road: Road, outbox: Outbox, time: Time, stop: KeyboardInterrupt, code: int
+) -> None:
+    road.connect = lambda: Interrupted(stop)
+    result = delivered(road, outbox, time)
+    assert (result.status, result.exit_code) == ("queued", code)
+    (row,) = outbox.rows()
+    assert (row.state, row.attempts, row.not_before) == ("pending", 1, 0)
+    assert row.error_name in ("interrupted", "terminated")
+
+
+def test_a_fault_of_our_own_gives_the_event_back(road: Road, outbox: Outbox, time: Time) -> None:
+    def connect() -> Client:
+        raise ZeroDivisionError
+
+    road.connect = connect
+    with pytest.raises(ZeroDivisionError):
+        delivered(road, outbox, time)
     assert [row.state for row in outbox.rows()] == ["pending"]
 
 
-def test_a_client_that_can_not_be_made_leaves_the_event_kept(outbox: Outbox, time: Time) -> None:
+def test_a_client_that_can_not_be_made_leaves_the_event_kept(road: Road, outbox: Outbox, time: Time) -> None:
     def connect() -> Client:
         raise BadConfig("no such file")
 
-    courier = Courier(outbox, OWNER, connect, time.clock)
-    (event_id,) = courier.accept([BODY])
-    delivery = courier.carry(event_id, BODY, ACCEPTED_AT, time.budget())
-    assert verdict(delivery)[:2] == ("queued", 78)
+    road.connect = connect
+    result = delivered(road, outbox, time)
+    assert (result.status, result.exit_code) == ("queued", 78)
     assert [row.state for row in outbox.rows()] == ["pending"]
 
 
 def test_an_event_that_another_process_took_over_is_left_to_it(
-    service: Server, outbox: Outbox, client: Client, time: Time
+    service: Server, road: Road, outbox: Outbox, time: Time
 ) -> None:
-    courier = Courier(outbox, OWNER, lambda: client, time.clock)
-    (event_id,) = courier.accept([BODY])
-    time.now += 120  # the lease has run out
-    assert [row.id for row in outbox.take(OWNER, lease="another", limit=1)] == [event_id]
-    delivery = courier.carry(event_id, BODY, ACCEPTED_AT, time.budget())
-    assert delivery.lost
-    assert verdict(delivery)[:2] == ("queued", 75)
+    accepted = road.accept(BODY)
+    time.now += 2 * LEASE_S
+    assert [row.id for row in outbox.take(OWNER, lease="another", limit=1)] == [accepted.id]
+    result = road.deliver(accepted, time.budget())
+    assert (result.status, result.exit_code) == ("queued", 75)
     assert service.requests == []
     assert [row.state for row in outbox.rows()] == ["leased"]
 
 
-def test_without_a_store_the_event_gets_its_chance_and_no_promise(service: Server, client: Client, time: Time) -> None:
+def test_an_event_for_a_courier_is_anybodys(road: Road, outbox: Outbox) -> None:
+    accepted = road.accept(BODY, for_a_courier=True)
+    assert [row.id for row in outbox.take(OWNER, lease="another", limit=1)] == [accepted.id]
+
+
+@pytest.mark.parametrize("where", ["memory", "disk"])
+def test_without_a_store_the_event_gets_its_chance_and_no_promise(
+    service: Server, client: Client, outbox: Outbox, time: Time, where: str
+) -> None:
     memory = MemoryOutbox(now=lambda: time.now, because="the disk is full")
-    courier = Courier(memory, OWNER, lambda: client, time.clock)
-    (event_id,) = courier.accept([BODY])
+    outbox.close()  # from here on, every word to it fails
+    road = Road(memory if where == "memory" else outbox, OWNER, lambda: client, time.clock)
+    accepted = road.accept(BODY)
+    assert accepted.id is None
+    assert accepted.unkept_because
     service.default = says.error(500, headers={"Retry-After": "60"})
-    delivery = courier.carry(event_id, BODY, ACCEPTED_AT, time.budget())
-    status, code, error = verdict(delivery, unkept_because=memory.unkept_because)
-    assert (status, code) == ("failed", 69)
-    assert isinstance(error, NotKept)
-    assert error.message.endswith("and it could not be kept: the disk is full")
+    result = road.deliver(accepted, time.budget())
+    assert (result.status, result.exit_code, result.id) == ("failed", 69, None)
+    assert isinstance(result.error, NotKept)
+    assert result.error.message.endswith(f"and it could not be kept: {accepted.unkept_because}")
+    service.default = says.ok()
+    assert road.deliver(accepted, time.budget()).status == "delivered"
     memory.close()
 
 
-# Verdicts
+# What is told
 
 
 @pytest.mark.parametrize(
@@ -299,12 +331,15 @@ def test_without_a_store_the_event_gets_its_chance_and_no_promise(service: Serve
         (KeyRefused("x"), ("queued", 77), ("failed", 69)),
         (UnexpectedAnswer("x"), ("queued", 78), ("failed", 69)),
         (InternalError("x"), ("queued", 70), ("failed", 69)),
+        (errors.Interrupted("x"), ("queued", 130), ("failed", 130)),
+        (errors.Terminated("x"), ("queued", 143), ("failed", 143)),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
 def test_an_error_keeps_its_exit_code_where_the_event_is_kept(
-    error: EventRefused, kept: tuple[str, int], unkept: tuple[str, int]
+    error: LogshError, kept: tuple[str, int], unkept: tuple[str, int]
 ) -> None:
-    delivery = Delivery(1, None, Fault(error))
-    assert verdict(delivery)[:2] == kept
-    assert verdict(delivery, unkept_because="no disk")[:2] == unkept
+    ended = failed(1, Failure(error))
+    stored, unstored = Accepted(1, BODY, 0, 0), Accepted(None, BODY, 0, 0, unkept_because="no disk")
+    assert (result_of(stored, ended).status, result_of(stored, ended).exit_code) == kept
+    assert (result_of(unstored, ended).status, result_of(unstored, ended).exit_code) == unkept

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from logsh_cli.clock import Budget, Clock
-from logsh_cli.delivery.deliver import Courier, Delivery, attempt, new_lease
-from logsh_cli.delivery.drain import RENEW_EVERY_S, Drain, Outcome, Parcel
+from logsh_cli.delivery.drain import RENEW_EVERY_S, Drain, Totals
 from logsh_cli.delivery.pacing import FIRST_COOLDOWN_S, LONGEST_COOLDOWN_S, Breaker, Hold, Pace
-from logsh_cli.delivery.retry import Fault
+from logsh_cli.delivery.retry import Failure
+from logsh_cli.delivery.road import Accepted, Road, Tried, failed, new_lease, result_of
 from logsh_cli.errors import (
     BadConfig,
     EventRefused,
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from tests.support.server import Server
 
 ME = Owner("default", "a" * 16)
-DOWN = Fault(Unreachable("no route"))
-LIMIT = Fault(ServiceUnavailable("slow down"), 429, 4, 1.0)
+DOWN = Failure(Unreachable("no route"))
+LIMIT = Failure(ServiceUnavailable("slow down"), 429, 4, 1.0)
 ONE_SECOND = says.error(429, "rate_limit_exceeded", "Slow down.", {"Retry-After": "1"})
 BODY = b'{"workspace":"shop","event":"e","description":"d"}'
 
@@ -90,11 +90,10 @@ def bodies(count: int) -> list[bytes]:
 
 def feed(drain: Drain, contents: list[bytes]) -> list[int]:
     """Accept events under the drain's lease, and hand them in."""
-    now = drain.courier.clock.time()
-    ids = drain.courier.accept(contents)
-    for event_id, body in zip(ids, contents, strict=True):
-        drain.feed(Parcel(event_id, body, accepted_at=now, leased_at=now))
-    return ids
+    group = drain.road.accept_all(contents)
+    for accepted in group:
+        drain.feed(accepted)
+    return [accepted.id or 0 for accepted in group]
 
 
 @contextmanager
@@ -110,8 +109,9 @@ def draining(
 ) -> Iterator[Drain]:
     """A drain to that server, stopped at the end whatever is still under way."""
     stopping = stopping or threading.Event()
-    courier = Courier(store, ME, lambda: connect(server.url), clock or Clock())
-    drain = Drain(courier, lambda: connect(server.url), jobs=jobs, deadline_s=10, rate=rate, stopping=stopping)
+    clock = (clock or Clock())._replace(sleep=stopping.wait)
+    road = Road(store, ME, lambda: connect(server.url), clock, stopping=stopping)
+    drain = Drain(road, jobs=jobs, deadline_s=10, rate=rate)
     try:
         yield drain
     finally:
@@ -128,27 +128,27 @@ def test_a_pace_is_kept_over_all_workers(service: Server, connect: Connect, outb
         drain.settle()
     times = [request.at for request in service.requests]
     assert times[-1] - times[0] >= 20 / 40 * 0.9  # a first request takes longer, for its connection
-    assert drain.outcome.counts == {"delivered": 21}
+    assert drain.totals.counts == {"delivered": 21}
 
 
 def test_without_a_pace_nobody_waits(time: Time) -> None:
-    Pace(time.clock, None).wait(threading.Event())
+    Pace(time.clock, None).wait()
     assert time.naps == []
 
 
 def test_a_stop_ends_the_wait_for_ones_turn() -> None:
     stopping = threading.Event()
-    pace = Pace(Clock(), 1 / 3600)
-    pace.wait(stopping)
+    pace = Pace(Clock(sleep=stopping.wait), 1 / 3600)
+    pace.wait()
     stopping.set()
-    pace.wait(stopping)  # an hour otherwise
+    pace.wait()  # an hour otherwise
 
 
 # A pause that the service asked for
 
 
 def test_a_pause_holds_until_it_is_over(time: Time) -> None:
-    hold = Hold(time.clock)
+    hold = Hold(time.clock, threading.Event())
     assert hold.wait(time.budget()) is None
     hold.pause(3, LIMIT)
     hold.pause(1, LIMIT)  # a shorter one does not end the longer
@@ -159,25 +159,33 @@ def test_a_pause_holds_until_it_is_over(time: Time) -> None:
 
 
 def test_a_pause_beyond_the_budget_is_not_waited_for(time: Time) -> None:
-    hold = Hold(time.clock)
+    hold = Hold(time.clock, threading.Event())
     hold.pause(10, LIMIT)
     assert hold.wait(time.budget(10)) is LIMIT
     assert time.naps == []
 
 
-def test_limits_that_name_their_pause_count_as_no_attempt(service: Server, connect: Connect, time: Time) -> None:
+def sent(store: Store, client: Client, time: Time, seconds: float = 10) -> Tried:
+    """The attempts of a drain's worker for one event."""
+    road = Road(store, ME, lambda: client, time.clock)
+    return road.send(road.accept(BODY), client, time.budget(seconds), Hold(time.clock, road.stopping))
+
+
+def test_limits_that_name_their_pause_count_as_no_attempt(
+    service: Server, connect: Connect, time: Time, outbox: Outbox
+) -> None:
     service.script(*[ONE_SECOND] * 7)
-    delivery = attempt(BODY, connect(service.url), time.budget(), time.clock, hold=Hold(time.clock))
-    assert delivery == Delivery(1, 201)
+    assert sent(outbox, connect(service.url), time) == Tried("delivered", 1, 201)
     assert time.naps == [1] * 7
 
 
-def test_limits_without_end_are_given_up_with_the_budget(service: Server, connect: Connect, time: Time) -> None:
+def test_limits_without_end_are_given_up_with_the_budget(
+    service: Server, connect: Connect, time: Time, outbox: Outbox
+) -> None:
     service.default = ONE_SECOND
-    delivery = attempt(BODY, connect(service.url), time.budget(5), time.clock, hold=Hold(time.clock))
-    assert delivery.attempts == 0
-    assert delivery.http_status == 429
-    assert isinstance(delivery.fault and delivery.fault.error, ServiceUnavailable)
+    ended = sent(outbox, connect(service.url), time, 5)
+    assert (ended.end, ended.attempts, ended.http_status) == ("failed", 0, 429)
+    assert isinstance(ended.failure and ended.failure.error, ServiceUnavailable)
     assert len(service.requests) == 5
 
 
@@ -201,13 +209,13 @@ def test_a_limit_pauses_all_workers(service: Server, connect: Connect, outbox: O
     def noticing() -> Noticing:
         return Noticing(connect(service.url), 429, limited)
 
-    drain = Drain(Courier(outbox, ME, noticing, Clock()), noticing, jobs=3, deadline_s=10)
+    drain = Drain(Road(outbox, ME, noticing, Clock()), jobs=3, deadline_s=10)
     feed(drain, bodies(9))
     assert limited.wait(30)
     threading.Event().wait(0.1)  # from its answer to its pause, the worker has a few lines to go
     gate.set()  # now the others are free for their next, and must wait all the same
     drain.settle()
-    assert drain.outcome.counts == {"delivered": 9}
+    assert drain.totals.counts == {"delivered": 9}
     asked, *later = service.requests[2:]
     assert len(later) == 7
     assert min(request.at for request in later) >= asked.at + 1.0
@@ -216,33 +224,33 @@ def test_a_limit_pauses_all_workers(service: Server, connect: Connect, outbox: O
 # A service that is not there
 
 
-def failing(breaker: Breaker, times: int, fault: Fault = DOWN) -> None:
+def failing(breaker: Breaker, times: int, failure: Failure = DOWN) -> None:
     for _ in range(times):
-        breaker.record(fault)
+        breaker.record(failure)
 
 
 def test_after_failures_in_a_row_nobody_tries_until_one_finds_it_back(time: Time) -> None:
     breaker = Breaker(time.clock, threshold=3)
     failing(breaker, 2)
-    assert breaker.verdict() is None
+    assert breaker.assumed() is None
     failing(breaker, 1)
-    assert [breaker.verdict() for _ in range(5)] == [DOWN] * 5
+    assert [breaker.assumed() for _ in range(5)] == [DOWN] * 5
     time.now += FIRST_COOLDOWN_S
-    assert [breaker.verdict() for _ in range(3)] == [None, DOWN, DOWN], "one goes ahead, the others wait for it"
+    assert [breaker.assumed() for _ in range(3)] == [None, DOWN, DOWN], "one goes ahead, the others wait for it"
     breaker.record(None)
-    assert [breaker.verdict() for _ in range(3)] == [None] * 3
+    assert [breaker.assumed() for _ in range(3)] == [None] * 3
     failing(breaker, 2)
-    assert breaker.verdict() is None
+    assert breaker.assumed() is None
 
 
-@pytest.mark.parametrize("good", [None, Fault(EventRefused("bad icon"), 403)], ids=["a success", "a refused event"])
-def test_a_sign_of_life_between_failures_starts_the_count_anew(time: Time, good: Fault | None) -> None:
+@pytest.mark.parametrize("good", [None, Failure(EventRefused("bad icon"), 403)], ids=["a success", "a refused event"])
+def test_a_sign_of_life_between_failures_starts_the_count_anew(time: Time, good: Failure | None) -> None:
     breaker = Breaker(time.clock, threshold=2)
     for _ in range(10):
         failing(breaker, 1)
         breaker.record(good)
     failing(breaker, 1)
-    assert breaker.verdict() is None
+    assert breaker.assumed() is None
 
 
 def test_each_probe_that_fails_doubles_the_wait_up_to_a_minute(time: Time) -> None:
@@ -251,7 +259,7 @@ def test_each_probe_that_fails_doubles_the_wait_up_to_a_minute(time: Time) -> No
     waits = []
     for _ in range(6):
         start = time.now
-        while breaker.verdict() is not None:
+        while breaker.assumed() is not None:
             time.now += 1
         waits.append(time.now - start)
         failing(breaker, 1)
@@ -262,9 +270,9 @@ def test_each_probe_that_fails_doubles_the_wait_up_to_a_minute(time: Time) -> No
 @pytest.mark.parametrize("error", [KeyRefused("no such key"), UnexpectedAnswer("404"), BadConfig("?")], ids=repr)
 def test_what_every_event_would_meet_stops_all_at_once(time: Time, error: LogshError) -> None:
     breaker = Breaker(time.clock, threshold=4)
-    fault = Fault(error)
+    fault = Failure(error)
     failing(breaker, 1, fault)
-    assert breaker.verdict() is fault
+    assert breaker.assumed() is fault
 
 
 # Several things at once
@@ -284,20 +292,20 @@ def test_what_every_event_would_meet_stops_all_at_once(time: Time, error: LogshE
 )
 def test_the_worst_thing_decides_the_exit_code(worse: LogshError, better: LogshError) -> None:
     for order in ([worse, better], [better, worse]):
-        outcome = Outcome()
+        totals = Totals()
         for error in order:
-            outcome.note(error.exit_code, error)
-        assert outcome.worst() == (worse.exit_code, worse)
+            totals.note(error)
+        assert totals.worst() == (worse.exit_code, worse)
 
 
 def test_nothing_bad_is_exit_code_0_and_the_first_error_of_a_kind_is_shown() -> None:
-    outcome = Outcome()
-    assert outcome.worst() == (0, None)
+    totals = Totals()
+    assert totals.worst() == (0, None)
     first = Unreachable("first")
     for error in (first, Unreachable("second")):
-        outcome.add(Delivery(1, None, Fault(error)), None)
-    assert outcome.worst() == (ExitCode.KEPT, first)
-    assert outcome.counts == {"queued": 2}
+        totals.add(result_of(Accepted(1, BODY, 0, 0), failed(1, Failure(error))))
+    assert totals.worst() == (ExitCode.KEPT, first)
+    assert totals.counts == {"queued": 2}
 
 
 # The drain as a whole
@@ -308,8 +316,8 @@ def test_each_event_ends_where_it_belongs(service: Server, connect: Connect, out
     with draining(outbox, service, connect, jobs=1) as drain:
         sent, refused, kept = feed(drain, bodies(3))
         drain.settle()
-    assert drain.outcome.counts == {"delivered": 1, "rejected": 1, "queued": 1}
-    assert drain.outcome.worst()[0] == 65
+    assert drain.totals.counts == {"delivered": 1, "rejected": 1, "queued": 1}
+    assert drain.totals.worst()[0] == 65
     assert outbox.get(sent) is None
     assert {row.id: (row.state, row.http_status, row.attempts) for row in outbox.rows()} == {
         refused: ("rejected", 403, 1),
@@ -339,15 +347,14 @@ def test_an_event_whose_lease_was_lost_is_not_sent(
 ) -> None:
     outbox = Outbox.open(tmp_path / "outbox", now=lambda: time.now)
     with draining(outbox, service, connect, clock=time.clock) as drain:
-        (event_id,) = drain.courier.accept([BODY])
-        leased_at = time.now
+        accepted = drain.road.accept(BODY)
         time.now += LEASE_S + 1
         (taken,) = outbox.take(ME, lease=new_lease(), limit=1)
-        drain.feed(Parcel(event_id, BODY, leased_at, leased_at))
+        drain.feed(accepted)
         drain.settle()
-        assert drain.outcome.counts == {"queued": 1}
-        assert drain.outcome.worst()[0] == 75
-    assert taken.id == event_id
+        assert drain.totals.counts == {"queued": 1}
+        assert drain.totals.worst()[0] == 75
+    assert taken.id == accepted.id
     assert service.requests == []
     assert outbox.counts() == Counts(1, 1, 0)
     outbox.close()
@@ -366,7 +373,7 @@ def test_events_that_wait_for_a_worker_stay_ours(service: Server, connect: Conne
             assert outbox.take(ME, lease=new_lease(), limit=9) == []
         gate.set()
         drain.settle()
-        assert drain.outcome.counts == {"delivered": 3}
+        assert drain.totals.counts == {"delivered": 3}
     assert outbox.counts() == Counts(0, 0, 0)
     outbox.close()
 
@@ -382,21 +389,21 @@ def test_told_to_stop_it_ends_what_is_under_way_and_gives_the_rest_back(
         stopping.set()
         gate.set()
         drain.settle()
-        assert drain.outcome.counts == {"delivered": 2, "queued": 8}
+        assert drain.totals.counts == {"delivered": 2, "queued": 8}
     assert [(row.id, row.state, row.attempts) for row in outbox.rows()] == [(i, "pending", 0) for i in ids[2:]]
 
 
 def test_told_to_stop_it_waits_for_no_next_attempt(service: Server, connect: Connect, outbox: Outbox) -> None:
     an_hour = {"Retry-After": "3600"}
     service.default = says.error(503, headers=an_hour)
-    courier = Courier(outbox, ME, lambda: connect(service.url), Clock())
     stopping = threading.Event()
-    drain = Drain(courier, lambda: connect(service.url), jobs=2, deadline_s=7200, stopping=stopping)
+    clock = Clock(sleep=stopping.wait)
+    drain = Drain(Road(outbox, ME, lambda: connect(service.url), clock, stopping=stopping), jobs=2, deadline_s=7200)
     feed(drain, bodies(2))
     service.wait_for(2)
     stopping.set()
     drain.settle()
-    assert drain.outcome.counts == {"queued": 2}
+    assert drain.totals.counts == {"queued": 2}
     assert outbox.counts() == Counts(2, 0, 0)
 
 
@@ -409,7 +416,7 @@ def test_without_a_store_what_was_not_sent_when_stopped_is_lost(service: Server,
         stopping.set()
         gate.set()
         drain.settle()
-        assert drain.outcome.counts == {"delivered": 1, "failed": 2}
+        assert drain.totals.counts == {"delivered": 1, "failed": 2}
 
 
 def test_a_drain_that_is_closed_leaves_no_thread(service: Server, connect: Connect, outbox: Outbox) -> None:
@@ -423,18 +430,18 @@ def test_a_drain_that_is_closed_leaves_no_thread(service: Server, connect: Conne
         wait_until(lambda: not any(worker.is_alive() for worker in workers), "the workers end")
         feed(drain, bodies(1))
         drain.settle()
-        assert drain.outcome.counts == {"delivered": 9}, "it can be fed again"
+        assert drain.totals.counts == {"delivered": 9}, "it can be fed again"
 
 
 def test_a_client_that_can_not_be_made_leaves_everything_kept(outbox: Outbox) -> None:
     def connect() -> Client:
         raise BadConfig("the certificate file is gone")
 
-    drain = Drain(Courier(outbox, ME, connect, Clock()), connect, jobs=2, deadline_s=1)
+    drain = Drain(Road(outbox, ME, connect, Clock()), jobs=2, deadline_s=1)
     feed(drain, bodies(3))
     drain.settle()
-    assert drain.outcome.counts == {"queued": 3}
-    assert drain.outcome.worst()[0] == 78
+    assert drain.totals.counts == {"queued": 3}
+    assert drain.totals.worst()[0] == 78
     assert outbox.counts() == Counts(3, 0, 0)
 
 
@@ -452,7 +459,7 @@ def test_a_fault_of_our_own_surfaces_after_what_was_done_is_acknowledged(
 
     gate = threading.Event()
     service.default = says.gated(gate)
-    drain = Drain(Courier(outbox, ME, faulty, Clock()), faulty, jobs=2, deadline_s=5)
+    drain = Drain(Road(outbox, ME, faulty, Clock()), jobs=2, deadline_s=5)
     feed(drain, bodies(2))
     gate.set()
     wait_until(lambda: drain._done.qsize() == 2, "both end")  # noqa: SLF001 - so that one poll meets both
@@ -466,13 +473,10 @@ def test_a_fault_of_our_own_surfaces_after_what_was_done_is_acknowledged(
 def test_a_store_that_fails_keeps_no_event_from_its_attempt_while_its_lease_lasts(
     service: Server, connect: Connect, outbox: Outbox, age: float, status: str
 ) -> None:
-    drain = Drain(
-        Courier(outbox, ME, lambda: connect(service.url), Clock()), lambda: connect(service.url), jobs=1, deadline_s=5
-    )
-    (event_id,) = drain.courier.accept([BODY])
+    drain = Drain(Road(outbox, ME, lambda: connect(service.url), Clock()), jobs=1, deadline_s=5)
+    accepted = drain.road.accept(BODY)
     outbox.close()  # from here on, every word to it fails
-    now = drain.courier.clock.time()
-    drain.feed(Parcel(event_id, BODY, now, leased_at=now - age))
+    drain.feed(accepted._replace(leased_at=accepted.leased_at - age))
     drain.settle()
-    assert drain.outcome.counts == {status: 1}
+    assert drain.totals.counts == {status: 1}
     assert len(service.events) == (status == "delivered")

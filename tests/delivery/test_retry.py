@@ -13,9 +13,9 @@ from logsh_cli.delivery.retry import (
     LONGEST_STORED_WAIT_S,
     MAX_ATTEMPTS,
     RETRYABLE_STATUSES,
-    Fault,
-    fault_of_answer,
-    fault_of_error,
+    Failure,
+    failure_of_answer,
+    failure_of_error,
     parse_retry_after,
     pause_before_next,
     stored_wait,
@@ -40,8 +40,8 @@ NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC).timestamp()
 TOMORROW_S = 86_400.0
 
 
-def fault(status: int, name: str | None = None, retry_after: str | None = None) -> Fault:
-    judged = fault_of_answer(Answer(status, name, retry_after=retry_after), NOW)
+def failure(status: int, name: str | None = None, retry_after: str | None = None) -> Failure:
+    judged = failure_of_answer(Answer(status, name, retry_after=retry_after), NOW)
     assert judged is not None
     assert judged.http_status == status
     return judged
@@ -49,8 +49,8 @@ def fault(status: int, name: str | None = None, retry_after: str | None = None) 
 
 def test_every_status_of_the_success_class_is_a_success() -> None:
     for status in range(200, 300):
-        assert fault_of_answer(Answer(status), NOW) is None
-        assert fault_of_answer(Answer(status, "unauthorized", "whatever it says"), NOW) is None
+        assert failure_of_answer(Answer(status), NOW) is None
+        assert failure_of_answer(Answer(status, "unauthorized", "whatever it says"), NOW) is None
 
 
 def test_every_other_status_is_a_failure_of_a_known_kind() -> None:
@@ -60,24 +60,24 @@ def test_every_other_status_is_a_failure_of_a_known_kind() -> None:
         **dict.fromkeys((402, 408, 429, *range(500, 600)), ServiceUnavailable),
     }
     for status in (*range(100, 200), *range(300, 600)):
-        judged = fault(status)
+        judged = failure(status)
         assert type(judged.error) is special.get(status, UnexpectedAnswer)
         assert str(status) in judged.error.message
 
 
 @pytest.mark.parametrize("status", RETRYABLE_STATUSES)
 def test_what_may_pass_within_seconds_is_tried_again(status: int) -> None:
-    assert fault(status, retry_after="1").retries == MAX_ATTEMPTS - 1
+    assert failure(status, retry_after="1").retries == MAX_ATTEMPTS - 1
 
 
 def test_nothing_else_is_tried_again() -> None:
     for status in set(range(300, 600)) - {*RETRYABLE_STATUSES}:
-        assert fault(status, retry_after="1").retries == 0
+        assert failure(status, retry_after="1").retries == 0
 
 
 def test_a_limit_that_names_no_time_gets_one_more_chance() -> None:
-    assert (fault(429).retries, fault(429).wait_s) == (1, None)
-    assert (fault(429, retry_after="1").retries, fault(429, retry_after="1").wait_s) == (MAX_ATTEMPTS - 1, 1.0)
+    assert (failure(429).retries, failure(429).wait_s) == (1, None)
+    assert (failure(429, retry_after="1").retries, failure(429, retry_after="1").wait_s) == (MAX_ATTEMPTS - 1, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -96,14 +96,14 @@ def test_a_limit_that_names_no_time_gets_one_more_chance() -> None:
 )
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 418, 429, 500, 503])
 def test_a_known_name_decides_whatever_the_status(name: str, code: ExitCode, status: int) -> None:
-    assert fault(status, name).error.exit_code == code
+    assert failure(status, name).error.exit_code == code
 
 
 def test_the_services_words_are_shown_and_where_there_are_none_the_kind_of_answer() -> None:
-    said = fault_of_answer(Answer(400, message="No \x1b[31mred\nplease"), NOW)
+    said = failure_of_answer(Answer(400, message="No \x1b[31mred\nplease"), NOW)
     assert said is not None
     assert said.error.message == r"the service refused the event: No \x1b[31mred\nplease (HTTP 400)"
-    page = fault_of_answer(Answer(404, content_type="text/html; charset=utf-8"), NOW)
+    page = failure_of_answer(Answer(404, content_type="text/html; charset=utf-8"), NOW)
     assert page is not None
     assert page.error.message.endswith("HTTP 404 with text/html")
 
@@ -120,12 +120,12 @@ def test_the_services_words_are_shown_and_where_there_are_none_the_kind_of_answe
     ids=lambda value: type(value).__name__ if isinstance(value, LogshError) else str(value),
 )
 def test_what_never_left_may_be_tried_freely_what_left_only_once_more(error: LogshError, retries: int) -> None:
-    assert fault_of_error(error) == Fault(error, retries=retries)
+    assert failure_of_error(error) == Failure(error, retries=retries)
 
 
 # Pauses
 
-REFUSED_CONNECTION = fault_of_error(Unreachable("x"))
+REFUSED_CONNECTION = failure_of_error(Unreachable("x"))
 
 
 def test_pauses_double_and_end_with_the_fifth_attempt() -> None:
@@ -134,13 +134,13 @@ def test_pauses_double_and_end_with_the_fifth_attempt() -> None:
 
 
 def test_what_the_service_asks_for_replaces_the_doubling_if_it_fits() -> None:
-    asked = fault(503, retry_after="3")
+    asked = failure(503, retry_after="3")
     assert pause_before_next(asked, 1, 1, 3.1, 0.0) == 3.0
     assert pause_before_next(asked, 1, 1, 3.0, 0.0) is None
 
 
 def test_a_kind_of_fault_has_its_own_number_of_retries_whatever_came_before() -> None:
-    unanswered = fault_of_error(Unanswered("x"))
+    unanswered = failure_of_error(Unanswered("x"))
     assert pause_before_next(unanswered, 3, 1, TOMORROW_S, 0.0) == 0.0
     assert pause_before_next(unanswered, 3, 2, TOMORROW_S, 0.0) is None
 
@@ -155,7 +155,7 @@ def test_a_kind_of_fault_has_its_own_number_of_retries_whatever_came_before() ->
 def test_no_pause_is_negative_or_outlasts_the_budget(
     attempts: int, alike: int, remaining: float, jitter: float, wait: float | None
 ) -> None:
-    judged = Fault(ServiceUnavailable("x"), 503, MAX_ATTEMPTS - 1, wait)
+    judged = Failure(ServiceUnavailable("x"), 503, MAX_ATTEMPTS - 1, wait)
     pause = pause_before_next(judged, attempts, alike, remaining, jitter)
     assert pause is None or 0 <= pause < remaining
     if attempts >= MAX_ATTEMPTS:
@@ -200,15 +200,15 @@ def test_no_retry_after_is_a_crash_or_a_negative_pause(value: str) -> None:
 
 def test_a_network_fault_does_not_hold_an_event_back_an_answer_does_longer_each_time() -> None:
     assert stored_wait(REFUSED_CONNECTION, 9) == 0.0
-    assert [stored_wait(fault(500), attempts) for attempts in (1, 2, 3, 10)] == [2.0, 4.0, 8.0, 1024.0]
-    assert stored_wait(fault(500), 10_000) == LONGEST_STORED_WAIT_S
-    assert stored_wait(fault(429, retry_after="77"), 1) == 77.0
-    assert stored_wait(fault(429, retry_after="9" * 12), 1) == LONGEST_STORED_WAIT_S * 24
+    assert [stored_wait(failure(500), attempts) for attempts in (1, 2, 3, 10)] == [2.0, 4.0, 8.0, 1024.0]
+    assert stored_wait(failure(500), 10_000) == LONGEST_STORED_WAIT_S
+    assert stored_wait(failure(429, retry_after="77"), 1) == 77.0
+    assert stored_wait(failure(429, retry_after="9" * 12), 1) == LONGEST_STORED_WAIT_S * 24
 
 
 @given(status=st.integers(100, 999), name=st.none() | st.text(), message=st.none() | st.text(), after=st.text())
 def test_no_answer_is_a_crash(status: int, name: str | None, message: str | None, after: str) -> None:
-    judged = fault_of_answer(Answer(status, name, message, None, after, name), NOW)
+    judged = failure_of_answer(Answer(status, name, message, None, after, name), NOW)
     assert (judged is None) == (200 <= status < 300)
     if judged is not None:
         assert judged.error.message == printable(judged.error.message)

@@ -1,0 +1,333 @@
+"""The road of every event: ``accept`` puts it on disk, ``deliver`` sends it and tells the store how that ended.
+
+Foreground, background, ``run``, ``batch`` and ``outbox flush`` differ only in who walks it, when, and with what budget.
+The clock, the sleep and the jitter are values.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypedDict
+
+from logsh_cli.delivery import retry
+from logsh_cli.errors import (
+    EventRefused,
+    ExitCode,
+    Interrupted,
+    LogshError,
+    NotDelivered,
+    NotKept,
+    Unreachable,
+    interruption,
+)
+from logsh_cli.http.wire import encode_body
+from logsh_cli.output.result import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from logsh_cli.clock import Budget, Clock
+    from logsh_cli.config.resolve import Settings
+    from logsh_cli.delivery.pacing import Hold
+    from logsh_cli.http.wire import Answer
+    from logsh_cli.outbox import Owner, Store
+    from logsh_cli.output.result import ResultStatus
+
+LATE_AFTER_S = 60.0
+"""An event delivered later than this carries ``occurred_at``: the service dates events on arrival."""
+
+FRESH_LEASE_S = 5.0
+"""A lease younger than this is not renewed before an attempt."""
+
+SURE_LEASE_S = 50.0
+"""A lease younger than this has not ended, whether or not the store can say so."""
+
+RENEW_EVERY_S = 20.0
+
+_TAKEN_OVER = retry.Failure(NotDelivered("another process has taken over its delivery"))
+
+FORGIVABLE = frozenset({ExitCode.REFUSED, ExitCode.NOT_KEPT, ExitCode.KEPT, ExitCode.KEY_REFUSED})
+"""What ``--best-effort`` makes a warning; usage and configuration it does not, for those never heal by themselves."""
+
+
+class Poster(Protocol):
+    """What delivery needs of a client."""
+
+    def post(self, body: bytes, budget: Budget) -> Answer:
+        """Send one body; raise ``NotDelivered`` when there is no answer."""
+
+
+class Accepted(NamedTuple):
+    """An event that is on its way. ``id`` is ``None`` when it could not be stored; ``unkept_because`` says why.
+
+    ``accepted_at`` and ``leased_at`` are epoch seconds; ``attempts_before`` were made by earlier deliveries.
+    """
+
+    id: int | None
+    body: bytes
+    accepted_at: float
+    leased_at: float
+    attempts_before: int = 0
+    unkept_because: str | None = None
+
+
+class Tried(NamedTuple):
+    """How the attempts for one event ended.
+
+    ``failed`` has its failure. ``lost``: another process holds the event now, so it is neither ours to send nor to
+    acknowledge. ``untried``: a stop came before the first attempt.
+    """
+
+    end: Literal["delivered", "failed", "lost", "untried"]
+    attempts: int
+    http_status: int | None = None
+    failure: retry.Failure | None = None
+
+
+def failed(attempts: int, failure: retry.Failure) -> Tried:
+    """Return the end of attempts of which the last failed like this, or would have."""
+    return Tried("failed", attempts, failure.http_status, failure)
+
+
+def random_fraction() -> float:
+    """Return a number in [0, 1), for jitter; ``random`` would cost an import."""
+    return int.from_bytes(os.urandom(4), "big") / 2**32
+
+
+def new_lease() -> str:
+    """Return a token that tells this walk from every other one, also from one of a recycled process id."""
+    return f"{os.getpid()}-{os.urandom(6).hex()}"
+
+
+def dated(body: bytes, accepted_at: float, now: float) -> bytes:
+    """Return the body to send now: a late one has ``occurred_at`` (ISO 8601, UTC) in its metadata."""
+    if now - accepted_at <= LATE_AFTER_S:
+        return body
+    event = json.loads(body)
+    metadata = event.setdefault("metadata", {})
+    if not isinstance(metadata, dict) or "occurred_at" in metadata:
+        return body
+    metadata["occurred_at"] = datetime.fromtimestamp(accepted_at, UTC).isoformat(timespec="seconds")
+    return encode_body(event)
+
+
+def skips_without_key(flag: str | None, settings: Settings) -> bool:
+    """Tell if a missing key means doing nothing: by ``--on-missing-key``, else by the environment."""
+    return (flag or settings.on_missing_key) == "skip"
+
+
+class Road:
+    """The road of one owner's events, under one lease; any thread may ``send``.
+
+    Args:
+        store: the outbox; where it keeps nothing (``unkept_because``), events go out from memory alone.
+        owner: whose events these are.
+        connect: makes a client; called by ``deliver``, and by a drain for each of its workers.
+        clock: seconds and sleep.
+        stopping: once set, nothing new is begun, and a sleep of the clock ends.
+        jitter: gives a number in [0, 1).
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        owner: Owner,
+        connect: Callable[[], Poster],
+        clock: Clock,
+        *,
+        stopping: threading.Event | None = None,
+        jitter: Callable[[], float] = random_fraction,
+    ) -> None:
+        self.store = store
+        self.owner = owner
+        self.connect = connect
+        self.clock = clock
+        self.stopping = stopping or threading.Event()
+        self.lease = new_lease()
+        self._jitter = jitter
+
+    def accept(self, body: bytes, *, for_a_courier: bool = False) -> Accepted:
+        """Store an event, ours to deliver or a courier's; one that can't be stored still gets its chance."""
+        try:
+            return self.accept_all([body], leased=not for_a_courier)[0]
+        except NotKept as error:
+            now = self.clock.time()
+            return Accepted(None, body, now, now, unkept_because=error.message)
+
+    def accept_all(self, bodies: Sequence[bytes], *, leased: bool = True) -> list[Accepted]:
+        """Store events, all or none: from here on none of them is lost. Raises ``NotKept``."""
+        now = self.clock.time()
+        unkept = self.store.unkept_because
+        if unkept is not None:
+            return [Accepted(None, body, now, now, unkept_because=unkept) for body in bodies]
+        ids = self.store.add(self.owner, bodies, lease=self.lease if leased else None)
+        return [Accepted(event_id, body, now, now) for event_id, body in zip(ids, bodies, strict=True)]
+
+    def deliver(self, accepted: Accepted, budget: Budget) -> Result:
+        """Send one event within the budget, and acknowledge it. A signal ends the attempts; the event is then kept."""
+        try:
+            with self._held_meanwhile(accepted, budget):
+                tried = self.send(accepted, self.connect(), budget)
+        except LogshError as error:  # no client can be made of these settings
+            tried = failed(0, retry.failure_of_error(error))
+        except KeyboardInterrupt as stop:
+            return self.give_back(accepted, stop)
+        except BaseException:
+            self.acknowledge([(accepted, Tried("untried", 0))])
+            raise
+        self.acknowledge([(accepted, tried)])
+        return result_of(accepted, tried)
+
+    def give_back(self, accepted: Accepted, stop: KeyboardInterrupt) -> Result:
+        """Leave an event that a signal kept from its first attempt to the next delivery."""
+        tried = failed(0, retry.failure_of_error(interruption(stop)))
+        self.acknowledge([(accepted, tried)])
+        return result_of(accepted, tried)
+
+    def send(self, accepted: Accepted, client: Poster, budget: Budget, hold: Hold | None = None) -> Tried:
+        """Try until the service has it, says no, or the rules, the budget or a signal say stop. The store is not told.
+
+        With a ``hold``, which is a drain's, a limit that names its pause stops every worker for that long and counts as
+        no attempt; the budget still bounds it.
+        """
+        body = dated(accepted.body, accepted.accepted_at, self.clock.time())
+        attempts = 0
+        last: retry.Failure | None = None
+        alike: dict[object, int] = {}
+        try:
+            while True:
+                because = hold.wait(budget) if hold is not None else None
+                if because is not None:
+                    return failed(attempts, because)
+                if self.stopping.is_set():
+                    return failed(attempts, last) if last is not None else Tried("untried", 0)
+                if not self._is_ours(accepted):
+                    return Tried("lost", attempts, failure=_TAKEN_OVER)
+                attempts += 1
+                status, last = _post_once(body, client, budget, self.clock)
+                if last is None:
+                    return Tried("delivered", attempts, status)
+                if hold is not None and last.wait_s and status == retry.LIMIT_STATUS:
+                    attempts -= 1
+                    hold.pause(last.wait_s, last)
+                    continue
+                # An unanswered request is worth one more attempt, however many refused connections came before it.
+                kind = (type(last.error), last.retries)
+                alike[kind] = alike.get(kind, 0) + 1
+                pause = retry.pause_before_next(last, attempts, alike[kind], budget.remaining(), self._jitter())
+                if pause is None:
+                    return failed(attempts, last)
+                self.clock.sleep(pause)
+        except KeyboardInterrupt as stop:
+            return failed(attempts, retry.failure_of_error(interruption(stop)))
+
+    def acknowledge(self, ended: Iterable[tuple[Accepted, Tried]]) -> None:
+        """Tell the store: forget what was delivered, shelve what was refused, keep anything else for later.
+
+        A store that fails now still has the events, and leases end by themselves: at worst a delivered one goes out a
+        second time, which beats calling it undelivered.
+        """
+        kept = [(accepted, accepted.id, tried) for accepted, tried in ended if accepted.id is not None]
+        if done := [event_id for _, event_id, tried in kept if tried.end == "delivered"]:
+            with suppress(NotKept):
+                self.store.delivered(done, self.lease)
+        if untried := [event_id for _, event_id, tried in kept if tried.end == "untried"]:
+            with suppress(NotKept):
+                self.store.release(untried, self.lease)
+        for accepted, event_id, tried in kept:
+            if tried.end == "failed" and tried.failure is not None:
+                with suppress(NotKept):
+                    self._put_back(event_id, accepted, tried, tried.failure)
+
+    def _put_back(self, event_id: int, accepted: Accepted, tried: Tried, failure: retry.Failure) -> None:
+        error = failure.error
+        attempts = accepted.attempts_before + tried.attempts
+        facts: _Facts = {
+            "attempts": attempts,
+            "error_name": error.name,
+            "error_message": error.message,
+            "http_status": tried.http_status,
+        }
+        if isinstance(error, EventRefused):
+            self.store.rejected(event_id, self.lease, **facts)
+            return
+        wait = retry.stored_wait(failure, attempts)
+        self.store.failed(event_id, self.lease, **facts, not_before=self.clock.time() + wait if wait else 0.0)
+
+    def _is_ours(self, accepted: Accepted) -> bool:
+        # A lease a moment old needs no write to prove it. Wall time, since it is what leases are counted in.
+        age = abs(self.clock.time() - accepted.leased_at)
+        if accepted.id is None or age < FRESH_LEASE_S:
+            return True
+        try:
+            return accepted.id in self.store.renew([accepted.id], self.lease)
+        except NotKept:
+            # A disk that has filled up must not keep us from delivering what nobody else may take yet.
+            return age < SURE_LEASE_S
+
+    def renew(self, held: Iterable[Accepted]) -> None:
+        """Hold these for another while. Before each attempt it is asked again whether an event is still ours."""
+        with suppress(NotKept):
+            self.store.renew([accepted.id for accepted in held if accepted.id is not None], self.lease)
+
+    @contextmanager
+    def _held_meanwhile(self, accepted: Accepted, budget: Budget) -> Iterator[None]:
+        """Renew the lease now and then while one attempt may outlast it: a long deadline, a slow service."""
+        over = threading.Event()
+
+        def keep_renewing() -> None:
+            while not over.wait(RENEW_EVERY_S):
+                self.renew([accepted])
+
+        if budget.remaining() >= SURE_LEASE_S:
+            with suppress(RuntimeError):  # no more threads to be had
+                threading.Thread(target=keep_renewing, daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
+
+
+class _Facts(TypedDict):
+    attempts: int
+    error_name: str
+    error_message: str
+    http_status: int | None
+
+
+def result_of(accepted: Accepted, tried: Tried) -> Result:
+    """Return what to tell of one event; its body and the time it took are for the caller to add."""
+    status, error = _told(accepted, tried)
+    code = ExitCode.OK if error is None else error.exit_code
+    return Result(status, None, accepted.id, tried.http_status, tried.attempts, exit_code=code, error=error)
+
+
+def _told(accepted: Accepted, tried: Tried) -> tuple[ResultStatus, LogshError | None]:
+    kept = accepted.unkept_because is None
+    if tried.end == "delivered":
+        return "delivered", None
+    if tried.failure is None:
+        return "queued" if kept else "failed", None
+    error = tried.failure.error
+    if isinstance(error, EventRefused):
+        return "rejected", error
+    if isinstance(error, Interrupted):
+        hint = "it goes out with the next event, or with `logsh outbox flush`" if kept else "the event is not kept"
+        return "queued" if kept else "failed", type(error)(error.message, hint=hint)
+    if kept:
+        return "queued", error
+    return "failed", NotKept(f"{error.message}; and it could not be kept: {accepted.unkept_because}", hint=error.hint)
+
+
+def _post_once(body: bytes, client: Poster, budget: Budget, clock: Clock) -> tuple[int | None, retry.Failure | None]:
+    try:
+        if budget.remaining() <= 0:
+            raise Unreachable("the deadline passed before a connection was made", hint="raise it with --deadline")
+        answer = client.post(body, budget)
+    except LogshError as error:
+        return None, retry.failure_of_error(error)
+    return answer.status, retry.failure_of_answer(answer, clock.time())
