@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from logsh_cli.app import AppContext
 from logsh_cli.clock import option_seconds
-from logsh_cli.config.resolve import Flags, Settings, survey, value_of
+from logsh_cli.config.resolve import Flags, survey
 
 if TYPE_CHECKING:
     import typer
 
     from logsh_cli import options
     from logsh_cli.doctor import Check, Section
+    from logsh_cli.outbox import Owner, Store
 
 
 def register(app: typer.Typer) -> None:
@@ -33,61 +33,43 @@ def doctor(
     app.configure_output(json=json, quiet=quiet, verbose=verbose)
     from logsh_cli.doctor import exit_code_of  # noqa: PLC0415 - see examine
 
-    return exit_code_of(
-        show(app, examine(app, Flags(profile=profile, deadline=option_seconds("--deadline", deadline))))
-    )
+    flags = Flags(profile=profile, deadline=option_seconds("--deadline", deadline))
+    return exit_code_of(show(app, examine(app, flags)))
 
 
 def examine(app: AppContext, flags: Flags) -> list[Section]:
-    """Everything that can be looked at; each check is made when it is asked for."""
+    """Look at everything; each check is made when it is asked for. What is minor is left out without ``-v``."""
     # The HTTP client and the store: 80 ms, which `logsh --help` need not pay.
-    from logsh_cli.doctor import Section, shielded  # noqa: PLC0415
+    from logsh_cli.config.paths import state_dir  # noqa: PLC0415
+    from logsh_cli.doctor import Section, shielded, version_checks  # noqa: PLC0415
+    from logsh_cli.doctor.outbox import outbox_checks  # noqa: PLC0415
+    from logsh_cli.doctor.service import service_checks  # noqa: PLC0415
     from logsh_cli.doctor.settings import settings_checks  # noqa: PLC0415
-    from logsh_cli.doctor.versions import version_checks  # noqa: PLC0415
 
     found = survey(flags, app.env, app.cwd())
     if found.api_key is not None:
         app.redact.learn(found.api_key.value)
-    settings = settings_checks(found, app.env, app.cwd())
-    sections = [
-        Section("Settings", shielded("settings", settings)),
-        Section("Service", shielded("service", ask_service(app, found))),
-        Section("Outbox", shielded("outbox", look_into_outbox(app, found))),
+
+    def owner(store: Store) -> Owner | None:
+        return None if found.place is None else app.owner(store, found.place)
+
+    sections = {
+        "Settings": settings_checks(found, app.env, app.cwd()),
+        "Service": service_checks(found, app.env, app.clock),
+        "Outbox": outbox_checks(state_dir(app.env), owner, app.clock.time),
+    }
+    if app.printer.verbose:
+        sections["Versions"] = version_checks()
+    everything = app.printer.verbose or app.printer.json
+    return [
+        Section(title, (check for check in shielded(title.lower(), checks) if everything or not check.minor))
+        for title, checks in sections.items()
     ]
-    return [*sections, Section("Versions", version_checks())] if app.printer.verbose else sections
-
-
-def ask_service(app: AppContext, found: Settings) -> Iterator[Check]:
-    """The way to the service, and whether it takes the key, within the deadline."""
-    from logsh_cli.clock import Budget  # noqa: PLC0415 - see examine
-    from logsh_cli.doctor.service import Target, service_checks  # noqa: PLC0415
-    from logsh_cli.doctor.settings import url_to_ask  # noqa: PLC0415
-
-    api_url, target = url_to_ask(found), None
-    if api_url is not None:
-        key = None if found.place is None else found.place.key
-        source = None if found.api_key is None else found.api_key.source
-        target = Target(api_url, key, source, value_of(found.ca_file))
-    budget = Budget(found.deadline.value, app.clock.monotonic)
-    yield from service_checks(target, app.env, budget, app.clock.time())
-
-
-def look_into_outbox(app: AppContext, found: Settings) -> Iterator[Check]:
-    """Whether events can be kept, and what is kept already."""
-    from functools import partial  # noqa: PLC0415 - see examine
-
-    from logsh_cli.config.paths import state_dir  # noqa: PLC0415
-    from logsh_cli.doctor.outbox import outbox_checks  # noqa: PLC0415
-
-    destination = found.place
-    owner = None if destination is None else partial(app.owner, destination=destination)
-    yield from outbox_checks(state_dir(app.env), owner, app.clock.time)
 
 
 def show(app: AppContext, sections: list[Section]) -> list[Check]:
     """Print the checks as they are made, or all as one JSON line, and return them."""
-    from logsh_cli.doctor import plain as plain_line  # noqa: PLC0415 - see examine
-    from logsh_cli.doctor import summary, to_json  # noqa: PLC0415
+    from logsh_cli.doctor import plain, summary, to_json  # noqa: PLC0415 - see examine
 
     printer = app.printer
     if printer.json:
@@ -101,7 +83,7 @@ def show(app: AppContext, sections: list[Section]) -> list[Check]:
         for check in section.checks:
             checks.append(check)
             if check.is_problem or not printer.quiet:
-                printer.line(plain_line(check))
+                printer.line(plain(check))
     return checks
 
 
@@ -110,12 +92,13 @@ Check everything that a delivery needs: settings, the way to the service, the ke
 
 The key is tried with an empty event, which the service refuses: nothing is created. Each line says ok, warn (it works,
 but look at it), FAIL (it does not, and what to do) or skip (not known, because of another failure). With --json:
-{"ok", "checks": [{"name", "ok", "detail"}]}. With -q only problems are shown, with -v versions as well.
+{"ok", "checks": [{"name", "ok", "detail"}]}. With -q only problems are shown; with -v also versions, defaults, and
+what is not needed.
 
 \b
 Exit code, the first of these that applies:
   0   all is well, or there are warnings only
-  78  a setting is missing or wrong, or what answers is no Logsh
+  78  a setting is missing or wrong, or what answers is not Logsh
   77  the service refuses the key
   69  events can't be kept in the outbox
   75  the service can't be reached, or is not available now

@@ -1,4 +1,4 @@
-"""What ``logsh doctor`` finds, as values: single checks, what they add up to, and how they read. No I/O."""
+"""What ``logsh doctor`` finds, as values: single checks, what they add up to, and how they read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class Check(NamedTuple):
     """One thing that was looked at.
 
     ``detail`` says what was found, ``hint`` what to do about it. ``skip`` is what could not be looked at because of
-    another check that failed; ``exit_code`` is 0 unless this one did.
+    another check that failed; ``exit_code`` is 0 unless this one did. ``minor`` is what is shown with ``-v`` only: a
+    default, or something that is not needed.
     """
 
     name: str
@@ -28,15 +29,16 @@ class Check(NamedTuple):
     detail: str
     hint: str | None = None
     exit_code: int = ExitCode.OK
+    minor: bool = False
 
     @property
     def ok(self) -> bool:
-        """Whether this is in order, perhaps with a warning. What is not known is not in order."""
+        """True if this is in order, perhaps with a warning. What is not known is not in order."""
         return self.level in ("ok", "warn")
 
     @property
     def is_problem(self) -> bool:
-        """Whether somebody should do something about this."""
+        """True if somebody should do something about this."""
         return self.level in ("warn", "fail")
 
     @property
@@ -52,9 +54,9 @@ class Section(NamedTuple):
     checks: Iterator[Check]
 
 
-def passed(name: str, detail: str) -> Check:
+def passed(name: str, detail: str, *, minor: bool = False) -> Check:
     """All is well with this."""
-    return Check(name, "ok", detail)
+    return Check(name, "ok", detail, minor=minor)
 
 
 def warned(name: str, detail: str, hint: str | None = None) -> Check:
@@ -73,7 +75,7 @@ def skipped(name: str, why: str) -> Check:
 
 
 def shielded(name: str, checks: Iterator[Check]) -> Iterator[Check]:
-    """The checks; should one of them raise, that is a failed check of this ``name``, and the next section goes on."""
+    """Give the checks; one that raises becomes a failed check of this ``name``, and the next section goes on."""
     try:
         yield from checks
     except LogshError as error:
@@ -84,13 +86,13 @@ def shielded(name: str, checks: Iterator[Check]) -> Iterator[Check]:
 
 
 def exit_code_of(checks: Iterable[Check]) -> int:
-    """0 when nothing failed, else the code of what failed, by the order that ``batch`` and ``flush`` keep as well."""
+    """Return 0 when nothing failed, else the code of what failed, in the order that ``batch`` and ``flush`` keep."""
     codes = {check.exit_code for check in checks if check.level == "fail"}
     return int(next((code for code in SEVERITY if code in codes), max(codes, default=ExitCode.OK)))
 
 
 def to_json(checks: Iterable[Check]) -> dict[str, Any]:
-    """The machine form. A warning is in order, and says in its detail that it is one."""
+    """Return the machine form. A warning is in order, and says in its detail that it is one."""
     found = list(checks)
     return {
         "ok": not any(check.level == "fail" for check in found),
@@ -106,17 +108,37 @@ def to_json(checks: Iterable[Check]) -> dict[str, Any]:
 
 
 def plain(check: Check) -> str:
-    """The check as one line: level, name, detail, the first two aligned."""
+    """Return the check as one line: level, name, detail, the first two aligned."""
     return f"{_WORDS[check.level]:<4}  {check.name:<{NAME_WIDTH}}  {check.sentence}"
 
 
 def summary(checks: Iterable[Check]) -> str:
-    """What it all adds up to, in a few words."""
+    """Return what it all adds up to, in a few words."""
     levels = [check.level for check in checks]
     problems, warnings = levels.count("fail"), levels.count("warn")
     counts = [_count(problems, "problem"), _count(warnings, "warning")]
     said = ", ".join(count for count in counts if count)
     return said if problems else f"all is well{f', with {said}' if said else ''}"
+
+
+def version_checks() -> Iterator[Check]:
+    """Name the programs that logsh is made of, for reports of faults; none of these can fail."""
+    import platform  # noqa: PLC0415 - only with -v
+    import sqlite3  # noqa: PLC0415 - the same
+    import ssl  # noqa: PLC0415 - the same
+    from importlib import metadata  # noqa: PLC0415 - the same
+
+    from logsh_cli import __version__  # noqa: PLC0415 - the same
+
+    yield passed("logsh", __version__)
+    yield passed("python", f"{platform.python_version()} on {platform.platform()}")
+    yield passed("openssl", ssl.OPENSSL_VERSION)
+    yield passed("sqlite", sqlite3.sqlite_version)
+    for name in ("httpx", "httpcore", "typer", "rich"):
+        try:
+            yield passed(name, metadata.version(name))
+        except metadata.PackageNotFoundError:
+            yield passed(name, "installed without its metadata")
 
 
 def _count(number: int, what: str) -> str:

@@ -21,11 +21,11 @@ OLD_S = 3600.0
 
 
 def outbox_checks(
-    directory: Path, owner: Callable[[Store], Owner] | None, clock: Callable[[], float]
+    directory: Path, owner: Callable[[Store], Owner | None], clock: Callable[[], float]
 ) -> Iterator[Check]:
     """Open the outbox as ``send`` does, which makes one where there is none, and look into it.
 
-    ``owner`` gives under whom events of the present profile and key are stored; ``None`` where there is no key.
+    ``owner`` gives under whom events of the present profile and key are stored, ``None`` where there is no key.
     """
     try:
         store = Outbox.open(directory, now=clock)
@@ -54,7 +54,7 @@ def _unusable(directory: Path, error: StoreUnavailable) -> Check:
     return failed("outbox", NotKept(f"{error.message}; {lost}", hint=error.hint or hint))
 
 
-def _waiting_check(store: Store, owner: Callable[[Store], Owner] | None, now: float) -> Check:
+def _waiting_check(store: Store, owner: Callable[[Store], Owner | None], now: float) -> Check:
     counts = store.counts()
     if not counts.pending:
         return passed("waiting", "no events")
@@ -66,7 +66,8 @@ def _waiting_check(store: Store, owner: Callable[[Store], Owner] | None, now: fl
         if oldest.error_message:
             detail += f", last because {oldest.error_message}"
     hint = "`logsh outbox flush` sends them now"
-    strangers = 0 if owner is None else counts.pending - store.counts(owner(store)).pending
+    mine = owner(store)
+    strangers = 0 if mine is None else counts.pending - store.counts(mine).pending
     if strangers:
         detail += f"; {_events(strangers)} of other profiles or keys"
         hint += ", with --adopt also those of another key"

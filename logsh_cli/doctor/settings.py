@@ -92,7 +92,7 @@ def _config_file_check(found: Settings) -> Check:
         return warned(name, found.warnings[name])
     mode = _mode(path)
     if mode is None:
-        return passed(name, f"none; it would be {path}")
+        return passed(name, f"none; it would be {path}", minor=True)
     if mode & _OTHERS:
         return warned(name, f"{path} can be read by others (mode {mode:04o})", f"chmod 600 {path}")
     return passed(name, f"{path}, mode {mode:04o}" if sys.platform != "win32" else str(path))
@@ -110,7 +110,7 @@ def _project_file_check(found: Settings, cwd: Path) -> Check:
     if out_of_reach := next((path for path in above if os.path.lexists(path)), None):
         detail = f"{out_of_reach} is not used: it is neither in this directory nor in this repository"
         return warned(name, detail, "go there, or set the same in a profile")
-    return passed(name, "none")
+    return passed(name, "none", minor=True)
 
 
 def _environment_check(env: Mapping[str, str]) -> Check:
@@ -118,7 +118,7 @@ def _environment_check(env: Mapping[str, str]) -> Check:
         sentences = [f"{name} is not read by logsh; did you mean {near}?" for name, near in meant.items()]
         return warned("environment", "; ".join(sentences), "rename it, or unset it")
     names = [name for name in VARIABLES if env.get(name, "").strip()]
-    return passed("environment", f"{', '.join(names)} set" if names else "no LOGSH_ variables set")
+    return passed("environment", f"{', '.join(names)} set" if names else "no LOGSH_ variables set", minor=not names)
 
 
 def _setting_check(name: str, setting: Setting, found: Settings) -> Check:
@@ -130,7 +130,7 @@ def _setting_check(name: str, setting: Setting, found: Settings) -> Check:
     path = None if name != "api_key" or found.key_path is None else Path(found.key_path)
     mode = None if path is None or sys.platform == "win32" else _mode(path)
     if mode is None:
-        return passed(name, detail)
+        return passed(name, detail, minor=source == BUILT_IN and name != "api_url")
     # A credential of systemd is guarded by its directory.
     if mode & _OTHERS and not setting.source.startswith("$CREDENTIALS_DIRECTORY"):
         return warned(name, f"{detail}, which others can read (mode {mode:04o})", f"chmod 600 {path}")

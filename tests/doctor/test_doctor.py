@@ -188,14 +188,14 @@ def test_a_name_without_an_address_is_told_from_the_steps_after_it(logsh: Logsh)
     assert done.code == 75
     assert "name look-up failed" in details(done)["dns"]
     assert not_ok(done) == {"dns", "tcp", "tls", "service", "key"}
-    shown = levels(logsh("doctor", env=env))
+    shown = levels(logsh("doctor", "-v", env=env))
     assert [shown[name] for name in NETWORK] == ["ok", "FAIL", "skip", "skip", "skip", "skip"]
     assert [shown[name] for name in OUTBOX] == ["ok"] * 3
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_refused_port_is_a_failed_connection(logsh: Logsh, scheme: str) -> None:
-    done = logsh("doctor", env=at(f"{scheme}://127.0.0.1:{free_port()}"))
+    done = logsh("doctor", "-v", env=at(f"{scheme}://127.0.0.1:{free_port()}"))
     shown = levels(done)
     assert done.code == 75
     assert [shown[name] for name in ("dns", "tcp", "service", "key")] == ["ok", "FAIL", "skip", "skip"]
@@ -216,7 +216,7 @@ def test_connecting_is_bounded_by_the_deadline(logsh: Logsh) -> None:
 def test_an_answer_that_does_not_come_is_the_service_s_failure(logsh: Logsh, server: Server, answer: Answer) -> None:
     server.script(answer)
     start = time.monotonic()
-    done = logsh("doctor", "--deadline", "0.7", env=at(server.url))
+    done = logsh("doctor", "-v", "--deadline", "0.7", env=at(server.url))
     assert time.monotonic() - start < FAR_BEYOND_S
     assert done.code == 75
     shown = levels(done)
@@ -225,7 +225,7 @@ def test_an_answer_that_does_not_come_is_the_service_s_failure(logsh: Logsh, ser
 
 def test_a_certificate_that_nobody_vouches_for_is_a_failed_handshake(logsh: Logsh) -> None:
     with Server(tls=authority().server_context()) as server:
-        done = logsh("doctor", env=at(server.url))
+        done = logsh("doctor", "-v", env=at(server.url))
         shown = levels(done)
         assert done.code == 75
         assert [shown[name] for name in NETWORK] == ["ok", "ok", "ok", "FAIL", "skip", "skip"]
@@ -269,7 +269,7 @@ def test_a_port_that_does_not_speak_tls_is_said(logsh: Logsh) -> None:
 def test_a_bad_certificate_file_does_not_hide_the_steps_before_it(logsh: Logsh, tmp_path: Path) -> None:
     with Listener() as listener:
         env = at(f"https://127.0.0.1:{listener.port}", LOGSH_CA_FILE=str(tmp_path / "none.pem"))
-        done = logsh("doctor", "--deadline", "0.7", env=env)
+        done = logsh("doctor", "-v", "--deadline", "0.7", env=env)
     shown = levels(done)
     assert done.code == 78
     assert [shown[name] for name in NETWORK] == ["ok", "ok", "ok", "FAIL", "skip", "skip"]
@@ -327,7 +327,7 @@ def test_a_proxy_that_leads_nowhere_is_the_failure(
 
 
 def test_a_proxy_that_is_not_there_is_a_failed_connection(logsh: Logsh) -> None:
-    done = logsh("doctor", env=at("https://logsh.test", https_proxy=f"http://127.0.0.1:{free_port()}"))
+    done = logsh("doctor", "-v", env=at("https://logsh.test", https_proxy=f"http://127.0.0.1:{free_port()}"))
     shown = levels(done)
     assert done.code == 75
     assert [shown[name] for name in NETWORK] == ["ok", "ok", "FAIL", "skip", "skip", "skip"]
@@ -391,7 +391,7 @@ def test_what_the_service_says_cannot_drive_the_terminal(logsh: Logsh, server: S
 
 
 def test_without_a_key_the_service_is_still_looked_for(logsh: Logsh, server: Server) -> None:
-    done = logsh("doctor", env=at(server.url, LOGSH_API_KEY=""))
+    done = logsh("doctor", "-v", env=at(server.url, LOGSH_API_KEY=""))
     shown = levels(done)
     assert done.code == 78
     assert {name for name, level in shown.items() if level == "FAIL"} == {"api_key"}
@@ -430,7 +430,7 @@ def test_what_a_broken_file_may_have_set_is_unknown_rather_than_guessed(
     logsh: Logsh, tmp_path: Path, server: Server
 ) -> None:
     write_config(tmp_path, "broken")
-    done = logsh("doctor", env={"LOGSH_API_KEY": KEY})
+    done = logsh("doctor", "-v", env={"LOGSH_API_KEY": KEY})
     shown = levels(done)
     assert done.code == 78
     assert [shown[name] for name in NETWORK] == ["skip"] * 6
@@ -674,7 +674,7 @@ def test_a_damaged_outbox_is_set_aside_and_said(logsh: Logsh, tmp_path: Path, se
 
 
 def test_a_user_without_a_home_is_warned() -> None:
-    found = list(outbox_checks(HOMELESS, None, time.time))
+    found = list(outbox_checks(HOMELESS, lambda _store: None, time.time))
     assert [check.level for check in found] == ["warn", "skip", "skip"]
     assert found[0].hint
     assert "LOGSH_STATE_DIR" in found[0].hint
@@ -694,11 +694,14 @@ def test_drawn_off_a_terminal_no_line_is_broken(logsh: Logsh, server: Server) ->
     assert done.code == 0
     assert "\x1b[32m" in done.stdout
     assert re.search(r"^ +✓ +key +accepted *$", shown, re.MULTILINE)
-    assert re.search(r"^ +✓ +config_file +none; it would be /.*/config.toml *$", shown, re.MULTILINE)
+    assert not re.search(r"config_file|built-in", shown)
+    everything = without_styles(logsh("doctor", "-v", env=env).stdout)
+    assert re.search(r"^ +✓ +config_file +none; it would be /.*/config.toml *$", everything, re.MULTILINE)
+    assert re.search(r"^ +✓ +deadline +10, built-in *$", everything, re.MULTILINE)
     assert re.search(r"^ +! +workspace +not set.*\n +→ `logsh config set workspace NAME` *$", shown, re.MULTILINE)
     assert "✓ all is well, with 1 warning" in shown
     broken = without_styles(logsh("doctor", env={**env, "LOGSH_API_KEY": "logsh_another"}).stdout)
-    assert re.search(r"^ +✗ +key .*\n +→ copy the key again", broken, re.MULTILINE)
+    assert re.search(r"^ +✗ +key .*\n +→ copy it again", broken, re.MULTILINE)
     assert "✗ 1 problem, 1 warning" in broken
 
 
