@@ -19,7 +19,7 @@
     │   ├── UnknownProfile
     │   ├── BadConfig               a file or a value in it is wrong
     │   ├── MisplacedKey            this key does not belong to this URL
-    │   └── UnexpectedAnswer        an answer that no Logsh gives: wrong URL?
+    │   └── UnexpectedAnswer        an answer that is not from a Logsh: wrong URL?
     └── Interrupted           130   by INT
         └── Terminated        143   by TERM
 
@@ -54,7 +54,7 @@ EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
     ExitCode.FAULT: "a fault in logsh",
     ExitCode.KEPT: "not delivered, kept on this machine",
     ExitCode.KEY_REFUSED: "the service refused the key; the event is kept",
-    ExitCode.CONFIG: "configuration missing or wrong, or an answer that no Logsh gives",
+    ExitCode.CONFIG: "configuration missing or wrong, or an answer that is not from a Logsh",
     ExitCode.INTERRUPTED: "interrupted by INT; what was accepted is kept",
     ExitCode.TERMINATED: "ended by TERM; what was accepted is kept",
 }
@@ -196,7 +196,7 @@ class MisplacedKey(ConfigError):
 
 
 class UnexpectedAnswer(ConfigError):
-    """An answer that no Logsh gives (3xx, 404, 405, …): most likely the URL is wrong."""
+    """An answer that is not from a Logsh (3xx, 404, 405, …): most likely the URL is wrong."""
 
     name = "unexpected_answer"
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from logsh_cli.errors import EXIT_CODE_MEANINGS
+from logsh_cli.errors import ExitCode
 from logsh_cli.parser import COMMANDS
+from tests.support import answers as says
 from tests.support.command import environment
-from tests.support.documents import README, ROOT, block, blocks, table
+from tests.support.documents import README, ROOT, block, blocks, recipe, table
 from tests.support.machine import Machine
 from tests.support.pty_session import Session
 from tests.support.sending import KEY, settings_for
@@ -37,34 +37,64 @@ def machine(tmp_path: Path, service: Server) -> Machine:
     return Machine(tmp_path, settings)
 
 
-def test_every_shell_block_is_executed_or_is_what_runs_this() -> None:
-    text = README.read_text(encoding="utf-8")
-    shells = [each for each in blocks() if each.language == "sh"]
-    assert text.count("```sh\n") == len(shells)
-    unmarked = [each for each in shells if each.marker is None]
-    assert [each.lines[1] for each in unmarked] == [INSTALL.splitlines()[0]], "marked, or the installation"
+RUN_HERE = {"main command", "install"}
+NOT_RUN_HERE = {"test command"}
+"""It is what runs these tests."""
+
+SHOP = {"LOGSH_WORKSPACE": "shop"}
+GONE = {"LOGSH_API_URL": "http://127.0.0.1:1", "LOGSH_DEADLINE": "0.3"}
 
 
-def test_the_table_of_exit_codes_is_that_of_the_code() -> None:
-    text = README.read_text(encoding="utf-8").split("<!-- exit codes -->\n", 1)[1].split("\n\n", 1)[0]
-    plain = [[cell.replace("`", "") for cell in row] for row in table(text)]
-    assert plain == [[str(int(code)), meaning] for code, meaning in EXIT_CODE_MEANINGS.items()]
+def test_every_block_is_run_by_a_test_here_or_is_part_of_a_recipe_which_another_test_runs() -> None:
+    assert README.read_text(encoding="utf-8").count("```") == 2 * len(blocks())
+    for each in blocks():
+        if each.marker and each.marker.startswith("from recipe: "):
+            whole = {line.strip() for line in recipe(each.marker.removeprefix("from recipe: ")).lines}
+            assert {line.strip() for line in each.lines} <= whole, each.marker
+        elif each.language:
+            assert each.marker in RUN_HERE | NOT_RUN_HERE, each.text
+
+
+def test_it_is_short() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 200
+
+
+def test_what_it_and_the_pages_link_to_is_there() -> None:
+    for page in (README, ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
 def test_the_table_of_commands_names_each_of_them() -> None:
-    text = README.read_text(encoding="utf-8").split("## Commands\n\n", 1)[1].split("\n\n", 1)[0]
-    named = re.findall(r"`logsh (\w+)", "".join(row[0] for row in table(text)))
+    text = README.read_text(encoding="utf-8").split("| command | does |", 1)[1].split("\n\n", 1)[0]
+    named = re.findall(r"`logsh (\w+)", "".join(row[0] for row in table(f"| command | does |{text}")))
     assert named == list(COMMANDS)
 
 
-def test_the_json_result_that_is_shown_has_the_keys_of_a_real_one(machine: Machine) -> None:
-    (shown,) = (json.loads(each.text) for each in blocks() if each.language == "json")
-    body = shown["event"]
-    command = ["send", "-e", body["event"], "-d", body["description"], "-w", body["workspace"], "--json"]
-    real = json.loads(machine.run("logsh", *command).stdout)
-    changing = ("id", "elapsed_ms")
-    assert list(real) == list(shown)
-    assert {**real, **dict.fromkeys(changing)} == {**shown, **dict.fromkeys(changing)}
+FAILURES: dict[int, tuple[list[str], dict[str, Any]]] = {
+    2: (["send", "-e", "a", "-d", "x" * 151], {}),
+    65: (["send", "-e", "a", "-d", "b"], {"answer": says.error(400, "bad_request", "No.")}),
+    69: (["send", "-e", "a", "-d", "b"], {**GONE, "LOGSH_STATE_DIR": "/dev/null/x"}),
+    75: (["send", "-e", "a", "-d", "b"], GONE),
+    77: (["send", "-e", "a", "-d", "b"], {"LOGSH_API_KEY": "another"}),
+    78: (["send", "-e", "a", "-d", "b"], {"LOGSH_API_KEY": ""}),
+}
+"""A command line for each exit code that takes no signal and no fault of ours, and what must be so for it."""
+
+
+def test_the_table_of_failures_shows_messages_that_are_printed(machine: Machine, service: Server) -> None:
+    text = README.read_text(encoding="utf-8").split("<!-- failures -->\n", 1)[1].split("\n\n", 1)[0]
+    rows = {int(row[0]): row[1] for row in table(text)}
+    assert set(rows) == {int(code) for code in ExitCode} - {0}
+    for code, (command, settings) in FAILURES.items():
+        env = {name: value for name, value in settings.items() if isinstance(value, str)}
+        if answer := settings.get("answer"):
+            service.script(answer)
+        done = machine.run("logsh", *command, env={**SHOP, **env})
+        shown = re.sub(r"#\d+", "#N", rows[code].strip("`"))
+        assert (done.returncode, done.stdout) == (code, ""), done.stderr
+        assert shown in re.sub(r"#\d+", "#N", done.stderr), code
 
 
 # --- commands -------------------------------------------------------------------------------------------------------
@@ -102,17 +132,9 @@ def test_the_main_command_works_from_a_fresh_copy_with_an_empty_home(tmp_path: P
     assert [re.sub(r"\d+ ms|\d\d:\d\d:\d\d|HTTP 20\d", "N", line) for line in done.stdout.splitlines()] == told
 
 
-INSTALL = """\
-logsh login                 # asks for the API key, checks it, stores it (0600)
-logsh config set workspace my-product
-logsh doctor                # is everything in place?
-"""
-
-
-def test_after_the_installation_three_lines_set_it_up(machine: Machine, service: Server) -> None:
-    installing, *lines = next(each for each in blocks() if each.language == "sh" and each.marker is None).lines
+def test_after_the_installation_two_lines_set_it_up(machine: Machine, service: Server) -> None:
+    installing, *lines = block("install").lines
     assert installing.startswith("pipx install logsh-cli ")
-    assert "\n".join(lines) + "\n" == INSTALL
     env = {**machine.env, "LOGSH_API_KEY": None}
     with Session(["sh", "-eu", "-c", "\n".join(lines)], env=env, cwd=machine.work) as session:
         session.shows(b"API key: ")
