@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer.main
 
-from completions.tree import Declared, declared
+from logsh_cli.help.usage import Declared, declared
 from logsh_cli.parser import COMMANDS, HIDDEN, build_app
 
 if TYPE_CHECKING:

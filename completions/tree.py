@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from types import NoneType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_origin
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import emoji
 import typer
@@ -14,6 +13,7 @@ import typer.main
 from logsh_cli.config.files import KEYS
 from logsh_cli.help.layout import record, sectioned
 from logsh_cli.help.topics import TOPICS
+from logsh_cli.help.usage import declared
 from logsh_cli.parser import COMMANDS
 
 if TYPE_CHECKING:
@@ -123,27 +123,6 @@ def _command(command: Any, name: str, parent: typer.Context | None) -> Command:
             if not command.commands[label].hidden
         ),
     )
-
-
-class Declared(NamedTuple):
-    """What a command's signature says of one value. Read there, since Typer keeps it elsewhere in each version."""
-
-    type: object
-    choices: tuple[str, ...]
-    limits: tuple[int | None, int | None]
-
-
-def declared(command: Any, name: str) -> Declared:
-    """Look a parameter up in the signature of the command's function; a type in a list or beside ``None`` counts."""
-    annotation, info = get_args(inspect.signature(command.callback).parameters[name].annotation)
-    while (inner := [type_ for type_ in get_args(annotation) if type_ is not NoneType]) and not _is_choice(annotation):
-        (annotation,) = inner
-    choices = get_args(annotation) if _is_choice(annotation) else ()
-    return Declared(annotation, tuple(map(str, choices)), (info.min, info.max))
-
-
-def _is_choice(annotation: Any) -> bool:
-    return get_origin(annotation) is Literal
 
 
 def _option(param: Any, command: Any, ctx: Any) -> Option:

@@ -89,5 +89,5 @@ NoValidate = Annotated[
     bool, typer.Option("--no-validate", help="Let the service judge the event.", rich_help_panel=ADVANCED)
 ]
 Key = Annotated[str, typer.Argument(metavar="KEY", help=f"One of {', '.join(KEYS)}.")]
-Ids = Annotated[list[int] | None, typer.Argument(metavar="ID...", help="The events' numbers, as `list` shows them.")]
+Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID...]", help="The events' numbers, as `list` shows them.")]
 All = Annotated[bool, typer.Option("--all", help="Every event that the command applies to.")]

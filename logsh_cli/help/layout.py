@@ -42,10 +42,11 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Take the command line apart. Raises ``UsageError`` when it can't be understood."""
+        given = [*args]
         try:
             rest = super().parse_args(ctx, args)
         except typer.TyperException as error:
-            raise usage.complaint(error, ctx) from None
+            raise usage.complaint(error, ctx, given) from None
         if rest:
             raise usage.too_many(ctx, rest)
         return rest
@@ -67,8 +68,9 @@ class Command(TyperCommand):
                     formatter.write_dl([(name.ljust(width), words) for name, words in rows], col_max=WIDEST_NAME)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """The words of the usage line. Typer puts required arguments in braces, which manuals keep for choices."""
-        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+        """The words of the usage line; around our words for arguments, each version of Typer puts marks of its own."""
+        arguments = (param for param in self.get_params(ctx) if param.param_type_name == "argument")
+        return [str(self.options_metavar), *(str(param.metavar) for param in arguments)]
 
 
 class Group(TyperGroup):
@@ -84,7 +86,7 @@ class Group(TyperGroup):
             # Without a command, the help is the message. The class has no public name.
             if type(error).__name__ == "NoArgsIsHelpError":
                 raise
-            raise usage.complaint(error, ctx, self.commands) from None
+            raise usage.complaint(error, ctx, args, self.commands) from None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that is named. Raises ``UsageError`` when there is none of that name."""
@@ -159,4 +161,6 @@ def sectioned(params: Iterable[Any], ctx: Any) -> Iterable[tuple[str, list[tuple
 def record(param: Any, ctx: Any) -> tuple[str, str] | None:
     """A parameter's names and its sentence, as help and manual show them; ``None`` for a hidden one."""
     row = param.get_help_record(ctx)
-    return None if row is None else (row[0], _RANGE.sub(r"\1 to \2", row[1]))
+    if row is None:
+        return None
+    return (param.metavar if param.param_type_name == "argument" else row[0], _RANGE.sub(r"\1 to \2", row[1]))

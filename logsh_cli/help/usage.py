@@ -5,9 +5,10 @@ A suggestion that is worse than none is not made: names must be alike, or stand 
 
 from __future__ import annotations
 
-import re
+import inspect
 import shlex
-from typing import TYPE_CHECKING, Any
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_origin
 
 from logsh_cli.errors import UsageError
 from logsh_cli.output.text import excerpt, nearest
@@ -83,11 +84,29 @@ OPTIONS_MEANT = {
 """The same for options, where the command has the one that was meant."""
 
 _KEY_OPTIONS = ("--api-key", "--key", "--token", "--api-token", "--apikey")
-_GIVEN = re.compile(r"^'?(.*?)'? is not (?:a valid|in the range|one of)", re.DOTALL)
 _VISIBLE_KEY = "a key on a command line can be read by every user of the machine"
 
 
-def complaint(error: Exception, ctx: Any, commands: Iterable[str] = ()) -> UsageError:
+class Declared(NamedTuple):
+    """What a command's signature says of one value."""
+
+    type: object
+    choices: tuple[str, ...]
+    limits: tuple[int | None, int | None]
+
+
+def declared(command: Any, name: str) -> Declared:
+    """Look a parameter up in the signature; every version of Typer keeps its type elsewhere.
+
+    The type that counts is the one in a list, or beside ``None``.
+    """
+    annotation, info = get_args(inspect.signature(command.callback).parameters[name].annotation)
+    while get_origin(annotation) is not Literal and get_args(annotation):
+        (annotation,) = (type_ for type_ in get_args(annotation) if type_ is not NoneType)
+    return Declared(annotation, tuple(map(str, get_args(annotation))), (info.min, info.max))
+
+
+def complaint(error: Exception, ctx: Any, args: Sequence[str], commands: Iterable[str] = ()) -> UsageError:
     """What Typer found wrong with a command's words, as we say it. ``commands`` are those of a group."""
     params = {name: param for param in ctx.command.get_params(ctx) for name in (*param.opts, *param.secondary_opts)}
     name = getattr(error, "option_name", None)
@@ -98,9 +117,9 @@ def complaint(error: Exception, ctx: Any, commands: Iterable[str] = ()) -> Usage
         case "MissingParameter" if param is not None:
             return UsageError(f"{_called(param)} is missing", hint=_usage_line(ctx))
         case "BadParameter" if param is not None:
-            given = _GIVEN.match(str(getattr(error, "message", "")))
-            got = f"; got {excerpt(given[1])}" if given else ""
-            return UsageError(f"{_called(param)} must be {_rule(param)}{got}", hint=_see(ctx))
+            rule = declared(ctx.command, param.name)
+            message = f"{_called(param)} must be {_rule(rule)}; got {excerpt(_given(ctx, args, param, rule))}"
+            return UsageError(message, hint=_see(ctx))
         case "BadOptionUsage" if param is not None and param.is_flag:
             return UsageError(f"{name} takes no value", hint=_see(ctx))
         case "BadOptionUsage" if param is not None:
@@ -161,13 +180,22 @@ def _send_meant(ctx: Any, words: Sequence[str]) -> str:
     return f"did you mean {' '.join(f'{option} {shlex.quote(word)}' for option, word in pairs)}?"
 
 
-def _rule(param: Any) -> str:
+def _rule(value: Declared) -> str:
     """Which values a parameter takes, to follow "must be"."""
-    if choices := [str(choice) for choice in getattr(param.type, "choices", ())]:
-        return f"{', '.join(choices[:-1])} or {choices[-1]}"
-    kind = "a number" if str(param.type.name).startswith("float") else "a whole number"
-    low, high = getattr(param.type, "min", None), getattr(param.type, "max", None)
-    return f"{kind} from {low} to {high}" if None not in (low, high) else kind
+    if value.choices:
+        return f"{', '.join(value.choices[:-1])} or {value.choices[-1]}"
+    kind = "a number" if value.type is float else "a whole number"
+    low, high = value.limits
+    return kind if None in value.limits else f"{kind} from {low} to {high}"
+
+
+def _given(ctx: Any, args: Sequence[str], param: Any, rule: Declared) -> str:
+    """The value that does not fit; of several, the first that can be at fault."""
+    values, _, _ = ctx.command.make_parser(ctx).parse_args([*args])
+    given = values[param.name]
+    if isinstance(given, str):
+        return given
+    return next((str(value) for value in given if rule.type is int and not value.isdigit()), str(given[0]))
 
 
 def _called(param: Any) -> str:
