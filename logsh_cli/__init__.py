@@ -21,4 +21,6 @@ def own_command() -> list[str]:
         here = ""
     home = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 - as above
     modules = [os.path.abspath(place) for place in sys.path if place == home or place not in {"", here}]  # noqa: PTH100
-    return [sys.executable, "-c", f"import sys; sys.path[:] = {modules!r}; {ENTRY}"]
+    # Isolated (-I), where this process is: nothing that PYTHONPATH names, such as a sitecustomize.py, is run either.
+    option = "-Ic" if sys.flags.isolated else "-c"
+    return [sys.executable, option, f"import sys; sys.path[:] = {modules!r}; {ENTRY}"]
