@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from logsh_cli.delivery.road import Accepted
+from logsh_cli.errors import Unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -72,4 +73,5 @@ class Flush:
         now = self.road.clock.time()
         for row in rows:
             self.tried.add(row.id)
-            self.drain.feed(Accepted(row.id, row.body, row.accepted_at, now, row.attempts))
+            unanswered = row.attempts if row.error_name == Unanswered.name else 0
+            self.drain.feed(Accepted(row.id, row.body, row.accepted_at, now, row.attempts, unanswered))

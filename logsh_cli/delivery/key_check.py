@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from logsh_cli.delivery.retry import LIMIT_STATUS, failure_of_answer
+from logsh_cli.delivery.retry import LIMIT_STATUS, REFUSED_STATUSES, failure_of_answer
 from logsh_cli.errors import EventRefused, ServiceUnavailable, UnexpectedAnswer
 
 if TYPE_CHECKING:
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from logsh_cli.delivery.road import Poster
     from logsh_cli.http.wire import Answer
 
-_AFTER_THE_KEY = (402, LIMIT_STATUS)
+_AFTER_THE_KEY = (*REFUSED_STATUSES, 402, 403, LIMIT_STATUS)
+"""What a service that is "not available" may answer only once it has accepted the key: plan, quota, limit."""
 
 
 def check_key_with_service(client: Poster, budget: Budget, now: float) -> Answer:
@@ -36,7 +37,7 @@ def check_key_with_service(client: Poster, budget: Budget, now: float) -> Answer
         if answer.name or answer.message:
             return answer
         # Many a web server has a 400 page of its own.
-        raise UnexpectedAnswer(f"no Logsh answers like this: HTTP {answer.status}", hint="check the URL")
+        raise UnexpectedAnswer(f"the answer is not Logsh's: HTTP {answer.status}", hint="check the URL")
     if isinstance(failure.error, ServiceUnavailable) and answer.status in _AFTER_THE_KEY:
         return answer
     raise failure.error

@@ -22,15 +22,27 @@ from logsh_cli.output.text import printable
 if TYPE_CHECKING:
     from logsh_cli.http.wire import Answer
 
-RETRYABLE_STATUSES = (408, 429, 500, 502, 503, 504)
+RETRYABLE_STATUSES = (408, 429, 500, 503)
 """Answers after which the same request may succeed within seconds."""
+
+GATEWAY_STATUSES = (502, 504)
+"""A gateway's word that it had no answer: the service behind it may have the event."""
 
 REFUSED_STATUSES = (400, 413, 422)
 """Answers that judge the event itself; a 403 does too, when it is named ``validation_error``."""
 
 MAX_ATTEMPTS = 5
 FIRST_DELAY_S = 0.5
+SHORTEST_RETRY_AFTER_S = 1.0
+FIRST_UNANSWERED_WAIT_S = 60.0
 LONGEST_STORED_WAIT_S = 3600.0
+
+_ABOUT_THE_PLAN = (
+    r"\b(your|the) (current |monthly |free )*(plan|quota|subscription)\b"
+    r"|\b(quota|plan limit|event limit)\b.{0,20}\b(exceeded|reached|spent|used up)\b|\bupgrade (your|to)\b"
+)
+"""A refusal that says this is not about the event. Never looked for in a ``validation_error``, whose words repeat the
+event's own fields, such as a metadata key named ``plan``."""
 
 _STATUS_OF_NAME = {
     "validation_error": 422,
@@ -66,17 +78,19 @@ class Failure(NamedTuple):
 
 def failure_of_answer(answer: Answer, now: float) -> Failure | None:
     """Judge an answer; ``None`` means that the service has the event. ``now`` is epoch seconds, for ``Retry-After``."""
-    if 200 <= answer.status < 300:  # noqa: PLR2004 - the success class of RFC 9110
-        return None
-    meaning = _STATUS_OF_NAME.get(answer.name or "", answer.status)
     said = _what_was_said(answer)
+    if 200 <= answer.status < 300:  # noqa: PLR2004 - the success class of RFC 9110
+        if not answer.denies_success:
+            return None
+        return Failure(UnexpectedAnswer(f"a success that is not Logsh's: {said}", hint=_URL_HINT), answer.status)
+    meaning = _meaning(answer)
     if meaning in REFUSED_STATUSES:
         return Failure(EventRefused(f"the service refused the event: {said}"), answer.status)
     if meaning in (401, 403):
         return Failure(KeyRefused(f"the service refused the key: {said}", hint=_KEY_HINT), answer.status)
     if meaning in (_PAYMENT, _TIMEOUT, LIMIT_STATUS) or meaning >= 500:  # noqa: PLR2004 - the server-error class
         return _unavailable(answer, meaning, said, now)
-    return Failure(UnexpectedAnswer(f"no Logsh answers like this: {said}", hint=_URL_HINT), answer.status)
+    return Failure(UnexpectedAnswer(f"the answer is not Logsh's: {said}", hint=_URL_HINT), answer.status)
 
 
 def failure_of_error(error: LogshError) -> Failure:
@@ -96,18 +110,30 @@ def pause_before_next(failure: Failure, attempts: int, alike: int, remaining_s: 
     """
     if alike > failure.retries or attempts >= MAX_ATTEMPTS:
         return None
-    pause = failure.wait_s if failure.wait_s is not None else FIRST_DELAY_S * 2 ** (attempts - 1) * jitter
+    pause = asked_pause(failure, jitter)
+    if pause is None:
+        pause = FIRST_DELAY_S * 2 ** (attempts - 1) * jitter
     return pause if pause < remaining_s else None
 
 
-def stored_wait(failure: Failure, attempts: int) -> float:
-    """Seconds for which a kept event is left alone by automatic deliveries.
+def asked_pause(failure: Failure, jitter: float) -> float | None:
+    """Return the pause that the service asked for, up to a quarter longer: a fleet must not come back in step."""
+    return None if failure.wait_s is None else failure.wait_s * (1 + jitter / 4)
 
-    What the service asked for; after an error answer a doubling pause, so that one event it always chokes on is not
-    sent with every success; none after a network failure, which says nothing about the event.
+
+def stored_wait(failure: Failure, attempts: int, unanswered_before: int, jitter: float) -> float:
+    """Return the seconds for which automatic deliveries leave a kept event alone.
+
+    What the service asked for; after an unanswered request from a minute on, doubled with each of the
+    ``unanswered_before``, since the service may have taken every one of them; after an error answer a doubling pause,
+    so that one event it always chokes on is not sent with every success; none after a network failure, which says
+    nothing about the event. ``attempts`` is their number in all.
     """
-    if failure.wait_s is not None:
-        return min(failure.wait_s, LONGEST_STORED_WAIT_S * 24)
+    asked = asked_pause(failure, jitter)
+    if asked is not None:
+        return min(asked, LONGEST_STORED_WAIT_S * 24)
+    if isinstance(failure.error, Unanswered):
+        return min(FIRST_UNANSWERED_WAIT_S * 2.0 ** min(unanswered_before, 20), LONGEST_STORED_WAIT_S)
     if failure.http_status is None:
         return 0.0
     return min(2.0 ** min(attempts, 20), LONGEST_STORED_WAIT_S)
@@ -128,16 +154,34 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
         return None
 
 
+def _meaning(answer: Answer) -> int:
+    """Return the status that says what the answer means: its name's, else its own; 402 for all about the plan."""
+    meaning = _STATUS_OF_NAME.get(answer.name or "", answer.status)
+    if meaning in (*REFUSED_STATUSES, 403) and answer.name != "validation_error":
+        import re  # noqa: PLC0415 - for refusals only
+
+        if re.search(_ABOUT_THE_PLAN, answer.message or "", re.IGNORECASE):
+            return _PAYMENT
+    return meaning
+
+
 def _unavailable(answer: Answer, meaning: int, said: str, now: float) -> Failure:
     wait = parse_retry_after(answer.retry_after, now)
+    if wait is not None:
+        wait = max(wait, SHORTEST_RETRY_AFTER_S)
+    error: LogshError
     if meaning == LIMIT_STATUS:
         # Without Retry-After it is the monthly quota, which seconds of waiting won't refill.
-        error = ServiceUnavailable(f"the service's limit is reached: {said}", hint=None if wait is not None else _QUOTA)
-        return Failure(error, answer.status, MAX_ATTEMPTS - 1 if wait is not None else 1, wait)
-    if meaning == _PAYMENT:
-        return Failure(ServiceUnavailable(f"the plan does not allow it: {said}", hint=_QUOTA), answer.status)
-    retries = MAX_ATTEMPTS - 1 if meaning in RETRYABLE_STATUSES else 0
-    return Failure(ServiceUnavailable(f"the service is not available: {said}"), answer.status, retries, wait)
+        hint, retries = (_QUOTA, 1) if wait is None else (None, MAX_ATTEMPTS - 1)
+        error = ServiceUnavailable(f"the service's limit is reached: {said}", hint=hint)
+    elif meaning == _PAYMENT:
+        error, retries = ServiceUnavailable(f"the plan does not allow it: {said}", hint=_QUOTA), 0
+    elif meaning in GATEWAY_STATUSES:
+        error, retries = Unanswered(f"a gateway got no answer from the service: {said}", hint=_SENT_HINT), 1
+    else:
+        error = ServiceUnavailable(f"the service is not available: {said}")
+        retries = MAX_ATTEMPTS - 1 if meaning in RETRYABLE_STATUSES else 0
+    return Failure(error, answer.status, retries, wait)
 
 
 def _what_was_said(answer: Answer) -> str:
@@ -150,4 +194,5 @@ def _what_was_said(answer: Answer) -> str:
 
 _KEY_HINT = "check the key with `logsh doctor`, or store another with `logsh login`"
 _URL_HINT = "check the API URL (`logsh config get api_url`): it should be the base, without /api/event"
+_SENT_HINT = "the service may have the event or not: sending it again can make a second one"
 _QUOTA = "a spent quota or a plan's limit does not pass by waiting seconds; see your plan at the service"

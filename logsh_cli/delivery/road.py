@@ -64,7 +64,8 @@ class Poster(Protocol):
 class Accepted(NamedTuple):
     """An event that is on its way. ``id`` is ``None`` when it could not be stored; ``unkept_because`` says why.
 
-    ``accepted_at`` and ``leased_at`` are epoch seconds; ``attempts_before`` were made by earlier deliveries.
+    ``accepted_at`` and ``leased_at`` are epoch seconds; ``attempts_before`` were made by earlier deliveries,
+    and ``unanswered_before`` of them by the last one, if it ended without an answer.
     """
 
     id: int | None
@@ -72,6 +73,7 @@ class Accepted(NamedTuple):
     accepted_at: float
     leased_at: float
     attempts_before: int = 0
+    unanswered_before: int = 0
     unkept_because: str | None = None
 
 
@@ -211,9 +213,10 @@ class Road:
                 status, last = _post_once(body, client, budget, self.clock)
                 if last is None:
                     return Tried("delivered", attempts, status)
-                if hold is not None and last.wait_s and status == retry.LIMIT_STATUS:
+                asked = retry.asked_pause(last, self._jitter())
+                if hold is not None and asked is not None and status == retry.LIMIT_STATUS:
                     attempts -= 1
-                    hold.pause(last.wait_s, last)
+                    hold.pause(asked, last)
                     continue
                 # An unanswered request is worth one more attempt, however many refused connections came before it.
                 kind = (type(last.error), last.retries)
@@ -255,7 +258,9 @@ class Road:
         if isinstance(error, EventRefused):
             self.store.rejected(event_id, self.lease, **facts)
             return
-        wait = retry.stored_wait(failure, attempts)
+        wait = 0.0
+        if tried.attempts or failure.wait_s:  # else it was not sent, whatever others met
+            wait = retry.stored_wait(failure, attempts, accepted.unanswered_before, self._jitter())
         self.store.failed(event_id, self.lease, **facts, not_before=self.clock.time() + wait if wait else 0.0)
 
     def _is_ours(self, accepted: Accepted) -> bool:

@@ -207,7 +207,7 @@ def test_success_is_one_line_that_says_what_and_where_and_quiet_says_nothing(log
         (says.error(403, "validation_error", "No."), 65, "logsh: refused: the service refused the event: No. (HTTP"),
         (says.error(401, "unauthorized", "Who?"), 77, "logsh: not delivered, kept as #1: the service refused the key"),
         (says.error(503, "x", "Later.", LATER), 75, "logsh: not delivered, kept as #1: the service is not available"),
-        (says.html404(), 78, "logsh: not delivered, kept as #1: no Logsh answers like this: HTTP 404 with text/html"),
+        (says.html404(), 78, "logsh: not delivered, kept as #1: the answer is not Logsh's: HTTP 404 with text/html"),
     ],
     ids=["refused", "key refused", "not available", "no Logsh"],
 )
@@ -513,8 +513,9 @@ def test_a_background_event_without_a_key_is_not_stored(tmp_path: Path) -> None:
 
 
 def test_a_delivery_takes_what_waited_along(logsh: Logsh, service: Server, tmp_path: Path) -> None:
-    service.script(says.drop(), says.drop())
     env = settings_for(service)
-    assert logsh("send", "-e", "first", "-d", "d", env=env).code == 75
+    service.stop()
+    assert logsh("send", "-e", "first", "-d", "d", "--deadline", "0.5", env=env).code == 75
+    service.start()
     assert logsh("send", "-e", "second", "-d", "d", env=env).code == 0
     assert [body["event"] for body in wait_for_background(service, 2, tmp_path)] == ["second", "first"]

@@ -24,9 +24,9 @@ STATE_OF_STATUS = {"delivered": [], "queued": ["pending"], "rejected": ["rejecte
 """What the outbox holds afterwards."""
 
 
-def error(status: int, name: str = "") -> Answer:
+def error(status: int, name: str = "", message: str = "Said the service.") -> Answer:
     """An error that is final at once: what would be tried again asks for more time than there is."""
-    return says.error(status, name, "Said the service.", LATER)
+    return says.error(status, name, message, LATER)
 
 
 # Every answer, and what becomes of the event
@@ -34,6 +34,7 @@ def error(status: int, name: str = "") -> Answer:
 DELIVERED: dict[str, Any] = {"code": 0, "status": "delivered", "error": None}
 REFUSED: dict[str, Any] = {"code": 65, "status": "rejected", "error": "refused"}
 UNAVAILABLE: dict[str, Any] = {"code": 75, "status": "queued", "error": "unavailable"}
+UNANSWERED: dict[str, Any] = {"code": 75, "status": "queued", "error": "unanswered"}
 KEY_REFUSED: dict[str, Any] = {"code": 77, "status": "queued", "error": "unauthorized"}
 UNEXPECTED: dict[str, Any] = {"code": 78, "status": "queued", "error": "unexpected_answer"}
 
@@ -56,9 +57,9 @@ ANSWERS: dict[str, tuple[Answer, dict[str, Any]]] = {
     "429 rate_limit_exceeded": (error(429, "rate_limit_exceeded"), UNAVAILABLE),
     "500 internal_server_error": (error(500, "internal_server_error"), UNAVAILABLE),
     "501": (error(501), UNAVAILABLE),
-    "502": (error(502), UNAVAILABLE),
+    "502": (error(502), UNANSWERED),
     "503": (error(503), UNAVAILABLE),
-    "504": (error(504), UNAVAILABLE),
+    "504": (error(504), UNANSWERED),
     "599": (error(599), UNAVAILABLE),
     "301": (says.redirect("https://elsewhere.invalid/api/event", 301), UNEXPECTED),
     "304": (says.empty(304), UNEXPECTED),
@@ -73,9 +74,10 @@ ANSWERS: dict[str, tuple[Answer, dict[str, Any]]] = {
     "name before status: 403 rate_limit_exceeded": (error(403, "rate_limit_exceeded"), UNAVAILABLE),
     "name before status: 404 unauthorized": (error(404, "unauthorized"), KEY_REFUSED),
     "unknown name: the status decides": (error(400, "something_new"), REFUSED),
-    "a success whatever it says": (says.error(201, "unauthorized", "hm"), DELIVERED),
+    "a success that says it is none": (says.error(201, "unauthorized", "hm"), UNEXPECTED),
+    "400 about the plan": (error(400, "bad_request", "Your current plan does not allow this."), UNAVAILABLE),
     # Malformed
-    "a page with 200": (says.raw(says.http(200, says.HTML_404, {"Content-Type": "text/html"})), DELIVERED),
+    "a page with 200": (says.raw(says.http(200, says.HTML_404, {"Content-Type": "text/html"})), UNEXPECTED),
     "a page with 403": (says.raw(says.http(403, says.HTML_404, {"Content-Type": "text/html"})), KEY_REFUSED),
     "a page with 503": (says.raw(says.http(503, says.HTML_404, {"Content-Type": "text/html", **LATER})), UNAVAILABLE),
     "empty 400": (says.empty(400), REFUSED),

@@ -226,7 +226,7 @@ def test_what_could_not_be_delivered_waits_as_long_as_the_service_asked(
     result = delivered(road, outbox, time)
     assert (result.status, result.exit_code) == ("queued", 75)
     (row,) = outbox.rows()
-    assert (row.state, row.not_before) == ("pending", time.now + 600)
+    assert (row.state, row.not_before) == ("pending", time.now + 600 * 1.25)
 
 
 def test_a_key_that_the_service_repeats_does_not_get_into_the_store(

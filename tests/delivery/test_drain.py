@@ -167,7 +167,7 @@ def test_a_pause_beyond_the_budget_is_not_waited_for(time: Time) -> None:
 
 def sent(store: Store, client: Client, time: Time, seconds: float = 10) -> Tried:
     """The attempts of a drain's worker for one event."""
-    road = Road(store, ME, lambda: client, time.clock)
+    road = Road(store, ME, lambda: client, time.clock, jitter=lambda: 0.0)
     return road.send(road.accept(BODY), client, time.budget(seconds), Hold(time.clock, road.stopping))
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logsh_cli.delivery.retry import (
+    GATEWAY_STATUSES,
     LONGEST_STORED_WAIT_S,
     MAX_ATTEMPTS,
     RETRYABLE_STATUSES,
@@ -53,11 +54,50 @@ def test_every_status_of_the_success_class_is_a_success() -> None:
         assert failure_of_answer(Answer(status, "unauthorized", "whatever it says"), NOW) is None
 
 
+def test_a_success_that_denies_itself_is_an_answer_of_something_else() -> None:
+    for status in (200, 201, 204):
+        judged = failure_of_answer(Answer(status, content_type="text/html", denies_success=True), NOW)
+        assert judged is not None
+        assert (type(judged.error), judged.http_status, judged.retries) == (UnexpectedAnswer, status, 0)
+
+
+PLAN: list[str | None] = [
+    "Your current plan does not allow you to create events. Please upgrade your plan.",
+    "The monthly quota has been reached.",
+    "Event limit exceeded",
+    "Upgrade to Pro to send more",
+]
+NO_PLAN: list[str | None] = [
+    "Invalid body parameters provided.",
+    "Metadata plan must be a string.",
+    "Description is too long.",
+    None,
+]
+
+
+def test_a_refusal_about_the_plan_keeps_the_event_and_one_about_the_event_does_not() -> None:
+    for status, name in ((400, "bad_request"), (400, None), (403, "forbidden"), (422, None)):
+        for message in PLAN:
+            judged = failure_of_answer(Answer(status, name, message), NOW)
+            assert judged is not None
+            assert (judged.error.exit_code, judged.retries) == (ExitCode.KEPT, 0), message
+            assert (message or "") in judged.error.message
+    for message in (*PLAN, *NO_PLAN):
+        judged = failure_of_answer(Answer(403, "validation_error", message), NOW)
+        assert judged is not None
+        assert judged.error.exit_code == ExitCode.REFUSED, message
+    for message in NO_PLAN:
+        judged = failure_of_answer(Answer(400, "bad_request", message), NOW)
+        assert judged is not None
+        assert judged.error.exit_code == ExitCode.REFUSED, message
+
+
 def test_every_other_status_is_a_failure_of_a_known_kind() -> None:
     special: dict[int, type[LogshError]] = {
         **dict.fromkeys((400, 413, 422), EventRefused),
         **dict.fromkeys((401, 403), KeyRefused),
         **dict.fromkeys((402, 408, 429, *range(500, 600)), ServiceUnavailable),
+        **dict.fromkeys((502, 504), Unanswered),
     }
     for status in (*range(100, 200), *range(300, 600)):
         judged = failure(status)
@@ -71,8 +111,12 @@ def test_what_may_pass_within_seconds_is_tried_again(status: int) -> None:
 
 
 def test_nothing_else_is_tried_again() -> None:
-    for status in set(range(300, 600)) - {*RETRYABLE_STATUSES}:
+    for status in set(range(300, 600)) - {*RETRYABLE_STATUSES, *GATEWAY_STATUSES}:
         assert failure(status, retry_after="1").retries == 0
+
+
+def test_a_gateway_without_an_answer_is_asked_once_more_as_after_any_unanswered_request() -> None:
+    assert [failure(status).retries for status in GATEWAY_STATUSES] == [1, 1]
 
 
 def test_a_limit_that_names_no_time_gets_one_more_chance() -> None:
@@ -137,6 +181,8 @@ def test_what_the_service_asks_for_replaces_the_doubling_if_it_fits() -> None:
     asked = failure(503, retry_after="3")
     assert pause_before_next(asked, 1, 1, 3.1, 0.0) == 3.0
     assert pause_before_next(asked, 1, 1, 3.0, 0.0) is None
+    assert pause_before_next(asked, 1, 1, 9.0, 1.0) == 3.75, "jitter makes it up to a quarter longer"
+    assert pause_before_next(failure(503, retry_after="0"), 1, 1, 9.0, 0.0) == 1.0, "a second at least"
 
 
 def test_a_kind_of_fault_has_its_own_number_of_retries_whatever_came_before() -> None:
@@ -199,11 +245,21 @@ def test_no_retry_after_is_a_crash_or_a_negative_pause(value: str) -> None:
 
 
 def test_a_network_fault_does_not_hold_an_event_back_an_answer_does_longer_each_time() -> None:
-    assert stored_wait(REFUSED_CONNECTION, 9) == 0.0
-    assert [stored_wait(failure(500), attempts) for attempts in (1, 2, 3, 10)] == [2.0, 4.0, 8.0, 1024.0]
-    assert stored_wait(failure(500), 10_000) == LONGEST_STORED_WAIT_S
-    assert stored_wait(failure(429, retry_after="77"), 1) == 77.0
-    assert stored_wait(failure(429, retry_after="9" * 12), 1) == LONGEST_STORED_WAIT_S * 24
+    assert stored_wait(REFUSED_CONNECTION, 9, 0, 0) == 0.0
+    assert [stored_wait(failure(500), attempts, 0, 0) for attempts in (1, 2, 3, 10)] == [2.0, 4.0, 8.0, 1024.0]
+    assert stored_wait(failure(500), 10_000, 0, 0) == LONGEST_STORED_WAIT_S
+
+
+def test_what_the_service_asked_for_is_kept_to_a_day_at_most() -> None:
+    assert stored_wait(failure(429, retry_after="80"), 1, 0, 0.0) == 80.0
+    assert stored_wait(failure(429, retry_after="80"), 1, 0, 1.0) == 100.0
+    assert stored_wait(failure(429, retry_after="9" * 12), 1, 0, 0.0) == LONGEST_STORED_WAIT_S * 24
+
+
+@pytest.mark.parametrize("unanswered", [failure_of_error(Unanswered("x")), failure(502), failure(504)], ids=repr)
+def test_after_unanswered_attempts_the_wait_doubles_from_a_minute_to_an_hour(unanswered: Failure) -> None:
+    waits = [stored_wait(unanswered, 9, before, 0.5) for before in range(8)]
+    assert waits == [60, 120, 240, 480, 960, 1920, 3600, 3600]
 
 
 @given(status=st.integers(100, 999), name=st.none() | st.text(), message=st.none() | st.text(), after=st.text())

@@ -349,7 +349,7 @@ def test_a_refused_key_is_told_from_a_missing_service(logsh: Logsh, column: Colu
     ("answer", "code", "service", "key"),
     [
         (says.ok(200), 0, "ok", "ok"),
-        (says.error(400, "bad_request", "Your current plan does not allow you to create events."), 0, "ok", "ok"),
+        (says.error(400, "bad_request", "Your current plan does not allow you to create events."), 0, "warn", "ok"),
         (says.error(422, "invalid_parameter", "No."), 0, "ok", "ok"),
         (COLUMNS["documented"].limited, 0, "warn", "ok"),
         (COLUMNS["observed"].limited, 0, "warn", "ok"),
