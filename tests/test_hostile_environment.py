@@ -115,12 +115,9 @@ def test_without_utf8_mode_arguments_that_can_not_be_understood_are_refused_clea
 
 
 @posix
-@pytest.mark.parametrize("redirections", [">&-", "2>&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"])
-@pytest.mark.parametrize("flags", ["", "--json -v"], ids=["plain", "json and verbose"])
-def test_a_closed_stream_changes_nothing_about_the_event(
-    service: Server, redirections: str, flags: str, tmp_path: Path
-) -> None:
-    send = f'"$LOGSH" send -e deploy.done -d "v1 is live" {flags} {redirections}'
+@pytest.mark.parametrize("redirections", [">&-", "--json 2>&-", "-v <&-", "-v >&- 2>&-", "--json <&- >&- 2>&-"])
+def test_a_closed_stream_changes_nothing_about_the_event(service: Server, redirections: str, tmp_path: Path) -> None:
+    send = f'"$LOGSH" send -e deploy.done -d "v1 is live" {redirections}'
     check_clear(shell(send, settings_for(service)), 0)
     assert service.events == [BODY]
     service.default = says.error(503, "x", "Later.", LATER)
@@ -163,13 +160,12 @@ def test_a_reader_that_has_gone_changes_nothing_about_the_event(
 
 
 @posix
-@pytest.mark.parametrize(
-    "command", ["--help", "--version", "send --help", "outbox list", "config list", "doctor --json"]
-)
-@pytest.mark.parametrize("redirection", [">&-", ">/dev/full", "| true"])
-def test_commands_that_only_show_something_end_quietly(command: str, redirection: str) -> None:
-    done = shell(f'"$LOGSH" {command} {redirection}', NOWHERE)
-    check_clear(done, *{int(code) for code in ExitCode} - {ExitCode.FAULT})
+def test_commands_that_only_show_something_end_quietly() -> None:
+    lines = [f"{command} >/dev/full" for command in ("--help", "--version", "help json", "outbox list", "config list")]
+    for line in (*lines, "--help | true", "send --help >&-", "doctor --json | true", "outbox list >&-"):
+        done = shell(f'"$LOGSH" {line}', NOWHERE)
+        assert done.code in {int(code) for code in ExitCode} - {ExitCode.FAULT}, line
+        assert "Traceback" not in done.stderr, line
 
 
 # Directories
@@ -315,22 +311,22 @@ PLACES: dict[str, tuple[str, ...]] = {
 }
 
 
-@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
 @pytest.mark.parametrize("text", BAD_TEXTS.values(), ids=BAD_TEXTS.keys())
-def test_text_that_can_not_be_meant_is_refused_clearly_wherever_it_stands(place: tuple[str, ...], text: str) -> None:
-    for flags in ((), ("--json",)):
-        done = call_main(*place, text, *flags, env=NOWHERE, stdin=b"logsh_key\n")
-        check_clear(done, 0, 2, 75, 78)
-        assert "\x1b" not in done.stdout + done.stderr
-        shown = done.stdout + done.stderr
-        shown.encode()
-        if "send" in place and text != BAD_TEXTS["a line break"]:
-            assert done.code in (2, 78)
-            assert len(shown) < 2_000
+def test_text_that_can_not_be_meant_is_refused_clearly_wherever_it_stands(text: str) -> None:
+    for name, place in PLACES.items():
+        for flags in ((), ("--json",)):
+            done = call_main(*place, text, *flags, env=NOWHERE, stdin=b"logsh_key\n")
+            shown = done.stdout + done.stderr
+            assert done.code in (0, 2, 75, 78), (name, shown)
+            assert not any(word in shown for word in ("\x1b", "Traceback", "a fault in logsh")), (name, shown)
+            shown.encode()
+            if "send" in place and text != BAD_TEXTS["a line break"]:
+                assert done.code in (2, 78), name
+                assert len(shown) < 2_000, name
 
 
 @posix
-@pytest.mark.parametrize("place", [*PLACES][:8])
+@pytest.mark.parametrize("place", ["event", "meta", "command"])
 def test_a_byte_that_is_no_utf8_gets_a_clear_answer_from_the_process_too(logsh: Logsh, place: str) -> None:
     args = [word.encode() for word in PLACES[place]]
     done = logsh(*args, b"caf\xe9", env=NOWHERE)
@@ -508,57 +504,16 @@ def test_a_signal_that_was_ignored_from_the_start_stays_ignored(service: Server)
 
 # Whatever else
 
-WORDS = st.sampled_from(
-    [
-        *(
-            "send",
-            "batch",
-            "outbox",
-            "config",
-            "login",
-            "logout",
-            "completion",
-            "list",
-            "show",
-            "flush",
-            "retry",
-            "drop",
-        ),
-        *(
-            "get",
-            "set",
-            "unset",
-            "path",
-            "api_key",
-            "workspace",
-            "icon",
-            "ca_file",
-            "deadline",
-            "notify",
-            "bash",
-            "zsh",
-        ),
-        *("-e", "--event", "-d", "--desc", "-", "-w", "--workspace", "-i", "--icon", "-m", "--meta", "--notify"),
-        *("--no-notify", "--truncate", "--no-validate", "--dry-run", "--deadline", "--best-effort", "--on-missing-key"),
-        *("skip", "fail", "-p", "--profile", "--json", "-q", "-v", "--jobs", "--rate", "--all", "--adopt", "--reveal"),
-        *("--key-stdin", "--no-verify", "--ci", "--help", "--version", "--", "-x", "--evnt", "default", "1", "0.01"),
-        *("a=b", "a:=1", "a:=[", "=", ":rocket:", "🚀", ".", "/", "/dev/null", "/proc/self/mem", "~", ""),
-    ]
-)
-ARGV = st.lists(WORDS | st.text(max_size=8), max_size=9)
-STARTS = st.sampled_from(
-    [
-        [],
-        ["send"],
-        ["send", *EVENT],
-        ["send", *EVENT, "--dry-run"],
-        ["config"],
-        ["outbox"],
-        ["batch"],
-        ["login"],
-        ["logout"],
-    ]
-)
+VOCABULARY = """
+send batch outbox config login logout completion help version list show flush retry drop get set unset path api_key
+workspace icon ca_file deadline notify bash zsh exit-codes json -e --event -d --desc - -w --workspace -i --icon -m
+--meta --notify --no-notify --truncate --no-validate --dry-run --deadline --best-effort --on-missing-key skip fail
+-p --profile --json -q -v --jobs --rate --all --adopt --reveal --key-stdin --no-verify --ci --help --version -- -x
+--evnt default 1 0.01 a=b a:=1 a:=[ = :rocket: 🚀 . / /dev/null /proc/self/mem ~
+"""
+ARGV = st.lists(st.sampled_from([*VOCABULARY.split(), ""]) | st.text(max_size=8), max_size=9)
+SEND = ["send", *EVENT]
+STARTS = st.sampled_from([[], SEND[:1], SEND, [*SEND, "--dry-run"], ["config"], ["outbox"], ["batch"], ["login"]])
 DOCUMENTED = {int(code) for code in ExitCode} - {ExitCode.FAULT}
 
 

@@ -11,6 +11,7 @@ from logsh_cli import __version__
 from tests.support import answers as says
 from tests.support.answers import COLUMNS
 from tests.support.certs import authority
+from tests.support.inprocess import call_main
 from tests.support.proxy import ConnectProxy
 from tests.support.sending import BODY, EVENT, KEY, LATER, Logsh, check_result, kept_rows, settings_for
 from tests.support.server import Server
@@ -99,10 +100,10 @@ ANSWERS: dict[str, tuple[Answer, dict[str, Any]]] = {
 
 @pytest.mark.parametrize(("answer", "expected"), ANSWERS.values(), ids=ANSWERS.keys())
 def test_every_answer_has_its_exit_code_its_json_and_its_place(
-    logsh: Logsh, service: Server, answer: Answer, expected: dict[str, Any], tmp_path: Path
+    service: Server, answer: Answer, expected: dict[str, Any], tmp_path: Path
 ) -> None:
     service.default = answer
-    done = logsh("send", *EVENT, "--json", env=settings_for(service))
+    done = call_main("send", *EVENT, "--json", env=settings_for(service))
     sent = service.requests[0]
     status = int(answer.name.partition("(")[2][:3]) if answer.name[:2] in ("ok", "er", "em", "re") else None
     result = check_result(done, **{name: value for name, value in expected.items() if name != "code"})
@@ -126,11 +127,9 @@ NO_ANSWERS = {
 
 
 @pytest.mark.parametrize("answer", NO_ANSWERS.values(), ids=NO_ANSWERS.keys())
-def test_a_request_without_an_answer_is_sent_exactly_once_more(
-    logsh: Logsh, service: Server, answer: Answer, tmp_path: Path
-) -> None:
+def test_a_request_without_an_answer_is_sent_exactly_once_more(service: Server, answer: Answer, tmp_path: Path) -> None:
     service.default = answer
-    done = logsh("send", *EVENT, "--json", env=settings_for(service))
+    done = call_main("send", *EVENT, "--json", env=settings_for(service))
     check_result(done, status="queued", exit_code=75, http_status=None, attempts=2, error="unanswered")
     assert len(service.requests) == 2
     assert done.stderr == ""
