@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from completions import bash, fish, icons, manpage, plain, powershell, reference, zsh
+from completions import bash, fish, icons, manpage, plain, powershell, reference, schema, zsh
 from completions.tree import read_tree
 from logsh_cli.parser import build_app
 
@@ -29,6 +29,7 @@ def files() -> Mapping[str, str]:
         "completions/logsh.ps1": powershell.script(tree),
         "completions/logsh.1": manpage.page(tree),
         "docs/reference.md": reference.page(tree),
+        "docs/result.schema.json": schema.page(),
         "logsh_cli/commands/__init__.py": plain.module(),
         "logsh_cli/event/icons.txt": icons.table(),
     }
