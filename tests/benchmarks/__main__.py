@@ -40,9 +40,9 @@ class Plan(NamedTuple):
 
 
 def startup(lab: Lab, plan: Plan) -> Iterator[str]:
-    """``send`` alone, for a quick answer."""
+    """What has a target, for a quick answer."""
     others = peers.others(lab, "https", install=plan.install_peers)
-    chosen = whole_process.subjects(lab)[:1]
+    chosen = [one for one in whole_process.subjects(lab) if one.target is not None]
     rounds = whole_process.measure(lab, chosen, others, plan.runs)
     yield str(whole_process.table(chosen, others, rounds))
 

@@ -59,6 +59,11 @@ def shown(number: float) -> str:
     return f"{number:,.{decimals}f}"
 
 
+def judged(ratio: float, target: float) -> str:
+    """The target, and whether the ratio that is printed is within it."""
+    return f"≤ {target}" if round(ratio, 2) <= target else f"≤ {target}, missed"
+
+
 def with_figures(page: str, figures: str) -> str:
     """The page with these figures between the markers; the section is added at the end where there is none.
 

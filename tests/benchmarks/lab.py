@@ -13,12 +13,15 @@ import sys
 from contextlib import ExitStack, chdir, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from tests.benchmarks.measure import Failed, adopt_orphans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+Trust: TypeAlias = Literal["bundle", "folder"]
+"""How certificates are found: one file that is read whole, or a folder in which they are looked up."""
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "logsh_benchmark_0123456789abcdef0123456789abcdef"
@@ -33,11 +36,12 @@ _SYSTEM_BUNDLES = (
 class Lab:
     """One benchmark's surroundings; ``open_lab`` makes one."""
 
-    def __init__(self, directory: Path, venv: Path, ports: dict[str, int], bundle: Path) -> None:
+    def __init__(self, directory: Path, venv: Path, ports: dict[str, int], bundle: Path, folder: Path | None) -> None:
         self.directory = directory
         self.python = venv / "bin" / "python"
         self.logsh = venv / "bin" / "logsh"
         self.bundle = bundle
+        self.folder = folder
         self._ports = ports
         self._machines = 0
 
@@ -45,20 +49,23 @@ class Lab:
         """The base URL of ``http``, ``https`` or ``slow``, the last one over TLS as well."""
         return f"{'http' if port == 'http' else 'https'}://localhost:{self._ports[port]}"
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, trust: Trust = "bundle") -> dict[str, str]:
         """What every program gets: nothing of this process's own but PATH, and the same certificates for all."""
         bundle = str(self.bundle)
+        certificates = {"SSL_CERT_FILE": bundle, "REQUESTS_CA_BUNDLE": bundle, "CURL_CA_BUNDLE": bundle}
         return {
             "PATH": f"{self.python.parent}:{os.environ.get('PATH', os.defpath)}",
             "HOME": str(self.directory),
             "LANG": "C.UTF-8",
             "TERM": "xterm-256color",
-            "SSL_CERT_FILE": bundle,
-            "REQUESTS_CA_BUNDLE": bundle,
-            "CURL_CA_BUNDLE": bundle,
+            **({"SSL_CERT_DIR": str(self.folder)} if trust == "folder" else certificates),
         }
 
-    def machine(self, port: str) -> dict[str, str]:
+    def trusts(self) -> list[Trust]:
+        """The ways of finding certificates that can be had here."""
+        return ["bundle", "folder"] if self.folder else ["bundle"]
+
+    def machine(self, port: str, trust: Trust = "bundle") -> dict[str, str]:
         """The environment of a new user of logsh whose key, workspace and URL are in the configuration file."""
         self._machines += 1
         home = self.directory / f"machine-{self._machines}"
@@ -67,7 +74,7 @@ class Lab:
         file = config / "config.toml"
         file.touch(mode=0o600)
         file.write_text(f'api_key = "{KEY}"\nworkspace = "{WORKSPACE}"\napi_url = "{self.url(port)}"\n')
-        return {**self.environment(), "LOGSH_CONFIG_DIR": str(config), "LOGSH_STATE_DIR": str(home / "state")}
+        return {**self.environment(trust), "LOGSH_CONFIG_DIR": str(config), "LOGSH_STATE_DIR": str(home / "state")}
 
     def events_received(self) -> int:
         """How many events the server has had so far."""
@@ -93,7 +100,7 @@ def open_lab(venv: Path | None) -> Iterator[Lab]:
         bundle.write_bytes(system_bundle().read_bytes() + b"\n" + ca_file.read_bytes())
         (directory / "empty").mkdir()
         stack.enter_context(chdir(directory / "empty"))
-        yield Lab(directory, venv, ports, bundle)
+        yield Lab(directory, venv, ports, bundle, hashed_folder(ca_file, directory / "certs"))
 
 
 def install(venv: Path) -> None:
@@ -117,11 +124,11 @@ def install(venv: Path) -> None:
 
 def difference(venv: Path) -> str | None:
     """Why figures from this environment may not be those of a user who installs this source, if they may not."""
-    installed = next(venv.glob("lib/python*/site-packages/logsh_cli"), None)
+    installed = next(venv.glob("lib/python*/site-packages/logsh_cli/__init__.py"), None)
     if installed is None:
         return f"note: logsh in {venv} is no plain installation (an editable one is slower)"
     names = [str(path.relative_to(ROOT)) for path in (ROOT / "logsh_cli").rglob("*.py")]
-    _, differing, missing = filecmp.cmpfiles(ROOT, installed.parent, names, shallow=False)
+    _, differing, missing = filecmp.cmpfiles(ROOT, installed.parents[1], names, shallow=False)
     if differing or missing:
         return f"note: logsh in {venv} is of another version than {ROOT}; remove {venv} to have it made anew"
     return None
@@ -135,6 +142,19 @@ def system_bundle() -> Path:
     import certifi  # noqa: PLC0415 - where the system has one, that is what counts
 
     return Path(certifi.where())
+
+
+def hashed_folder(ca_file: Path, folder: Path) -> Path | None:
+    """A folder in which OpenSSL looks a certificate up by its subject's hash, Debian's default, with one authority."""
+    openssl = find("openssl")
+    if openssl is None:
+        say("note: openssl is not installed, so nothing is measured with a folder of certificates")
+        return None
+    argv = [str(openssl), "x509", "-noout", "-subject_hash", "-in", str(ca_file)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    folder.mkdir()
+    shutil.copy(ca_file, folder / f"{done.stdout.strip()}.0")
+    return folder
 
 
 def find(program: str) -> Path | None:

@@ -32,12 +32,14 @@ class Sample(NamedTuple):
     """One run. ``wall_ms`` is from the start of the spawn to the reaped process, ``cpu_ms`` user and system time,
     ``first_ms`` the time to the first byte of its output (0 without any).
 
-    ``left_cpu_ms`` is what processes that it left behind used, until their end.
+    ``end_ns`` is when it was reaped, as ``time.perf_counter_ns`` counts. ``left_cpu_ms`` is what processes that it left
+    behind used, until their end.
     """
 
     wall_ms: float
     cpu_ms: float
     first_ms: float
+    end_ns: int
     left_cpu_ms: float
     output: bytes
 
@@ -84,6 +86,7 @@ def run(argv: Sequence[str | Path], env: Mapping[str, str], stdio: Stdio = "pipe
         wall_ms=(end - start) / 1e6,
         cpu_ms=(usage.ru_utime + usage.ru_stime) * 1e3,
         first_ms=(first - start) / 1e6 if first else 0.0,
+        end_ns=end,
         left_cpu_ms=_reap_left_behind(others),
         output=output,
     )

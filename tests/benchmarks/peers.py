@@ -16,7 +16,15 @@ from tests.benchmarks.measure import Failed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-EVENT = {"workspace": WORKSPACE, "event": "deploy.done", "description": "v1.2.3 is live"}
+    from tests.benchmarks.lab import Trust
+
+EVENT = {
+    "workspace": WORKSPACE,
+    "event": "deploy.done",
+    "description": "v1.2.3 is live",
+    "icon": "🚀",
+    "metadata": {"version": "1.2.3"},
+}
 SCRIPT, HTTPIE, APPRISE, CURL, PYTHON = "httpx script", "HTTPie", "Apprise", "curl", "python -c pass"
 
 _PACKAGES = {"http": "httpie", "apprise": "apprise"}
@@ -31,11 +39,11 @@ class Peer(NamedTuple):
     posts: bool = True
 
 
-def smallest_script(lab: Lab, port: str) -> Peer:
+def smallest_script(lab: Lab, port: str, trust: Trust = "bundle") -> Peer:
     """The measure of all things: the least that one can write with httpx, in the same environment as logsh."""
     headers = {"Authorization": f"Bearer {KEY}"}
     code = f"import httpx; httpx.post({lab.url(port) + '/api/event'!r}, headers={headers!r}, json={EVENT!r})"
-    return Peer(SCRIPT, (lab.python, "-c", code), lab.environment())
+    return Peer(SCRIPT, (lab.python, "-c", code), lab.environment(trust))
 
 
 def curl_argv(lab: Lab, port: str, program: Path) -> tuple[str | Path, ...]:
@@ -52,7 +60,7 @@ def others(lab: Lab, port: str, *, install: bool) -> list[Peer]:
         # Else it starts a process that looks for a newer version.
         (lab.directory / "httpie").mkdir(exist_ok=True)
         (lab.directory / "httpie" / "config.json").write_text(json.dumps({"disable_update_warnings": True}))
-        fields = [f"{name}={value}" for name, value in EVENT.items()]
+        fields = [f"{name}:={json.dumps(value)}" for name, value in EVENT.items()]
         words = ("--ignore-stdin", "--verify", lab.bundle, "POST", lab.url(port) + "/api/event")
         httpie_env = {**env, "HTTPIE_CONFIG_DIR": str(lab.directory / "httpie")}
         found.append(Peer(HTTPIE, (httpie, *words, f"Authorization:Bearer {KEY}", *fields), httpie_env))
@@ -60,7 +68,7 @@ def others(lab: Lab, port: str, *, install: bool) -> list[Peer]:
         target = (
             lab.url(port).replace("http", "json", 1) + "/api/event?" + urlencode({"+Authorization": f"Bearer {KEY}"})
         )
-        found.append(Peer(APPRISE, (apprise, "-t", EVENT["event"], "-b", EVENT["description"], target), env))
+        found.append(Peer(APPRISE, (apprise, "-t", str(EVENT["event"]), "-b", str(EVENT["description"]), target), env))
     if curl := find("curl"):
         found.append(Peer(CURL, (*curl_argv(lab, port, curl), json.dumps(EVENT)), env))
     found.append(Peer(PYTHON, (lab.python, "-c", "pass"), env, posts=False))

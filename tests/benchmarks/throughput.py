@@ -25,6 +25,9 @@ CURL_EVERY = 10
 
 KEPT = 1000
 
+TARGET = 7
+"""How many times as many events a second as curl four at a time `batch` is to send."""
+
 JOBS = (1, 2, 4, 8, 16, 32)
 
 
@@ -77,7 +80,7 @@ def batch_table(lab: Lab, count: int, runs: int) -> Table:
         rows.append(_rate_row(f"outbox flush, {min(KEPT, count):,} kept, {port}", flush, rates))
         if curls:
             rows.append(_rate_row(f"xargs -P4 curl, {port}", curls, rates))
-    header = ("", "events/s", "CPU ms/event", "peak MB", "/ xargs -P4 curl")
+    header = ("", "events/s", "CPU ms/event", "peak MB", "/ xargs -P4 curl", "target")
     note = (
         f"{runs} runs in turns; {count:,} lines, curl {max(count // CURL_EVERY, 1):,}. Whole processes, starting "
         "included; the server, on the same machine, takes its share of the processors."
@@ -111,8 +114,13 @@ def _rate_row(name: str, runs: Sequence[tuple[float, LongSample]], curls: Sequen
     rates = [rate for rate, _ in runs]
     cpu = statistics.median(sample.cpu_ms / (rate * sample.wall_ms / 1e3) for rate, sample in runs)
     peak = max(sample.peak_mb for _, sample in runs)
-    ratio = shown(Spread.of_ratios(rates, curls).middle) if curls else ""
-    return (name, str(Spread.of(rates)), shown(cpu), shown(peak), ratio)
+    ratio = Spread.of_ratios(rates, curls).middle if curls else None
+    target = "" if ratio is None or not name.startswith("batch") else _judged(ratio)
+    return (name, str(Spread.of(rates)), shown(cpu), shown(peak), "" if ratio is None else shown(ratio), target)
+
+
+def _judged(ratio: float) -> str:
+    return f"≥ {TARGET}" if ratio >= TARGET else f"≥ {TARGET}, missed"
 
 
 _FILL = """

@@ -8,10 +8,10 @@ slows down, moves both.
 from __future__ import annotations
 
 import statistics
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tests.benchmarks import peers
-from tests.benchmarks.figures import Spread, Table, shown
+from tests.benchmarks.figures import Spread, Table, judged, shown
 from tests.benchmarks.lab import Lab, find, say
 from tests.benchmarks.measure import Failed, Sample, run
 
@@ -19,28 +19,38 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from tests.benchmarks.lab import Trust
     from tests.benchmarks.measure import Stdio
     from tests.benchmarks.peers import Peer
 
-SEND = ("send", "-e", peers.EVENT["event"], "-d", peers.EVENT["description"])
+SEND = ("send", "-e", "deploy.done", "-d", "v1.2.3 is live", "-i", ":rocket:", "-m", "version=1.2.3")
 STARTED = "started"
+JOB = "import os, time; time.sleep(0.5); os.write(1, str(time.perf_counter_ns()).encode()); os._exit(0)"
+"""A job that says when it ends; it lasts as long as anything needs that is done meanwhile."""
+
 WARM_UPS = 1
 
 
 class Subject(NamedTuple):
     """A call of logsh to measure, the script to hold against it, and its target as a ratio to that, if it has one.
 
-    ``until_output``: what counts is the time to the first byte of output, not to the end.
+    ``part`` is what counts: the whole, the time ``until output``, or the time ``after output``, a clock's reading.
     """
 
     label: str
-    arguments: tuple[str, ...]
+    arguments: tuple[str | Path, ...]
     env: Mapping[str, str]
     script: Peer
     target: float | None = None
     stdio: Stdio = "pipe"
-    until_output: bool = False
-    events: int = 0
+    part: Literal["whole", "until output", "after output"] = "whole"
+    events: int = 1
+
+    def measured_ms(self, sample: Sample) -> float:
+        """The milliseconds of the part that counts."""
+        if self.part == "after output":
+            return (sample.end_ns - int(sample.output)) / 1e6
+        return sample.first_ms if self.part == "until output" else sample.wall_ms
 
 
 class Round(NamedTuple):
@@ -54,25 +64,31 @@ def subjects(lab: Lab) -> list[Subject]:
     """Everything that people call and wait for."""
     secure, plain = peers.smallest_script(lab, "https"), peers.smallest_script(lab, "http")
     https = lab.machine("https")
+    promised = [subject for trust in lab.trusts() for subject in _promised(lab, trust)]
     return [
-        Subject("send", SEND, https, secure, target=1.0, events=1),
-        Subject("send, on a terminal", SEND, lab.machine("https"), secure, stdio="terminal", events=1),
-        Subject("send, http", SEND, lab.machine("http"), plain, events=1),
-        Subject("send, http, on a terminal", SEND, lab.machine("http"), plain, stdio="terminal", events=1),
-        Subject("send --background", (*SEND, "-b"), lab.machine("https"), secure, target=0.6, events=1),
-        Subject("send --background, slow service", (*SEND, "-b"), lab.machine("slow"), secure, target=0.6, events=1),
-        Subject(
-            "run, until the job starts",
-            ("run", "--", "echo", STARTED),
-            lab.machine("https"),
-            secure,
-            target=0.6,
-            until_output=True,
-            events=1,
-        ),
-        Subject("--version", ("--version",), https, secure),
-        Subject("--help", ("--help",), https, secure),
-        Subject("outbox list", ("outbox", "list"), https, secure),
+        *promised,
+        Subject("send --background, slow service", (*SEND, "-b"), lab.machine("slow"), secure, target=0.45),
+        Subject("send, on a terminal", SEND, lab.machine("https"), secure, stdio="terminal"),
+        Subject("send, http", SEND, lab.machine("http"), plain),
+        Subject("--version", ("--version",), https, secure, events=0),
+        Subject("--help", ("--help",), https, secure, events=0),
+        Subject("outbox list", ("outbox", "list"), https, secure, events=0),
+    ]
+
+
+def _promised(lab: Lab, trust: Trust) -> list[Subject]:
+    """What has a target, with certificates found in one way."""
+    script = peers.smallest_script(lab, "https", trust)
+    job = (lab.python, "-I", "-S", "-c", JOB)
+
+    def subject(label: str, arguments: tuple[str | Path, ...], target: float) -> Subject:
+        return Subject(f"{label} ({trust})", arguments, lab.machine("https", trust), script, target)
+
+    return [
+        subject("send", SEND, 0.95),
+        subject("send --background", (*SEND, "-b"), 0.45),
+        subject("run, until the job starts", ("run", "--", "echo", STARTED), 0.4)._replace(part="until output"),
+        subject("run, after the job", ("run", "--", *job), 0.25)._replace(part="after output"),
     ]
 
 
@@ -108,9 +124,9 @@ def table(chosen: Sequence[Subject], others: Sequence[Peer], rounds: Sequence[Ro
     rows.extend(_peer_row(peer, chosen[0], others, rounds) for peer in others)
     note = (
         f"{len(rounds)} rounds; medians, in brackets the quartiles. The {peers.SCRIPT} is `python -c 'import httpx; "
-        "httpx.post(...)'`, in the same environment, making the same request to the same server, by the same trust "
-        f"bundle (the system's and one authority more). {peers.HTTPIE}, {peers.APPRISE} and {peers.CURL} send over "
-        "HTTPS as well. The job that `run` starts is `echo`."
+        "httpx.post(...)'`, in the same environment, making the same request to the same server, with certificates "
+        "found in the same way: in a bundle (the system's and one authority more), or by their hash in a folder. "
+        f"{peers.HTTPIE}, {peers.APPRISE} and {peers.CURL} send over HTTPS as well, with the bundle."
     )
     return Table("Whole process", header, rows, note)
 
@@ -160,16 +176,17 @@ def _check(lab: Lab, name: str, argv: Sequence[str | Path], env: Mapping[str, st
 def _subject_row(subject: Subject, others: Sequence[Peer], rounds: Sequence[Round]) -> list[str]:
     own = [round_.subjects[subject.label][0] for round_ in rounds]
     script = [round_.subjects[subject.label][1] for round_ in rounds]
-    times = [sample.first_ms if subject.until_output else sample.wall_ms for sample in own]
+    times = [subject.measured_ms(sample) for sample in own]
+    ratio = Spread.of_ratios(times, [sample.wall_ms for sample in script])
     # What `run` uses until the job starts can't be told apart from what it uses afterwards.
-    cpu = [] if subject.until_output else [sample.cpu_ms for sample in own]
+    cpu = [sample.cpu_ms for sample in own] if subject.part == "whole" else []
     return [
         f"logsh {subject.label}",
         shown(statistics.median(times)),
         shown(statistics.median(cpu)) if cpu else "",
-        str(Spread.of_ratios(times, [sample.wall_ms for sample in script])),
+        str(ratio),
         shown(Spread.of_ratios(cpu, [sample.cpu_ms for sample in script]).middle) if cpu else "",
-        "" if subject.target is None else f"≤ {subject.target}",
+        "" if subject.target is None else judged(ratio.middle, subject.target),
         *_against(times, others, rounds),
     ]
 
