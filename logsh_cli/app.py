@@ -91,7 +91,7 @@ class AppContext:
         from logsh_cli.config.paths import state_dir  # noqa: PLC0415 - the same road
         from logsh_cli.outbox import open_store  # noqa: PLC0415 - sqlite3 costs 8 ms
 
-        store = open_store(lambda: state_dir(self.env), now=self.clock.time)
+        store = open_store(lambda: state_dir(self.env), now=self.clock.time, boot=self.clock.boot)
         self._stores[store] = 0
         self.tell_notices()
         if store.unkept_because is not None:
@@ -103,7 +103,7 @@ class AppContext:
         from logsh_cli.config.paths import state_dir  # noqa: PLC0415 - the same road
         from logsh_cli.outbox import open_store  # noqa: PLC0415 - sqlite3 costs 8 ms
 
-        store = open_store(lambda: state_dir(self.env), now=self.clock.time, create=False)
+        store = open_store(lambda: state_dir(self.env), now=self.clock.time, boot=self.clock.boot, create=False)
         if store.unkept_because is not None:
             raise NotKept(f"the outbox can't be used: {store.unkept_because}")
         self._stores[store] = 0

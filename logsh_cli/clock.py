@@ -19,12 +19,32 @@ _DURATION = r"(?:\d+(?:\.\d*)?|\.\d+)[dhms]?|(?:\d+(?:\.\d+)?[dhms])+"
 _PART = r"([\d.]+)([dhms]?)"
 
 
+class BootTime(NamedTuple):
+    """Seconds since this machine was started, suspended ones included, and a name for that start."""
+
+    id: str
+    seconds: float
+
+
+def boot_time() -> BootTime | None:
+    """Return the time since the boot, which no step of the wall clock changes; ``None`` where the system has none."""
+    clock = getattr(_time, "CLOCK_BOOTTIME", None)
+    if clock is None:
+        return None
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123 - loads no pathlib
+            return BootTime(file.read().strip(), _time.clock_gettime(clock))
+    except (OSError, ValueError):
+        return None
+
+
 class Clock(NamedTuple):
-    """Epoch seconds, monotonic seconds, and a way to let them pass, which may end early when asked to stop."""
+    """Epoch seconds, monotonic seconds, a way to let them pass, which may end early, and the time since the boot."""
 
     time: Callable[[], float] = _time.time
     monotonic: Callable[[], float] = _time.monotonic
     sleep: Callable[[float], object] = _time.sleep
+    boot: Callable[[], BootTime | None] = boot_time
 
 
 class Budget:

@@ -14,7 +14,7 @@ from logsh_cli.delivery.flush import Flush
 from logsh_cli.delivery.stop import StopRequest
 from logsh_cli.errors import EventRefused, ExitCode, NotDelivered, UsageError, interruption
 from logsh_cli.outbox import Changed, Store
-from logsh_cli.outbox.view import HEADER, describe_row, row_cells, row_to_json
+from logsh_cli.outbox.rows import HEADER, describe_row, row_cells, row_to_json
 from logsh_cli.output.result import Tally
 
 if TYPE_CHECKING:
@@ -135,7 +135,10 @@ def flush_all(app: AppContext, flags: Flags, *, adopt: bool, jobs: int) -> Tally
     destination = settings.destination()
     owner = app.owner(store, destination)
     # The lock first: while we wait for it, Ctrl-C simply ends us.
-    with store.flush_lock(wait=True), StopRequest() as stop:
+    patience_s = 0.0 if app.printer.quiet else settings.deadline.value
+    with store.flush_lock(patience_s=patience_s) as held, StopRequest() as stop:
+        if not held:
+            raise NotDelivered("another flush is under way and has not ended", hint="what waits is kept")
         road = app.road(destination, store=store, stopping=stop.event)
         drain = Drain(road, jobs=jobs, deadline_s=settings.deadline.value)
         job = Flush(drain, adopt=adopt)

@@ -8,7 +8,7 @@ from logsh_cli.config.paths import HOMELESS
 from logsh_cli.doctor import Check, failed, passed, skipped, warned
 from logsh_cli.errors import NotKept
 from logsh_cli.outbox import MAX_PENDING, Outbox, OutboxFull, StoreUnavailable
-from logsh_cli.outbox.view import age
+from logsh_cli.outbox.rows import age
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

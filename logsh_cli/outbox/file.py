@@ -9,57 +9,131 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import struct
 import sys
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from zlib import crc32
 
-from logsh_cli.files import file_lock
-from logsh_cli.outbox import schema as outbox_schema
-from logsh_cli.outbox.faults import (
-    BUSY_SLICE_S,
-    PATIENCE_S,
-    Damaged,
-    StoreUnavailable,
-    is_damage,
-    patiently,
-    unavailable,
+from logsh_cli.files import (
+    PRIVATE_DIRECTORY,
+    PRIVATE_FILE,
+    NotOurs,
+    check_owner,
+    file_lock,
+    make_directory,
+    sync_directory,
+    tighten,
+    write_atomically,
 )
-from logsh_cli.outbox.place import check_owner, make_directory, on_network_file_system, sync_directory
+from logsh_cli.outbox import schema
+from logsh_cli.outbox.faults import Damaged, StoreUnavailable, is_damage, is_locked, unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator
+
+    from logsh_cli.outbox.pages import Salvage
+
+T = TypeVar("T")
 
 FILE_NAME = "outbox.db"
 LOCK_NAME = "outbox.lock"
+LEDGER_NAME = "outbox.ledger"
 
 CHECKPOINT_PAGES = 250
 """The log is folded into the file at this size, about every 35 events. SQLite's 1,000 would save syncs that are rare
 already, and double what opening costs: processes leave without closing, so the next one reads the whole log."""
 
+BUSY_SLICE_S = 2.0
+"""SQLite's own wait, after which Python gets to see a Ctrl-C, and waits on."""
+
+NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gpfs", "fuse.sshfs", "fuse.glusterfs")
+"""A write-ahead log needs memory shared by all its users, which machines don't share."""
+
 _COMPANIONS = ("-wal", "-shm", "-journal")
+_SET_ASIDE = f"{FILE_NAME}.corrupt-"
+_READ = "-read"
 _TRIES = 5
+_ABSURD_ID = 2**48
+_PAUSE_S = 0.02
 _PAGE_BYTES = 4096
 """SQLite's default. A file that does not end with a page was cut off, or a disk was full just when the log was folded
 into it, which does no harm; SQLite reads on as if the rest were zeros, so it is asked to look closely."""
 
+_SALT_AND_SEQUENCE = "SELECT (SELECT salt FROM store), (SELECT seq FROM sqlite_sequence WHERE name = 'events')"
+_ELSEWHERE = "set LOGSH_STATE_DIR to a directory of this user's own"
+
+
+class SetAside(NamedTuple):
+    """A damaged file, and how many of its events were read; ``unread`` is in words, empty when nothing is missing."""
+
+    path: Path
+    read: int
+    unread: str
+
+
+def set_aside_files(directory: Path) -> list[SetAside]:
+    """Return the damaged files that still hold what has not been read, oldest first."""
+    try:
+        names = sorted(os.listdir(directory))  # noqa: PTH208 - names are what is compared
+    except OSError:
+        return []
+    found = []
+    for name in names:
+        ending = name.removeprefix(_SET_ASIDE)
+        if ending == name or name.endswith((*_COMPANIONS, _READ)):
+            continue
+        read, unread = 0, "not read yet"
+        with suppress(OSError, ValueError):
+            count, _, unread = (directory / (name + _READ)).read_text("utf-8").partition("\n")
+            read, unread = int(count), unread.strip()
+        if unread:
+            found.append(SetAside(directory / name, read, unread))
+    return found
+
+
+def mark_read(path: Path, found: Salvage) -> None:
+    """Note beside a set-aside file how much of it was read."""
+    write_atomically(path.with_name(path.name + _READ), f"{len(found.rows)}\n{found.missing()}\n".encode())
+
+
+def patiently(step: Callable[[], T], patience_s: float) -> T:
+    """Take a step that changes nothing when it fails, again and again while others hold the lock.
+
+    Raises:
+        sqlite3.Error: any other failure, or still locked after ``patience_s`` seconds.
+    """
+    give_up_at = time.monotonic() + patience_s
+    while True:
+        try:
+            return step()
+        except sqlite3.OperationalError as error:
+            if not is_locked(error) or time.monotonic() >= give_up_at:
+                raise
+        time.sleep(_PAUSE_S)
+
 
 class StoreFile:
-    """Where the store is, which file it was when opened, and what has to be said about it."""
+    """Where the store is, which file it was when opened, and what has to be said about it.
 
-    def __init__(self, directory: Path, now: Callable[[], float]) -> None:
+    ``notices`` are for the user at once, ``tightened`` says which modes were found too wide, for whoever asks.
+    """
+
+    def __init__(self, directory: Path, now: Callable[[], float], patience_s: float) -> None:
         self.directory = directory
         self.path = directory / FILE_NAME
         self.notices: list[str] = []
+        self.tightened: list[str] = []
         self.has_wal = False
-        self.salt: bytes | None = None
-        """Of the store that was open last, for the one in its place: fingerprints made before must mean the same."""
+        self.ledger = Ledger(directory / LEDGER_NAME)
+        self.patience_s = patience_s
         self._now = now
         self._identity: tuple[int, int] | None = None
 
     def connect(self) -> sqlite3.Connection:
-        """A connection to a sound, current store, made if there is none.
+        """Return a connection to a sound, current store, made if there is none.
 
         Raises:
             StoreUnavailable: it can't be made, opened or written by this user, or it is from a newer logsh.
@@ -68,19 +142,20 @@ class StoreFile:
             with self._explained():
                 size = self._look()
                 if size is None:
-                    self._create()
+                    make_directory(self.directory)
+                    self._begin(None)
                 elif (db := self._open(size)) is not None:
                     return db
         raise StoreUnavailable(f"the outbox {self.path} keeps being replaced by other processes")
 
     def connect_existing(self) -> sqlite3.Connection | None:
-        """The same, but ``None`` when there is none. In place of one that is damaged, a fresh one is made."""
+        """Do the same, but return ``None`` where there is no store. In place of a damaged one, a fresh one is made."""
         with self._explained():
             there = self._look() is not None
         return self.connect() if there else None
 
     def is_current(self) -> bool:
-        """Whether the open file is still the one under the name, and not one that was set aside or removed."""
+        """Tell whether the open file is still the one under the name, and not one that was set aside or removed."""
         try:
             status = self.path.stat()
         except OSError:
@@ -88,23 +163,20 @@ class StoreFile:
         return (status.st_dev, status.st_ino) == self._identity
 
     def set_aside(self, db: sqlite3.Connection | None, reason: str) -> None:
-        """Give the damaged file another name, and its log with it; nothing is deleted. ``db`` is closed.
+        """Put a fresh file with all that can be read in place of the damaged one, which gets another name.
 
-        Another process may have done so already: then there is nothing to do but open the fresh one.
+        Nothing is deleted; ``db`` is closed. Another process may have done so already: then nothing is left to do.
         """
         if db is not None and sys.platform == "win32":
             db.close()  # an open file can't be renamed there
+        elif db is not None:
+            # As long as we hold its lock, nobody adds what we would not see. Where it can't be had, nobody can add.
+            with suppress(sqlite3.Error):
+                patiently(lambda: db.execute("BEGIN IMMEDIATE"), self.patience_s)
         try:
-            with self._locked():
-                if self.is_current():
-                    name = self._rename_all()
-                    self.notices.append(
-                        f"the outbox {self.path} was damaged ({reason}); it is kept as {name}, and a new one was begun"
-                    )
-                    if self.salt is not None:
-                        self._put_fresh()  # at once, before another process does, which does not know the salt
-        except OSError as error:
-            message = f"the outbox {self.path} is damaged ({reason}) and can't be set aside: {error.strerror or error}"
+            self._begin(reason)
+        except (OSError, sqlite3.Error) as error:
+            message = f"the outbox {self.path} is damaged ({reason}) and can't be set aside: {error}"
             raise StoreUnavailable(message) from error
         finally:
             # Only now: SQLite folds the log into the file when the last connection closes, which could destroy what is
@@ -113,14 +185,30 @@ class StoreFile:
                 db.close()
 
     def _look(self) -> int | None:
+        self.tightened += filter(None, [tighten(self.directory, PRIVATE_DIRECTORY)])
         try:
-            check_owner(self.directory)
-            check_owner(self.path)
+            self._check_access(self.directory)
+            for suffix in ("", *_COMPANIONS):
+                self.tightened += filter(None, [tighten(self._companion(suffix), PRIVATE_FILE)])
+            self._check_access(self.path)
             status = self.path.stat()
         except FileNotFoundError:
             return None
         self._identity = (status.st_dev, status.st_ino)
         return status.st_size
+
+    @staticmethod
+    def _check_access(path: Path) -> None:
+        """Refuse what is not this user's before anything in it is touched.
+
+        Root must not leave files in a user's directory (as under a ``sudo`` that keeps HOME): that would shut the user
+        out for good. Nor must a user trust what somebody else but root may replace.
+        """
+        check_owner(path)
+        if not os.access(path, os.W_OK):
+            roots = sys.platform != "win32" and path.stat().st_uid == 0 and os.geteuid() != 0
+            why = ": it belongs to root, perhaps since a sudo" if roots else ""
+            raise StoreUnavailable(f"{path} can't be written by this user{why}", hint=_ELSEWHERE)
 
     def _open(self, size: int) -> sqlite3.Connection | None:
         """Open what was looked at; ``None`` when it was damaged, and set aside by us or by another process."""
@@ -132,12 +220,12 @@ class StoreFile:
             db = sqlite3.connect(
                 f"{self.path.absolute().as_uri()}?mode=rw",  # never create: that is done under the lock
                 uri=True,
-                timeout=BUSY_SLICE_S,
+                timeout=min(BUSY_SLICE_S, self.patience_s),
                 isolation_level=None,
                 check_same_thread=False,
             )
             self._check(db)
-            if size % _PAGE_BYTES and patiently(lambda: db.execute("PRAGMA quick_check(1)").fetchone()) != ("ok",):
+            if size % _PAGE_BYTES and db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
                 raise Damaged("it was cut off")  # noqa: TRY301 - the same
         except BaseException as error:
             if isinstance(error, (sqlite3.Error, Damaged)) and is_damage(error):
@@ -154,58 +242,77 @@ class StoreFile:
         return db
 
     def _check(self, db: sqlite3.Connection) -> None:
-        (version,) = patiently(lambda: db.execute("PRAGMA user_version").fetchone())
-        if version > outbox_schema.VERSION:
+        db.text_factory = _lenient_text  # one spoilt byte must not make a whole table unreadable
+        (version,) = patiently(lambda: db.execute("PRAGMA user_version").fetchone(), self.patience_s)
+        if version >= schema.BREAKING_VERSION:
             raise StoreUnavailable(
-                f"the outbox {self.path} was made by a newer logsh (format {version}, this one knows "
-                f"{outbox_schema.VERSION})",
+                f"the outbox {self.path} was made by a newer logsh (format {version}, this one knows {schema.VERSION})",
                 hint="upgrade this logsh, or set LOGSH_STATE_DIR to another directory",
             )
         if version < 1:
             raise Damaged("it has no tables")
-        if version < outbox_schema.VERSION:
-            with self._locked():
-                patiently(lambda: outbox_schema.upgrade(db))
-        (journal_mode,) = patiently(lambda: db.execute("PRAGMA journal_mode").fetchone())
+        if version < schema.VERSION:
+            patiently(lambda: schema.upgrade(db), self.patience_s)
+        noted = self.ledger.head()  # before the store is asked, which others may be adding to
+        salt, highest = patiently(lambda: db.execute(_SALT_AND_SEQUENCE).fetchone(), self.patience_s)
+        if not isinstance(salt, bytes) or len(salt) != schema.SALT_BYTES:
+            raise Damaged("its salt is gone")
+        # SQLite reads a log up to the first frame with a wrong checksum, and says nothing of what is behind it.
+        if noted[0] == salt and noted[1] > (highest or 0):
+            raise Damaged("the end of its log is lost")
+        if noted[0] != salt:
+            self.ledger.begin(salt, highest or 0)
+        (journal_mode,) = patiently(lambda: db.execute("PRAGMA journal_mode").fetchone(), self.patience_s)
         self.has_wal = journal_mode == "wal"
         db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         if sys.platform == "darwin":
             db.execute("PRAGMA fullfsync = ON")  # plain fsync leaves the data in the drive's own cache there
 
-    def _create(self) -> None:
-        """Make the store, unless another process was faster; it is then opened like any other."""
-        make_directory(self.directory)
-        check_owner(self.directory)
+    def _begin(self, reason: str | None) -> None:
+        """Make a store, unless another process was faster; with a ``reason``, in place of the damaged one."""
         with self._locked():
-            if self.path.exists():
+            if self.path.exists() if reason is None else not self.is_current():
                 return
             # A log without its store would be played back into the fresh one.
-            if any(self._companion(suffix).exists() for suffix in _COMPANIONS):
-                name = self._rename_all()
-                self.notices.append(
-                    f"the outbox {self.path} was gone, and only its log left; that is kept as {name}-wal"
-                )
-            self._put_fresh()
+            if reason is None and any(self._companion(suffix).exists() for suffix in _COMPANIONS):
+                reason = "it was gone, and only its log left"
+            found = None
+            if reason is not None:
+                from logsh_cli.outbox.pages import salvage  # noqa: PLC0415 - nobody pays for it until there is damage
 
-    def _put_fresh(self) -> None:
-        """Put a complete, empty store under the name, which is free; under the lock."""
-        fresh = self.directory / f"{FILE_NAME}.new"
+                found = salvage(self.path)
+                salt, highest = self.ledger.head()
+                found = found._replace(salt=found.salt or salt, sequence=max(found.sequence, highest))
+            fresh = self._build(found)
+            if found is not None:
+                name = self._rename_all()
+            fresh.replace(self.path)
+            sync_directory(self.directory)
+            if found is not None:
+                # Last: should we die before, the file is read again, and an event sent twice rather than never.
+                mark_read(self.directory / name, found)
+                self.notices.append(
+                    f"the outbox {self.path} was damaged ({reason}); it is kept as {name}, and a new one was begun "
+                    f"{found.told()}"
+                )
+
+    def _build(self, found: Salvage | None) -> Path:
+        fresh = self._companion(".new")
         try:
-            _build(fresh, self.salt, wal=not on_network_file_system(self.directory))
+            _build(fresh, found, wal=not on_network_file_system(self.directory))
         except sqlite3.OperationalError:
-            # The shared memory of a WAL can't be had on every file system. A full disk fails here again.
-            _build(fresh, self.salt, wal=False)
-        fresh.replace(self.path)
-        sync_directory(self.directory)
+            # A file system may have no shared memory for a log. A disk without room fails here again.
+            _build(fresh, found, wal=False)
+        return fresh
 
     def _rename_all(self) -> str:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._now()))
-        name = f"{FILE_NAME}.corrupt-{stamp}"
+        name = f"{_SET_ASIDE}{stamp}"
         taken = set(os.listdir(self.directory))  # noqa: PTH208 - names are what is compared
         number = 1
-        while any(f"{name}{suffix}" in taken for suffix in ("", *_COMPANIONS)):
+        while any(f"{name}{suffix}" in taken for suffix in ("", *_COMPANIONS, _READ)):
             number += 1
-            name = f"{FILE_NAME}.corrupt-{stamp}-{number}"
+            name = f"{_SET_ASIDE}{stamp}-{number}"
         # The file goes first: should we die in between, its log is found without a store and set aside by the next.
         for suffix in ("", *_COMPANIONS):
             with suppress(FileNotFoundError):
@@ -220,33 +327,139 @@ class StoreFile:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
-            raise StoreUnavailable(f"the outbox {self.path} can't be used: {error.strerror or error}") from error
-        except sqlite3.Error as error:
+        except NotOurs as error:
+            raise StoreUnavailable(f"{error.filename} can't be used: {error.strerror}", hint=_ELSEWHERE) from error
+        except (OSError, sqlite3.Error) as error:
             raise unavailable(self.path, error) from error
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with file_lock(self.directory / LOCK_NAME, patience_s=PATIENCE_S) as held:
+        with file_lock(self.directory / LOCK_NAME, patience_s=self.patience_s) as held:
             if not held:
                 raise StoreUnavailable(f"another process has held {self.directory / LOCK_NAME} for too long")
             yield
 
 
-def _build(path: Path, salt: bytes | None, *, wal: bool) -> None:
-    """Make a complete, empty store at ``path``, all of it in the one file and on disk."""
+class Ledger:
+    """What must not depend on the database: a file beside it that has its size already, and is written over in place.
+
+    It holds the store's salt; the highest id that was given out, which a store that has lost the end of its log has
+    not reached; and, with a checksum, the ids of delivered events that a full disk kept us from deleting.
+    """
+
+    _HEAD = struct.Struct(">16sQ")
+    _SUM = struct.Struct(">Q")
+    _PAIR = struct.Struct(">QQ")
+    _SIZE = 16_384
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def begin(self, salt: bytes, highest: int) -> None:
+        """Make it anew for a store, as long as there is room."""
+        with suppress(OSError):
+            write_atomically(self.path, self._HEAD.pack(salt, highest).ljust(self._SIZE, b"\0"))
+
+    def head(self) -> tuple[bytes | None, int]:
+        """Return the salt and the highest id; ``None`` and 0 when there is no ledger."""
+        with suppress(OSError, struct.error):
+            salt, highest = self._HEAD.unpack(self._read(0, self._HEAD.size))
+            return salt, highest if highest < _ABSURD_ID else 0
+        return None, 0
+
+    def note_highest(self, row_id: int) -> None:
+        """Note an id that was given out, after its event was synced. Itself it is not: a lower one does no harm."""
+        with suppress(OSError):
+            self._write(16, row_id.to_bytes(8))
+
+    def has_delivered(self) -> bool:
+        """Tell whether it holds ids of delivered events."""
+        with suppress(OSError):
+            return any(self._read(self._HEAD.size, self._SUM.size))
+        return False
+
+    def delivered(self) -> list[tuple[int, int]]:
+        """Return those ids, as pairs of first and last; none when they are damaged. Raises ``OSError``."""
+        content = self._read(self._HEAD.size, self._SIZE)
+        (checksum,), pairs = self._SUM.unpack_from(content), content[self._SUM.size :]
+        pairs = pairs[: len(pairs) // self._PAIR.size * self._PAIR.size]
+        if checksum != crc32(pairs):
+            return []
+        return [(first, last) for first, last in self._PAIR.iter_unpack(pairs) if last]
+
+    def note_delivered(self, ids: Iterable[int]) -> None:
+        """Note ids of delivered events; raises ``OSError`` when they don't fit."""
+        pairs = self.delivered()
+        for row_id in sorted(ids):
+            if pairs and pairs[-1][1] == row_id - 1:
+                pairs[-1] = (pairs[-1][0], row_id)
+            else:
+                pairs.append((row_id, row_id))
+        room = (self._SIZE - self._HEAD.size - self._SUM.size) // self._PAIR.size
+        if len(pairs) > room:
+            raise OSError(f"no more room in {self.path}")
+        content = b"".join(self._PAIR.pack(*pair) for pair in pairs).ljust(room * self._PAIR.size, b"\0")
+        self._write(self._HEAD.size, self._SUM.pack(crc32(content)) + content, sync=True)
+
+    def forget_delivered(self) -> None:
+        """Forget those ids: they are deleted from the store."""
+        self._write(self._HEAD.size, bytes(self._SUM.size), sync=True)
+
+    def _read(self, at: int, length: int) -> bytes:
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(at)
+            return file.read(length)
+
+    def _write(self, at: int, content: bytes, *, sync: bool = False) -> None:
+        with self.path.open("r+b", buffering=0) as file:
+            file.seek(at)
+            file.write(content)
+            if sync:
+                os.fsync(file.fileno())
+
+
+def _build(path: Path, found: Salvage | None, *, wal: bool) -> None:
+    """Make a complete store at ``path``, all of it in the one file and on disk, with what was found of another."""
     for suffix in ("", *_COMPANIONS):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    path.chmod(0o600)  # whatever the umask; SQLite gives its companions the same mode
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
+    path.chmod(PRIVATE_FILE)  # whatever the umask; SQLite gives its companions the same mode
     db = sqlite3.connect(path, timeout=BUSY_SLICE_S, isolation_level=None)
     try:
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA journal_mode = {'WAL' if wal else 'DELETE'}")
-        outbox_schema.upgrade(db)
-        if salt is not None:
-            db.execute("UPDATE store SET salt = ?", (salt,))
+        schema.upgrade(db)
+        if found is not None:
+            db.execute("BEGIN")
+            schema.insert(db, found.rows)
+            schema.raise_sequence(db, found.sequence)
+            db.execute("UPDATE store SET salt = coalesce(?, salt), dropped = ?", (found.salt, found.dropped))
+            db.execute("COMMIT")
         # Not left to closing, which keeps silent about a failure: the schema must never be in the log alone.
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     finally:
         db.close()
+
+
+def _lenient_text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
+
+
+def on_network_file_system(directory: Path) -> bool:
+    """Tell whether other machines may share this directory, as far as Linux says; elsewhere the answer is no."""
+    try:
+        mounts = Path("/proc/self/mounts").read_bytes().splitlines()
+    except OSError:
+        return False
+    return file_system_of(os.fsencode(os.path.realpath(directory)), mounts).startswith(NETWORK_FILE_SYSTEMS)
+
+
+def file_system_of(path: bytes, mounts: list[bytes]) -> str:
+    """Return the kind of the file system that an absolute path is on, by the lines of Linux's mount table."""
+    depth, kind = 0, b""
+    for mount in mounts:
+        _, point, file_system, *_ = mount.split(b" ")
+        point = point.replace(b"\\040", b" ").rstrip(b"/") + b"/"
+        if (path + b"/").startswith(point) and len(point) >= depth:  # of two on one another, the later is seen
+            depth, kind = len(point), file_system
+    return kind.decode("ascii", "replace")

@@ -1,19 +1,15 @@
-"""What the outbox hands out, as values: events with their owner and state, counts, and what became of a request.
+"""Stored events as values, and as people and programs read them. Pure.
 
 Named tuples, since this is loaded at every call: a frozen dataclass takes 0.8 ms to define, one of these 0.1.
 """
 
 from __future__ import annotations
 
-from types import NoneType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+import json
+from typing import Any, Literal, NamedTuple
+from zlib import crc32
 
-from logsh_cli.outbox.faults import Damaged
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-State = Literal["pending", "leased", "rejected"]
+State = Literal["pending", "leased", "rejected", "damaged"]
 
 LEASE_S = 60.0
 """How long a lease lasts unless it is renewed."""
@@ -30,21 +26,28 @@ it counts as over, or a clock set back by a day would hold events up for a day.
 
 COLUMNS = (
     "id, profile, key_fingerprint, body, accepted_at, attempts, not_before, lease_until, error_name, error_message, "
-    "http_status, rejected_at"
+    "http_status, rejected_at, body_crc"
 )
 """The columns that ``read_row`` reads, in its order."""
 
+_DEFAULTS: tuple[Any, ...] = ("", "", b"", 0.0, 0, 0.0, 0.0, None, None, None, None, None)
 _KINDS: tuple[tuple[type, ...], ...] = (
-    *((int,), (str,), (str,), (bytes,), (float,), (int,), (float,), (float,)),
-    *((str, NoneType), (str, NoneType), (int, NoneType), (float, NoneType)),
+    *((str,), (str,), (bytes,), (float,), (int,), (float,), (float,)),
+    *((str, type(None)), (str, type(None)), (int, type(None)), (float, type(None)), (int, type(None))),
 )
+_LAST_YEAR = 1e11
+"""Epoch seconds beyond every clock."""
 
-FREE = "(lease_until <= :now OR lease_until > :now + :longest_lease)"
-"""SQL for: nobody holds the event. True of every rejected one."""
+_STATES = {"pending": "waiting", "leased": "waiting", "rejected": "refused", "damaged": "damaged"}
+"""What people read for each state that programs read."""
 
-DUE_HALVES = ("not_before <= :now", "not_before > :now + :longest_wait")
-DUE = f"({' OR '.join(DUE_HALVES)})"
-"""SQL for: its wait is over."""
+_EXPLAINED = {
+    "pending": "waiting to be delivered",
+    "leased": "waiting; being delivered at this moment",
+    "rejected": "refused by the service; `logsh outbox retry` puts it back",
+    "damaged": "damaged: what is stored can't be read any more; `logsh outbox drop` removes it",
+}
+HEADER = ("ID", "STATE", "AGE", "TRIES", "EVENT", "LAST ERROR")
 
 
 class Owner(NamedTuple):
@@ -58,6 +61,7 @@ class Row(NamedTuple):
     """One stored event. Times are epoch seconds; ``not_before`` is 0 when it may be tried at once.
 
     ``body`` is the JSON as it was accepted, ``attempts`` how often it was tried in all, the error that of the last try.
+    A ``damaged`` one has a body that can't be read, and defaults where other values are unreadable.
     """
 
     id: int
@@ -74,15 +78,19 @@ class Row(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How many events there are. ``leased`` ones, being delivered just now, are part of ``pending``."""
+    """How many events there are. ``leased`` ones, being delivered just now, are part of ``pending``.
+
+    ``dropped`` is how many refused ones the shelf has had no room for, ever.
+    """
 
     pending: int
     leased: int
     rejected: int
+    dropped: int = 0
 
 
 class Changed(NamedTuple):
-    """What ``retry`` or ``drop`` did: how many events it changed, and the ids it left alone.
+    """The number of events that ``retry`` or ``drop`` changed, and the ids it left alone.
 
     ``leased`` are being delivered at this moment, ``missing`` don't exist (or no longer).
     """
@@ -92,46 +100,108 @@ class Changed(NamedTuple):
     missing: tuple[int, ...] = ()
 
 
-def moment(now: float) -> dict[str, Any]:
-    """The parameters of ``FREE`` and ``DUE``."""
-    return {"now": now, "longest_lease": LEASE_S + CLOCK_SLACK_S, "longest_wait": MAX_WAIT_S + CLOCK_SLACK_S}
+def is_free(lease_until: float, lease_now: float) -> bool:
+    """Tell whether a lease is over; both in the time of leases."""
+    return lease_until <= lease_now or lease_until > lease_now + LEASE_S + CLOCK_SLACK_S
 
 
-def is_free(lease_until: float, now: float) -> bool:
-    """``FREE``, for a value at hand."""
-    return lease_until <= now or lease_until > now + LEASE_S + CLOCK_SLACK_S
+def read_row(values: tuple[Any, ...], lease_now: float) -> Row:
+    """Return a row as selected by ``COLUMNS``, whatever has become of its values."""
+    sound = all(map(_fits, values[1:], _KINDS))
+    if not sound:
+        kept = zip(values[1:], _KINDS, _DEFAULTS, strict=True)
+        values = (values[0], *(value if _fits(value, kinds) else default for value, kinds, default in kept))
+    row_id, profile, fingerprint, body, accepted_at, attempts, not_before, lease_until, *error, rejected_at, crc = (
+        values
+    )
+    state: State = "pending" if is_free(lease_until, lease_now) else "leased"
+    if not sound or (crc is not None and crc32(body) != crc) or event_of(body) is None:
+        state = "damaged"
+    elif rejected_at is not None:
+        state = "rejected"
+    name, message, http_status = error
+    owner = Owner(profile, fingerprint)
+    return Row(row_id, state, owner, body, accepted_at, attempts, not_before, name, message, http_status, rejected_at)
 
 
-def read_rows(found: Iterable[tuple[Any, ...]], now: float, *, after: int, taken_by: Owner | None = None) -> list[Row]:
-    """Rows as selected by ``COLUMNS`` in the order of their ids, all above ``after``; ``taken_by`` just leased them.
-
-    Raises:
-        Damaged: they are in no order, in which somebody who walks on from the last one would walk in a circle.
-    """
-    rows = []
-    for values in found:
-        row = read_row(values, now, taken_by=taken_by)
-        if row.id <= after:
-            raise Damaged("its events are in disorder")
-        after = row.id
-        rows.append(row)
-    return rows
+def _fits(value: object, kinds: tuple[type, ...]) -> bool:
+    return type(value) in kinds and (not isinstance(value, float) or 0 <= value < _LAST_YEAR)
 
 
-def read_row(values: tuple[Any, ...], now: float, *, taken_by: Owner | None = None) -> Row:
-    """A row as selected by ``COLUMNS``; ``taken_by`` has just leased it.
+def event_of(body: bytes) -> dict[str, Any] | None:
+    """Return the event in a stored body; ``None`` when there is none that can be read."""
+    try:
+        event = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) else None
 
-    Raises:
-        Damaged: a value is of a kind that was never stored there.
-    """
-    if any(type(value) not in kinds for value, kinds in zip(values, _KINDS, strict=True)):
-        raise Damaged("an event in it is broken")
-    row_id, profile, fingerprint, body, accepted_at, attempts, not_before, lease_until, *end = values
-    if end[-1] is not None:  # rejected_at
-        state: State = "rejected"
-    elif taken_by is not None or not is_free(lease_until, now):
-        state = "leased"
-    else:
-        state = "pending"
-    owner = taken_by or Owner(profile, fingerprint)
-    return Row(row_id, state, owner, body, accepted_at, attempts, not_before, *end)
+
+def age(seconds: float) -> str:
+    """Return a rough age of at most four characters: ``12s``, ``5m``, ``3h``, ``20d``; ``0s`` for the future."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)}{unit}"
+    return f"{max(0, int(seconds))}s"
+
+
+def row_cells(row: Row, now: float) -> tuple[str, ...]:
+    """Return one event in the columns of ``HEADER``."""
+    name = str((event_of(row.body) or {}).get("event", "")) if row.state != "damaged" else "?"
+    return (str(row.id), _STATES[row.state], age(now - row.accepted_at), str(row.attempts), name, _error_of(row) or "")
+
+
+def row_to_json(row: Row) -> dict[str, Any]:
+    """Return one event with everything that is known about it; times are ISO 8601, UTC."""
+    damaged = row.state == "damaged"
+    message = _error_of(row)
+    return {
+        "id": row.id,
+        "state": row.state,
+        "event": None if damaged else event_of(row.body),
+        "profile": row.owner.profile,
+        "accepted_at": _iso(row.accepted_at),
+        "attempts": row.attempts,
+        "not_before": _iso(row.not_before) if row.not_before else None,
+        "rejected_at": _iso(row.rejected_at) if row.rejected_at is not None else None,
+        "http_status": row.http_status,
+        "error": None if message is None else {"name": "damaged" if damaged else row.error_name, "message": message},
+    }
+
+
+def describe_row(row: Row, now: float) -> list[str]:
+    """Return one event in lines of label and value."""
+    facts: list[tuple[str, str]] = [
+        ("id", str(row.id)),
+        ("state", _EXPLAINED[row.state]),
+        ("profile", row.owner.profile),
+        ("accepted", f"{_iso(row.accepted_at)} ({age(now - row.accepted_at)} ago)"),
+        ("tries", str(row.attempts)),
+    ]
+    if message := _error_of(row):
+        facts.append(("last error", message))
+    if row.not_before > now:
+        facts.append(("next try", f"{_iso(row.not_before)}, unless flushed before"))
+    if row.state == "damaged":
+        facts.append(("stored", row.body.decode("utf-8", "backslashreplace")))
+    for name, value in ((event_of(row.body) or {}) if row.state != "damaged" else {}).items():
+        if name == "metadata" and isinstance(value, dict):
+            facts.extend((f"meta {key}", _shown(item)) for key, item in value.items())
+        else:
+            facts.append((name, _shown(value)))
+    width = max(len(label) for label, _ in facts)
+    return [f"{label:<{width}}  {value}" for label, value in facts]
+
+
+def _error_of(row: Row) -> str | None:
+    return "what is stored can't be read any more" if row.state == "damaged" else row.error_message
+
+
+def _iso(epoch_s: float) -> str:
+    from datetime import UTC, datetime  # noqa: PLC0415 - only for what is shown
+
+    return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="seconds")
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,19 +1,23 @@
 """The tables of the outbox, as an ordered list of the steps that lead to them. No files, no locks.
 
 To change the schema, append a function to ``STEPS``. A step only adds (tables, indexes, columns with a default), since
-older processes may be at work on the same file.
+older processes may be at work on the same file, and an older version must be able to go on with it.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 SALT_BYTES = 16
+EVENT_COLUMNS = (
+    "id, profile, key_fingerprint, body, accepted_at, attempts, not_before, lease, lease_until, error_name, "
+    "error_message, http_status, rejected_at, body_crc"
+)
 
 
 def create_tables(db: sqlite3.Connection) -> None:
@@ -67,10 +71,26 @@ def create_tables(db: sqlite3.Connection) -> None:
     db.execute("INSERT INTO store (salt) VALUES (?)", (os.urandom(SALT_BYTES),))
 
 
-STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (create_tables,)
+def check_and_count(db: sqlite3.Connection) -> None:
+    """Version 2: a checksum for each body, how many refused events the shelf has dropped, and the clock of leases.
+
+    ``body_crc`` is CRC-32 of the body, NULL where version 1 stored it. ``boot_offset`` plus the seconds since the boot
+    named ``boot_id`` is the time in which leases are counted: every process since that boot reckons with the same one,
+    so that a step of the wall clock ends no lease.
+    """
+    db.execute("ALTER TABLE events ADD COLUMN body_crc INTEGER")
+    db.execute("ALTER TABLE store ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0")
+    db.execute("ALTER TABLE store ADD COLUMN boot_id TEXT")
+    db.execute("ALTER TABLE store ADD COLUMN boot_offset REAL")
+
+
+STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (create_tables, check_and_count)
 """Step N leads from version N to version N + 1."""
 
 VERSION = len(STEPS)
+
+BREAKING_VERSION = 1_000
+"""A later format from this version on did more than add, and must be left alone; one below it can be used as it is."""
 
 
 def upgrade(db: sqlite3.Connection) -> None:
@@ -90,3 +110,15 @@ def upgrade(db: sqlite3.Connection) -> None:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+
+
+def insert(db: sqlite3.Connection, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Add whole events, with the values of ``EVENT_COLUMNS``; an id of ``None`` becomes a new one."""
+    marks = ", ".join("?" for _ in EVENT_COLUMNS.split(", "))
+    db.executemany(f"INSERT INTO events ({EVENT_COLUMNS}) VALUES ({marks})", rows)  # noqa: S608 - constants
+
+
+def raise_sequence(db: sqlite3.Connection, highest: int) -> None:
+    """Give new events higher ids than ``highest``."""
+    if not db.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'events'", (highest,)).rowcount:
+        db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('events', ?)", (highest,))

@@ -242,7 +242,7 @@ def test_a_clock_set_back_by_a_day_holds_nothing_up(service: Server, tmp_path: P
     store.failed(waiting, "l", **facts, not_before=tomorrow + DAY)
     store.close()
     listed = call_main("outbox", "list")
-    assert [line.split("\t")[1:3] for line in listed.stdout.splitlines()] == [["pending", "0s"]] * 2
+    assert [line.split("\t")[1:3] for line in listed.stdout.splitlines()] == [["waiting", "0s"]] * 2
     tally(flush(service), accepted=2, delivered=2)
 
 

@@ -188,7 +188,7 @@ def test_whatever_happens_an_accepted_event_arrives(service: Server, tmp_path: P
     wait_until_none_is_left(tmp_path / "state")
     service.forget_script()
     # A minute later, when the leases of the dead have ended.
-    later = Clock(time=lambda: time.time() + LEASE_S + 1)
+    later = Clock(time=lambda: time.time() + LEASE_S + 1, boot=lambda: None)
     done = call_main("outbox", "flush", "--json", env=settings_for(service), clock=later)
     assert done.code == 0, done.stdout + done.stderr
     assert kept_rows(tmp_path) == []

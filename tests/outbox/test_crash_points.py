@@ -50,7 +50,7 @@ def nothing_left_behind(tmp_path: Path) -> Iterator[None]:
 
 def flush_once_leases_have_ended(service: Server) -> None:
     """What a flush a minute later does: by then the leases of the dead have ended."""
-    later = Clock(time=lambda: time.time() + LEASE_S + 1)
+    later = Clock(time=lambda: time.time() + LEASE_S + 1, boot=lambda: None)
     done = call_main("outbox", "flush", env=settings_for(service), clock=later)
     assert (done.code, done.stderr) == (0, "")
 

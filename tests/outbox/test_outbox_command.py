@@ -99,10 +99,10 @@ def test_a_list_is_a_line_for_each_event_with_what_a_person_asks_about(tmp_path:
     done = call_main("outbox", "list")
     assert done.code == 0
     assert [line.split("\t") for line in done.stdout.splitlines()] == [
-        ["1", "pending", "3h", "0", "untried", ""],
-        ["2", "pending", "5m", "3", "failed", "the service is not available: later (HTTP 503)"],
-        ["3", "rejected", "20d", "1", "refused", "Icon must be a valid emoji."],
-        ["4", "sending", "0s", "0", "leased", ""],
+        ["1", "waiting", "3h", "0", "untried", ""],
+        ["2", "waiting", "5m", "3", "failed", "the service is not available: later (HTTP 503)"],
+        ["3", "refused", "20d", "1", "refused", "Icon must be a valid emoji."],
+        ["4", "waiting", "0s", "0", "leased", ""],
     ]
     assert "3 waiting; they go out with the next event, or with `logsh outbox flush`" in done.stderr
     assert "1 refused by the service; `logsh outbox show ID` says why" in done.stderr
@@ -247,7 +247,7 @@ def test_an_outbox_that_can_not_be_used_is_said_with_69(tmp_path: Path, args: tu
 def test_an_outbox_of_a_newer_version_is_left_alone(tmp_path: Path, args: tuple[str, ...]) -> None:
     keep(tmp_path, "e")
     db = sqlite3.connect(tmp_path / "state" / "outbox.db")
-    db.execute("PRAGMA user_version = 99")
+    db.execute("PRAGMA user_version = 1000")
     db.close()
     before = (tmp_path / "state" / "outbox.db").read_bytes()
     done = call_main("outbox", *args)
