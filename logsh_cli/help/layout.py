@@ -29,7 +29,7 @@ WIDEST_NAME = 30
 WHOLE = "logsh.whole_help"
 """Set in a context's ``meta`` where rarely used options are to be explained as well."""
 
-_RANGE = re.compile(r"(\d+)<=x<=(\d+)")
+_RANGE = re.compile(r"(?<!\d)(\d+)<=x<=(\d+)")
 _HEADING = re.compile(r"^(Usage|[A-Z][A-Za-z ]*):(?=$| logsh)", re.MULTILINE)
 _ROW = re.compile(r"^  ((?:-|[a-z]+ )\S*(?: \S+)*?)(?=  |$)", re.MULTILINE)
 

@@ -46,7 +46,7 @@ def without_commands(text: str) -> str:
     obeys ``##vso[`` anywhere.
     """
     text = _RUNNER_COMMAND.sub(r"\1\\x5b", text)
-    return re.sub(r"(?m)^(\s*)::", r"\1\\x3a:", text)
+    return re.sub(r"(?m)^([^\S\n]*)::", r"\1\\x3a:", text)
 
 
 def excerpt(text: str, limit: int = 60) -> str:

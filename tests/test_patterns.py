@@ -1,0 +1,17 @@
+"""Text from outside can't make a regular expression of ours work for seconds."""
+
+from __future__ import annotations
+
+import re
+
+from tests.benchmarks import patterns
+
+
+def test_no_pattern_takes_more_than_proportional_time_for_a_hostile_text() -> None:
+    assert list(patterns.slow_ones(16 * 1024)) == []
+
+
+def test_a_pattern_that_backtracks_would_be_noticed() -> None:
+    backtracks = patterns.Use(re.compile(r":[^@]*@"), "search")
+    assert next(patterns.slow_texts(backtracks, 8 * 1024)).growth > patterns.MOST_GROWTH
+    assert len(patterns.uses()) > 30
