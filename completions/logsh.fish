@@ -28,13 +28,13 @@ function __logsh_read
         else if test -z "$ended"; and string match -q -- '--*=*' $word
             set -a given (string split -m 1 = -- $word)[1]
         else if test -z "$ended"; and string match -q -- '--*' $word
-            contains -- $word --api-url --deadline --desc --description --event --fail --icon --icon-failure --icon-success --jobs --kill-after --meta --notify-on --on --on-missing-key --port --profile --rate --success-codes --tail --timeout --workspace -d -e -i -m -p -w; and set value $word; or set -a given $word
+            contains -- $word --api-url --deadline --desc --description --event --fail --icon --icon-failure --icon-success --jobs --kill-after --longer-than --meta --notify-after --notify-on --on --on-missing-key --port --profile --rate --success-codes --tail --timeout --workspace -d -e -i -m -p -w; and set value $word; or set -a given $word
         else if test -z "$ended"; and string match -q -- '-?*' $word
             set -l letters (string split '' -- (string sub -s 2 -- $word))
             while set -q letters[1]
                 set -l name -$letters[1]
                 set -e letters[1]
-                if contains -- $name --api-url --deadline --desc --description --event --fail --icon --icon-failure --icon-success --jobs --kill-after --meta --notify-on --on --on-missing-key --port --profile --rate --success-codes --tail --timeout --workspace -d -e -i -m -p -w
+                if contains -- $name --api-url --deadline --desc --description --event --fail --icon --icon-failure --icon-success --jobs --kill-after --longer-than --meta --notify-after --notify-on --on --on-missing-key --port --profile --rate --success-codes --tail --timeout --workspace -d -e -i -m -p -w
                     set -q letters[1]; and set -a given $name; or set value $name
                     break
                 end
@@ -155,21 +155,28 @@ complete -c logsh -n '__logsh_at \'run\'' -a '(__logsh_command)'
 complete -c logsh -n '__logsh_takes \'run\' -e --event' -s e -l event -x -d 'The event\'s name'
 complete -c logsh -n '__logsh_takes \'run\' -d --desc --description' -s d -l desc -l description -x -d 'Put before how the command ended'
 complete -c logsh -n '__logsh_takes \'run\' -w --workspace' -s w -l workspace -x -d 'The workspace; created on first use'
+complete -c logsh -n '__logsh_takes \'run\' -i --icon' -s i -l icon -x -a '(__logsh_emoji)' -d 'An emoji, or :rocket: and the like'
 complete -c logsh -n '__logsh_takes \'run\'' -s m -l meta -x -d 'Metadata; KEY:=JSON a number or boolean'
 complete -c logsh -n '__logsh_takes \'run\' --ci' -l ci -d 'Add the CI\'s repository, commit and run'
-complete -c logsh -n '__logsh_takes \'run\' --icon-success' -l icon-success -x -a '(__logsh_emoji)' -d 'Instead of a green check mark'
-complete -c logsh -n '__logsh_takes \'run\' --icon-failure' -l icon-failure -x -a '(__logsh_emoji)' -d 'Instead of a red cross'
-complete -c logsh -n '__logsh_takes \'run\' --on' -l on -x -a 'always failure success change' -d 'Report always, failure, success or change'
-complete -c logsh -n '__logsh_takes \'run\' --notify-on' -l notify-on -x -a 'failure change always never' -d 'Push on failure, change, always or never'
-complete -c logsh -n '__logsh_takes \'run\' --success-codes' -l success-codes -x -d 'Exit codes that count as success'
+complete -c logsh -n '__logsh_takes \'run\' --on' -l on -x -a 'always failure success change' -d 'always (default), failure, success, change'
+complete -c logsh -n '__logsh_takes \'run\' --notify-on' -l notify-on -x -a 'failure change always never' -d 'failure (default), change, always, never'
+complete -c logsh -n '__logsh_takes \'run\' --notify-after' -l notify-after -x -d 'Push from the Nth failure in a row on'
+complete -c logsh -n '__logsh_takes \'run\' --longer-than' -l longer-than -x -d 'Report long runs, and failures'
+complete -c logsh -n '__logsh_takes \'run\' --success-codes' -l success-codes -x -d 'Exit codes and signals that count as success'
 complete -c logsh -n '__logsh_takes \'run\' --start' -l start -d 'Report the start, too'
 complete -c logsh -n '__logsh_takes \'run\' --tail' -l tail -x -d 'On failure, its output\'s end'
 complete -c logsh -n '__logsh_takes \'run\' --timeout' -l timeout -x -d 'End it and all it started after 90s, 15m'
-complete -c logsh -n '__logsh_takes \'run\' --kill-after' -l kill-after -x -d 'From TERM to KILL, once the time is out'
+complete -c logsh -n '__logsh_takes \'run\' --quiet-job' -l quiet-job -d 'Show its output only if it fails'
+complete -c logsh -n '__logsh_takes \'run\' --dry-run' -l dry-run -d 'Show the events and run nothing'
+complete -c logsh -n '__logsh_takes \'run\' -b --background' -s b -l background -d 'Return once stored; deliver in background'
 complete -c logsh -n '__logsh_takes \'run\' --deadline' -l deadline -x -d 'For all attempts and waits'
 complete -c logsh -n '__logsh_takes \'run\' --on-missing-key' -l on-missing-key -x -a 'fail skip' -d 'Without a key: fail, or skip and exit 0'
 complete -c logsh -n '__logsh_takes \'run\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile\'s key and settings'
+complete -c logsh -n '__logsh_takes \'run\' -q --quiet' -s q -l quiet -d 'Print nothing on success'
 complete -c logsh -n '__logsh_takes \'run\' -v --verbose' -s v -l verbose -d 'Show what happens, on standard error'
+complete -c logsh -n '__logsh_takes \'run\' --kill-after' -l kill-after -x -d 'From TERM to KILL, once the time is out'
+complete -c logsh -n '__logsh_takes \'run\' --icon-success' -l icon-success -x -a '(__logsh_emoji)' -d 'Instead of a green check mark'
+complete -c logsh -n '__logsh_takes \'run\' --icon-failure' -l icon-failure -x -a '(__logsh_emoji)' -d 'Instead of a red cross'
 complete -c logsh -n '__logsh_takes \'run\' -h --help' -s h -l help -d 'Show this message and exit'
 
 # logsh batch

@@ -10,7 +10,7 @@ import typer
 from logsh_cli.config.files import KEYS
 from logsh_cli.help import ADVANCED, OUTPUT
 
-JOB, REPORT, EVENT, DELIVERY = "Command", "Report", "Event", "Delivery"
+JOB, EVENT, DELIVERY = "Run and report", "Event", "Delivery"
 """The other headings under which long help lists options."""
 
 Profile = Annotated[
@@ -50,6 +50,10 @@ Meta = Annotated[
         help="Metadata; KEY:=JSON a number or boolean.",
         rich_help_panel=EVENT,
     ),
+]
+Background = Annotated[
+    bool,
+    typer.Option("--background", "-b", help="Return once stored; deliver in background.", rich_help_panel=DELIVERY),
 ]
 Deadline = Annotated[
     str | None,

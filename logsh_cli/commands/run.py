@@ -5,24 +5,23 @@ Only what is needed to start the command is imported up here; everything about L
 
 from __future__ import annotations
 
-import os
-import signal
 from typing import TYPE_CHECKING, Annotated
 
 from logsh_cli.app import AppContext
 from logsh_cli.clock import option_seconds
 from logsh_cli.errors import UsageError
-from logsh_cli.job.child import hold_signals, shell_status, start
-from logsh_cli.job.options import RunOptions
-from logsh_cli.job.outcome import NotifyOn, On, parse_duration, parse_success_codes
+from logsh_cli.job.child import TIMED_OUT, shell_status, start
+from logsh_cli.job.options import NotifyOn, On, RunOptions, parse_success_codes
 
 if TYPE_CHECKING:
     import typer
 
     from logsh_cli import options
+    from logsh_cli.job.child import Ending
     from logsh_cli.job.report import JobReport
 
 LONGEST_TAIL = 500
+MANY = 1_000_000
 
 
 def register(app: typer.Typer) -> None:
@@ -62,8 +61,117 @@ def run(
         ),
     ] = None,
     workspace: options.Workspace = None,
+    icon: options.Icon = None,
     meta: options.Meta = None,
     ci: options.Ci = False,
+    on: Annotated[
+        On,
+        typer.Option(
+            "--on",
+            metavar="WHEN",
+            help="always (default), failure, success, change.",
+            show_default=False,
+            rich_help_panel=options.JOB,
+        ),
+    ] = "always",
+    notify_on: Annotated[
+        NotifyOn,
+        typer.Option(
+            "--notify-on",
+            metavar="WHEN",
+            help="failure (default), change, always, never.",
+            show_default=False,
+            rich_help_panel=options.JOB,
+        ),
+    ] = "failure",
+    notify_after: Annotated[
+        int,
+        typer.Option(
+            "--notify-after",
+            min=1,
+            max=MANY,
+            metavar="N",
+            help="Push from the Nth failure in a row on.",
+            rich_help_panel=options.ADVANCED,
+        ),
+    ] = 1,
+    longer_than: Annotated[
+        str | None,
+        typer.Option(
+            "--longer-than",
+            metavar="TIME",
+            help="Report long runs, and failures.",
+            rich_help_panel=options.ADVANCED,
+        ),
+    ] = None,
+    success_codes: Annotated[
+        str,
+        typer.Option(
+            "--success-codes",
+            metavar="N,N...",
+            help="Exit codes and signals that count as success.",
+            rich_help_panel=options.ADVANCED,
+        ),
+    ] = "0",
+    report_start: Annotated[
+        bool,
+        typer.Option(
+            "--start",
+            help="Report the start, too.",
+            rich_help_panel=options.JOB,
+        ),
+    ] = False,
+    tail: Annotated[
+        int | None,
+        typer.Option(
+            "--tail",
+            min=1,
+            max=LONGEST_TAIL,
+            metavar="N",
+            help="On failure, its output's end.",
+            rich_help_panel=options.JOB,
+        ),
+    ] = None,
+    timeout: Annotated[
+        str | None,
+        typer.Option(
+            "--timeout",
+            metavar="TIME",
+            help="End it and all it started after 90s, 15m.",
+            rich_help_panel=options.JOB,
+        ),
+    ] = None,
+    quiet_job: Annotated[
+        bool,
+        typer.Option(
+            "--quiet-job",
+            help="Show its output only if it fails.",
+            rich_help_panel=options.ADVANCED,
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show the events and run nothing.",
+            rich_help_panel=options.ADVANCED,
+        ),
+    ] = False,
+    background: options.Background = False,
+    deadline: options.Deadline = None,
+    on_missing_key: options.OnMissingKey = None,
+    profile: options.Profile = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    kill_after: Annotated[
+        str,
+        typer.Option(
+            "--kill-after",
+            metavar="TIME",
+            help="From TERM to KILL, once the time is out.",
+            rich_help_panel=options.ADVANCED,
+        ),
+    ] = "10s",
     icon_success: Annotated[
         str | None,
         typer.Option(
@@ -76,75 +184,15 @@ def run(
     icon_failure: Annotated[
         str | None,
         typer.Option(
-            "--icon-failure", metavar="EMOJI", help="Instead of a red cross.", rich_help_panel=options.ADVANCED
-        ),
-    ] = None,
-    on: Annotated[
-        On,
-        typer.Option(
-            "--on",
-            metavar="WHEN",
-            help="Report always, failure, success or change.",
-            rich_help_panel=options.REPORT,
-        ),
-    ] = "always",
-    notify_on: Annotated[
-        NotifyOn,
-        typer.Option(
-            "--notify-on",
-            metavar="WHEN",
-            help="Push on failure, change, always or never.",
-            rich_help_panel=options.REPORT,
-        ),
-    ] = "failure",
-    success_codes: Annotated[
-        str,
-        typer.Option(
-            "--success-codes",
-            metavar="N,N...",
-            help="Exit codes that count as success.",
+            "--icon-failure",
+            metavar="EMOJI",
+            help="Instead of a red cross.",
             rich_help_panel=options.ADVANCED,
         ),
-    ] = "0",
-    report_start: Annotated[
-        bool, typer.Option("--start", help="Report the start, too.", rich_help_panel=options.REPORT)
-    ] = False,
-    tail: Annotated[
-        int | None,
-        typer.Option(
-            "--tail",
-            min=1,
-            max=LONGEST_TAIL,
-            metavar="N",
-            help="On failure, its output's end.",
-            rich_help_panel=options.REPORT,
-        ),
     ] = None,
-    timeout: Annotated[
-        str | None,
-        typer.Option(
-            "--timeout",
-            metavar="TIME",
-            help="End it and all it started after 90s, 15m.",
-            rich_help_panel=options.JOB,
-        ),
-    ] = None,
-    kill_after: Annotated[
-        str,
-        typer.Option(
-            "--kill-after",
-            metavar="TIME",
-            help="From TERM to KILL, once the time is out.",
-            rich_help_panel=options.ADVANCED,
-        ),
-    ] = "10s",
-    deadline: options.Deadline = None,
-    on_missing_key: options.OnMissingKey = None,
-    profile: options.Profile = None,
-    verbose: options.Verbose = False,
 ) -> int:
     app: AppContext = ctx.obj
-    app.configure_output(verbose=verbose)
+    app.configure_output(quiet=quiet, verbose=verbose)
     if not command:
         raise UsageError("there is no command to run", hint="logsh run [OPTIONS] -- COMMAND [ARG]...")
     given = RunOptions(
@@ -152,55 +200,86 @@ def run(
         event=event,
         description=desc,
         workspace=workspace,
-        metadata=tuple(meta or ()),
-        ci=ci,
+        icon=icon,
         icon_success=icon_success,
         icon_failure=icon_failure,
+        metadata=tuple(meta or ()),
+        ci=ci,
         on=on,
         notify_on=notify_on,
+        notify_after=notify_after,
+        longer_than_s=option_seconds("--longer-than", longer_than) or 0.0,
         success_codes=parse_success_codes(success_codes),
+        start=report_start,
         tail=tail,
+        quiet_job=quiet_job,
+        timeout_s=option_seconds("--timeout", timeout) or None,
+        kill_after_s=option_seconds("--kill-after", kill_after) or 0.0,
+        background=background,
         deadline_s=option_seconds("--deadline", deadline),
         on_missing_key=on_missing_key,
         profile=profile,
     )
     given.check()
-    return supervise(
-        app,
-        given,
-        report_start=report_start,
-        timeout_s=None if timeout is None else parse_duration(timeout),
-        kill_after_s=parse_duration(kill_after, "--kill-after", allow_zero=True),
-    )
+    return preview(app, given) if dry_run else supervise(app, given)
 
 
-def supervise(
-    app: AppContext, given: RunOptions, *, report_start: bool, timeout_s: float | None, kill_after_s: float
-) -> int:
+def preview(app: AppContext, given: RunOptions) -> int:
+    """Show the events that would tell of a success and of a failure."""
+    from logsh_cli.job.report import JobReport  # noqa: PLC0415 - not needed before a command runs
+
+    for result in JobReport(app, given).preview():
+        app.printer.show(result)
+    return 0
+
+
+def supervise(app: AppContext, given: RunOptions) -> int:
     """Start the command, wait for it, report it, and return its status; nothing of ours may change that."""
-    held = hold_signals() if os.name == "posix" else None
-    child = start(given.argv, tail=given.tail, timeout_s=timeout_s, kill_after_s=kill_after_s, held=held)
-    report = _prepare_report(app, given)
-    if report_start and child.started and not isinstance(report, Exception):
+    child = start(
+        given.argv,
+        tee=given.tail is not None,
+        hold=given.quiet_job,
+        timeout_s=given.timeout_s,
+        kill_after_s=given.kill_after_s,
+    )
+    report = _prepare_report(app, given, started=child.started)
+    if given.start and child.started and not isinstance(report, Exception):
         report.begin()
-    ending = child.wait(hold_signals=True)
+    ending = child.wait()
+    status = shell_status(ending)
+    if given.quiet_job and status not in given.success_codes:
+        child.show_output()
+    if line := _trouble(given.argv, ending):
+        app.printer.note(line)
     if isinstance(report, Exception):
         app.printer.note(f"the command is not reported: {type(report).__name__}: {report}")
     else:
         report.finish(ending, child)
-    if ending.signal == signal.SIGINT and ending.exit_code is None:
-        app.fatal_signal = signal.SIGINT
-    return shell_status(ending)
+    if app.fatal_signal is None and ending.kind == "signaled":
+        app.fatal_signal = ending.signal
+    return status
 
 
-def _prepare_report(app: AppContext, given: RunOptions) -> JobReport | Exception:
+def _prepare_report(app: AppContext, given: RunOptions, *, started: bool) -> JobReport | Exception:
     """Load what tells of the command, now that it runs; why that failed, since there is still a command to wait for."""
     try:
         from logsh_cli.job.report import JobReport  # noqa: PLC0415 - the command runs already
 
-        return JobReport(app, given)
+        return JobReport(app, given, started=started)
     except Exception as fault:  # noqa: BLE001 - an upgrade under way, no memory, no descriptors
         return fault
+
+
+def _trouble(argv: tuple[str, ...], ending: Ending) -> str | None:
+    """The one line about what the command itself can't have told."""
+    if ending.kind == "timed_out":
+        killed = "" if shell_status(ending) == TIMED_OUT else ", killed"
+        return f"{argv[0]}: timed out after {ending.duration_s:.1f} s{killed}"
+    if ending.kind == "not_started":
+        words = argv[0].split() or ["an empty name"]
+        hint = " (did you mean: logsh run -- sh -c '…')" if len(words) > 1 else ""
+        return f"{words[0]}{'…' if hint else ''}: {ending.reason}{hint}"
+    return f"{argv[0]}: its output could not be passed on: {ending.output_error}" if ending.output_error else None
 
 
 HELP = """\

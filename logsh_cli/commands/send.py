@@ -82,15 +82,7 @@ def send(
             rich_help_panel=options.DELIVERY,
         ),
     ] = False,
-    background: Annotated[
-        bool,
-        typer.Option(
-            "--background",
-            "-b",
-            help="Return once stored; deliver in background.",
-            rich_help_panel=options.DELIVERY,
-        ),
-    ] = False,
+    background: options.Background = False,
     deadline: options.Deadline = None,
     best_effort: options.BestEffort = False,
     on_missing_key: options.OnMissingKey = None,

@@ -13,116 +13,110 @@ import signal
 import sys
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from logsh_cli.job.arrivals import concerns_child, handed_on, in_foreground, next_arrival
-from logsh_cli.job.ending import Ending, shell_status
-from logsh_cli.job.process_tree import ProcessTree, adopt_orphans, send
 from logsh_cli.job.spawn import CannotStart, environment_at_start, spawn
-from logsh_cli.job.witness import GRACE_S, Witness
+
+if sys.platform != "win32":
+    from logsh_cli.job.process_tree import ProcessTree, adopt_orphans, send
+    from logsh_cli.job.signals import GRACE_S, HeldSignals, Witness, in_foreground, is_for_child, stop_here
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from logsh_cli.job.arrivals import Arrival
+    from logsh_cli.job.signals import Arrival
     from logsh_cli.job.tail import Tee
 
-__all__ = ["Child", "Ending", "HeldSignals", "hold_signals", "shell_status", "start"]
+Kind: TypeAlias = Literal["exited", "signaled", "timed_out", "not_started"]
 
+TIMED_OUT = 124
+"""The status that timeout(1) made customary."""
+
+_SIGNAL_BASE = 128
+_KILL = 9
+_STOPS = frozenset({signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)})
 _JOB_STOPS = frozenset({signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}) if sys.platform != "win32" else frozenset()
 _GIVE_UP_S = 5.0
 """After KILL; a process that the kernel holds (a dead network disk) can't be waited for."""
 _LOOK_AGAIN_S = 0.05
 
 
-class HeldSignals:
-    """The signals that are handed on, blocked, and the mask to go back to; threads started since block them as well."""
+class Ending(NamedTuple):
+    """One run of a command, from its start to its end.
 
-    def __init__(self) -> None:
-        self.numbers = handed_on()
-        self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-        # Were SIGCHLD ignored, as some starters leave it, the kernel would throw the command's status away. The command
-        # sees the default then: it can't be started with it ignored and reported on as well.
-        self._sigchld = signal.getsignal(signal.SIGCHLD)
-        if self._sigchld == signal.SIG_IGN:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        try:
-            signal.pthread_sigmask(signal.SIG_BLOCK, self.awaited)
-        except BaseException:  # a Ctrl-C from just before; there is no command yet
-            self.release()
-            raise
+    ``exit_code`` and ``signal`` are what the system said, one of them at most; after a timeout they tell what the
+    command itself ended with, ``killed`` that it took KILL, and both are ``None`` only when not even that could end it.
+    A command that did not start has the shell's 126 or 127 as its code, and a ``reason`` that does not name it.
+    ``ordered`` are those of INT, TERM and HUP that logsh was sent from outside. ``tail`` is the end of the output as
+    raw bytes, neither redacted nor cut to size yet; ``output_error`` says why output could not be passed on.
+    """
 
-    @property
-    def awaited(self) -> frozenset[int]:
-        """Those handed on, and the news of children."""
-        return self.numbers | {signal.SIGCHLD}
-
-    def release(self) -> None:
-        """Give the mask back; what arrived since the command ended has nobody left to go to and is dropped."""
-        while arrived := signal.sigpending() & self.awaited:
-            signal.sigwait(arrived)
-        if self._sigchld == signal.SIG_IGN:
-            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
+    kind: Kind
+    exit_code: int | None
+    signal: int | None
+    duration_s: float
+    tail: bytes = b""
+    started: bool = True
+    reason: str | None = None
+    ordered: frozenset[int] = frozenset()
+    killed: bool = False
+    output_error: str | None = None
 
 
-def hold_signals() -> HeldSignals:
-    """Block what ``start`` hands on: for callers that have threads, which must all be started after this."""
-    return HeldSignals()
+def shell_status(ending: Ending) -> int:
+    """Return what a shell shows in ``$?``: the command's own code, or 128+n for signal n.
+
+    After a timeout it is 124, or 137 where KILL was needed, whatever the command made of the TERM.
+    """
+    if ending.kind == "timed_out":
+        return _SIGNAL_BASE + _KILL if ending.killed else TIMED_OUT
+    if ending.exit_code is not None:
+        # Bare, the command would have met the full disk itself. It can have ended well only because we took its output.
+        return 1 if ending.output_error and not ending.exit_code else ending.exit_code
+    return _SIGNAL_BASE + (ending.signal or _KILL)
 
 
 def start(
     argv: Sequence[str | bytes],
     *,
-    tail: int | None = None,
     timeout_s: float | None = None,
     kill_after_s: float = 10.0,
     env: Mapping[str, str] | None = None,
+    tee: bool = False,
+    hold: bool = False,
     held: HeldSignals | None = None,
 ) -> Child:
     """Start a command; one that can't be started is told by ``wait``, too.
 
-    Call it from the main thread, before any other thread is started (or see ``hold_signals``).
+    Call it from the main thread, before any other thread is started (or see ``held``): signals are blocked from here on
+    until ``release_signals``.
 
     Args:
         argv: executed directly, without a shell.
-        tail: remember the end of its output, which is then passed on through pipes. How much of it is sent is the
-            reporter's business: the amount kept does not depend on it.
         timeout_s: send TERM to the command and everything it started after so many seconds,
         kill_after_s: and KILL to what is left of it so many seconds later.
         env: its environment; logsh's own by default, as logsh got it.
-        held: from ``hold_signals``.
+        tee: remember the end of its output, which is then passed on by us.
+        hold: do not pass its output on before ``show_output``; implies ``tee``.
+        held: for callers that have threads, which must all be started after these signals were held.
     """
     if sys.platform == "win32":
         from logsh_cli.job.windows import start_on_windows  # noqa: PLC0415 - no POSIX there: the simpler engine
 
-        return start_on_windows(argv, tail=tail, timeout_s=timeout_s, env=env)
+        return start_on_windows(argv, tee=tee, timeout_s=timeout_s, env=env)
     held = held or HeldSignals()
     if timeout_s is not None:
         adopt_orphans()
-    tee = _make_tee() if tail is not None else None
-    child = Child(held, tee, timeout_s, kill_after_s)
-    try:
-        child.pid = spawn(
-            argv,
-            environment_at_start(os.environ if env is None else env),
-            mask=held.mask,
-            moves=tee.moves if tee else (),
-        )
-        child.witness.call()
-    except CannotStart as failure:
-        child.failure = failure
-    finally:
-        if tee:
-            tee.spawned()
+    child = Child(held, _make_tee(hold=hold) if tee or hold else None, timeout_s, kill_after_s)
+    child.spawn(argv, environment_at_start(os.environ if env is None else env))
     return child
 
 
-def _make_tee() -> Tee | None:
+def _make_tee(*, hold: bool) -> Tee | None:
     from logsh_cli.job.tail import Tee  # noqa: PLC0415 - brings threads, and few ask for it
 
     try:
-        return Tee()
+        return Tee(hold=hold)
     except (OSError, RuntimeError):
         return None  # no pipes or threads to be had: the job comes first, without its tail
 
@@ -133,45 +127,59 @@ class Child:
     def __init__(self, held: HeldSignals, tee: Tee | None, timeout_s: float | None, kill_after_s: float) -> None:
         self.pid: int | None = None
         self.failure: CannotStart | None = None
-        self.witness = Witness()
+        self._witness = Witness()
         self._held = held
         self._tee = tee
         self._started_at = time.monotonic()
         self._ended_at: float | None = None
         self._status: int | None = None
+        self._ordered: set[int] = set()
         self._doubtful: deque[tuple[float, Arrival]] = deque()
         self._timeout = _Timeout(self._started_at + timeout_s, kill_after_s) if timeout_s is not None else None
 
+    def spawn(self, argv: Sequence[str | bytes], env: Mapping[str, str]) -> None:
+        """Start it, and the bystander beside it."""
+        try:
+            self.pid = spawn(argv, env, mask=self._held.mask, moves=self._tee.moves if self._tee else ())
+            self._witness.call()
+        except CannotStart as failure:
+            self.failure = failure
+        finally:
+            if self._tee:
+                self._tee.spawned()
+
     @property
     def started(self) -> bool:
-        """Whether there is, or was, a process."""
+        """True if there is, or was, a process."""
         return self.pid is not None
 
-    def wait(self, *, hold_signals: bool = False) -> Ending:
+    def wait(self) -> Ending:
         """Wait until the command has ended, handing signals on; call it once, from the thread that started it.
 
-        ``hold_signals`` leaves them blocked, so that nothing disturbs what is to be done about the ending, until
-        ``release_signals``.
+        Signals stay blocked, so that nothing disturbs what is to be done about the ending, until ``release_signals``.
         """
         try:
             return self._wait()
         finally:
-            self.witness.dismiss()
-            if not hold_signals:
-                self.release_signals()
+            self._witness.dismiss()
 
     def release_signals(self) -> None:
-        """After ``wait(hold_signals=True)``: let signals act on logsh again. What came since is dropped."""
+        """After ``wait``: let signals act on logsh again. What came since is dropped."""
         self._held.release()
+
+    def show_output(self) -> None:
+        """Pass on what was held back, and from now on what is left of the command writes."""
+        if self._tee:
+            self._tee.show()
 
     def _wait(self) -> Ending:
         if self.pid is None:
             reason, status = (self.failure.reason, self.failure.status) if self.failure else ("not started", 126)
             return Ending("not_started", status, None, 0.0, started=False, reason=reason)
-        tree = ProcessTree(self.pid, lambda: self.witness.pids)
+        tree = ProcessTree(self.pid, lambda: self._witness.pids)
         self._reap(self.pid)
         while not self._is_over(tree):
-            arrival = next_arrival(self._held.awaited, self._patience_s())
+            arrival = self._held.next_arrival(self._patience_s())
             self._reap(self.pid)
             if arrival is not None and arrival.number != signal.SIGCHLD:
                 self._consider(arrival, self.pid)
@@ -192,18 +200,26 @@ class Child:
         return min(waits, default=None)
 
     def _consider(self, arrival: Arrival, child: int) -> None:
-        """Set aside what seems to concern the command for a second look.
+        """Set aside what the command seems not to have had for a second look, since the sender may not be through yet.
 
         The next one is taken meanwhile: two of a kind would become one if they had to wait for us.
         """
-        if concerns_child(arrival, child, self.witness):
+        if arrival.number in _STOPS and arrival.sender != child:
+            self._ordered.add(arrival.number)
+        seen = self._witness.saw(arrival.number)
+        if arrival.number == signal.SIGTSTP:
+            # At once: a second TSTP does nothing to what is stopped, and the shell is waiting for us to stop.
+            if not seen and is_for_child(arrival):
+                send(child, signal.SIGTSTP)
+            stop_here()
+        elif not seen:
             self._doubtful.append((time.monotonic() + GRACE_S, arrival))
 
     def _hand_on(self, child: int) -> None:
         while self._doubtful and self._doubtful[0][0] <= time.monotonic():
             _, arrival = self._doubtful.popleft()
             # Once the command is reaped, its number may be somebody else's.
-            if self._status is None and concerns_child(arrival, child, self.witness):
+            if not self._witness.saw(arrival.number) and is_for_child(arrival) and self._status is None:
                 send(child, arrival.number)
 
     def _reap(self, child: int) -> None:
@@ -213,11 +229,10 @@ class Child:
                 self._take_note(status)
             elif pid and os.WSTOPSIG(status) in _JOB_STOPS:
                 self._stop_as_well(child)
-        if sys.platform == "linux" and (self._timeout or os.getpid() == 1):
-            # What was left to us, as the adopter under a timeout or as a container's first process, is ours to bury.
-            while (pid := _next_ended()) not in (0, child):
-                os.waitpid(pid, os.WNOHANG)
-                self.witness.reaped(pid)
+        # What was left to us, as a container's first process or as the adopter that somebody made us, is ours to bury.
+        while sys.platform == "linux" and (pid := _next_ended()) not in (0, child):
+            os.waitpid(pid, os.WNOHANG)
+            self._witness.replace(pid)
 
     def _take_note(self, status: int) -> None:
         self._status = status
@@ -231,12 +246,12 @@ class Child:
         """
         time.sleep(_LOOK_AGAIN_S)  # it may just have been continued, by the same `fg` that continued us
         if self._is_stopped(child) and in_foreground():
-            os.kill(os.getpid(), signal.SIGTSTP)
+            stop_here()
             if self._is_stopped(child):
                 send(child, signal.SIGCONT)
 
     def _is_stopped(self, child: int) -> bool:
-        """Whether a child that was stopped still is."""
+        """True if a child that was stopped still is."""
         if self._status is not None:
             return False
         pid, status = os.waitpid(child, os.WNOHANG | os.WCONTINUED)
@@ -251,19 +266,24 @@ class Child:
         self._tee.child_ended()
         patience_ends = time.monotonic() + _GIVE_UP_S if self._timeout and self._timeout.has_passed else None
         while not self._tee.drained(_LOOK_AGAIN_S):
-            arrival = next_arrival(self._held.awaited, 0)
-            if arrival is not None and arrival.number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            arrival = self._held.next_arrival(0)
+            if arrival is not None and arrival.number in {*_STOPS, signal.SIGQUIT}:
+                self._ordered.add(arrival.number)
                 return
+            if arrival is not None and arrival.number == signal.SIGTSTP:
+                stop_here()
             if patience_ends is not None and time.monotonic() > patience_ends:
                 return
 
     def _ending(self) -> Ending:
         code = os.waitstatus_to_exitcode(self._status) if self._status is not None else None
         exit_code, number = (None, -code) if code is not None and code < 0 else (code, None)
-        kind = "timed_out" if self._timeout and self._timeout.has_passed else "exited" if number is None else "signaled"
-        duration_s = (self._ended_at or time.monotonic()) - self._started_at
-        tail = self._tee.tail.contents() if self._tee else b""
-        return Ending(kind, exit_code, number, duration_s, tail)  # type: ignore[arg-type]
+        kind: Kind = "exited" if number is None else "signaled"
+        ending = Ending(kind, exit_code, number, (self._ended_at or time.monotonic()) - self._started_at)
+        ending = ending._replace(ordered=frozenset(self._ordered))
+        if self._timeout and self._timeout.has_passed:
+            ending = ending._replace(kind="timed_out", killed=self._timeout.has_killed)
+        return ending._replace(tail=self._tee.contents(), output_error=self._tee.error) if self._tee else ending
 
 
 class _Timeout:
@@ -271,6 +291,7 @@ class _Timeout:
 
     def __init__(self, deadline: float, kill_after_s: float) -> None:
         self.has_passed = False
+        self.has_killed = False
         self._next_step = deadline
         self._kill_after_s = kill_after_s
         self._give_up: float | None = None
@@ -294,7 +315,9 @@ class _Timeout:
             return ended and not tree.living()
         if self._give_up is None:
             self._give_up = now + _GIVE_UP_S
-        return (tree.kill() and ended) or now > self._give_up
+        living = not tree.kill()
+        self.has_killed = self.has_killed or living
+        return (ended and not living) or now > self._give_up
 
 
 def _next_ended() -> int:

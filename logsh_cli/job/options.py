@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import signal
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from logsh_cli.errors import InvalidEvent
+from logsh_cli.errors import InvalidEvent, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from logsh_cli.job.outcome import NotifyOn, On
+On: TypeAlias = Literal["always", "failure", "success", "change"]
+NotifyOn: TypeAlias = Literal["failure", "change", "always", "never"]
+
+SUCCESS_CODES = frozenset({0})
+
+_HIGHEST_CODE = 255
+_SIGNAL_BASE = 128
 
 
 class RunOptions(NamedTuple):
-    """What to run and how to report it; everything as it was given, but parsed."""
+    """What to run and how to report it; everything as it was given, but parsed. Times are in seconds."""
 
     argv: tuple[str, ...]
-    event: str | None
-    description: str | None
-    workspace: str | None
-    metadata: tuple[str, ...]
-    ci: bool
-    icon_success: str | None
-    icon_failure: str | None
-    on: On
-    notify_on: NotifyOn
-    success_codes: Collection[int]
-    tail: int | None
-    deadline_s: float | None
-    on_missing_key: str | None
-    profile: str | None
+    event: str | None = None
+    description: str | None = None
+    workspace: str | None = None
+    icon: str | None = None
+    icon_success: str | None = None
+    icon_failure: str | None = None
+    metadata: tuple[str, ...] = ()
+    ci: bool = False
+    on: On = "always"
+    notify_on: NotifyOn = "failure"
+    notify_after: int = 1
+    longer_than_s: float = 0.0
+    success_codes: Collection[int] = SUCCESS_CODES
+    start: bool = False
+    tail: int | None = None
+    quiet_job: bool = False
+    timeout_s: float | None = None
+    kill_after_s: float = 10.0
+    background: bool = False
+    deadline_s: float | None = None
+    on_missing_key: str | None = None
+    profile: str | None = None
 
     def check(self) -> None:
         """Refuse metadata that can't be parsed, before anything runs. Raises ``InvalidEvent``."""
@@ -38,3 +53,26 @@ class RunOptions(NamedTuple):
 
             if problems := parse_metadata(self.metadata)[1]:
                 raise InvalidEvent(problems)
+
+
+def parse_success_codes(text: str) -> frozenset[int]:
+    """Return the exit codes of ``0,24,SIGTERM``; a signal counts as 128 and its number, as shells have it.
+
+    Raises:
+        UsageError: there is none, or one is neither a number from 0 to 255 nor a signal.
+    """
+    codes = [_success_code(word.strip()) for word in text.split(",")]
+    if None in codes:
+        from logsh_cli.output.text import excerpt  # noqa: PLC0415 - only for the message
+
+        wanted = "exit codes from 0 to 255 or names of signals, such as 0,24,SIGTERM"
+        raise UsageError(f"--success-codes must be {wanted}; yours is {excerpt(text)}")
+    return frozenset(code for code in codes if code is not None)
+
+
+def _success_code(word: str) -> int | None:
+    if word.upper().startswith("SIG"):
+        number = getattr(signal, word.upper(), None)
+        return _SIGNAL_BASE + number if isinstance(number, signal.Signals) else None
+    is_code = word.isascii() and word.isdecimal() and len(word) <= len("255") and int(word) <= _HIGHEST_CODE
+    return int(word) if is_code else None

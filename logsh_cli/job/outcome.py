@@ -8,27 +8,24 @@ from __future__ import annotations
 import os
 import re
 import signal
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 
-from logsh_cli.clock import option_seconds
-from logsh_cli.errors import UsageError
-from logsh_cli.output.text import excerpt
+from logsh_cli.event import SAFE_LENGTH, shorten, utf16_length
+from logsh_cli.job.child import shell_status
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from logsh_cli.job.ending import Ending
+    from logsh_cli.job.child import Ending
+    from logsh_cli.job.options import NotifyOn, RunOptions
 
-Status: TypeAlias = Literal["succeeded", "failed", "killed", "timed_out", "not_started"]
-On: TypeAlias = Literal["always", "failure", "success", "change"]
-NotifyOn: TypeAlias = Literal["failure", "change", "always", "never"]
+Status: TypeAlias = Literal["succeeded", "failed", "killed", "stopped", "timed_out", "not_started"]
 
 SUCCEEDED: Status = "succeeded"
-STATUSES: tuple[Status, ...] = ("succeeded", "failed", "killed", "timed_out", "not_started")
-SUCCESS_CODES = frozenset({0})
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 _MAX_VALUE = 500
-_HIGHEST_CODE = 255
+_SIGNAL_BASE = 128
 _NAMELESS = "command"
 _TENTHS_BELOW_S = 10
 _UNIT_S = {"d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -42,71 +39,112 @@ class Outcome(NamedTuple):
     signal_name: str | None
     duration_s: float
     reason: str | None = None
+    output_error: str | None = None
 
     @property
     def succeeded(self) -> bool:
-        """Whether nothing is wrong."""
+        """True if nothing is wrong."""
         return self.status == SUCCEEDED
 
+    @property
+    def failed(self) -> bool:
+        """True if something is: an ordered stop is neither a failure nor a success."""
+        return self.status not in (SUCCEEDED, "stopped")
 
-def as_status(stored: str | None) -> Status | None:
-    """A stored outcome; one that another version wrote under a name unknown here counts as none."""
-    return next((status for status in STATUSES if status == stored), None)
+
+class Past(NamedTuple):
+    """What is remembered of the runs before: how the last one ended, and how many in a row have failed."""
+
+    status: Status | None = None
+    failures: int = 0
+
+    @classmethod
+    def parse(cls, stored: str | None) -> Past:
+        """Read ``succeeded``, ``failed`` or ``failed/3``; what another version wrote counts as nothing."""
+        word, _, count = (stored or "").partition("/")
+        status = next((status for status in STATUSES if status == word), None)
+        if status in (None, SUCCEEDED):
+            return cls(status)
+        return cls(status, int(count) if count.isdecimal() else 1)
+
+    def __str__(self) -> str:
+        return f"{self.status}/{self.failures}" if self.failures > 1 else f"{self.status}"
+
+    def then(self, outcome: Outcome) -> Past:
+        """Return what to remember after one more run, of which a stop says nothing."""
+        if outcome.status == "stopped":
+            return self
+        return Past(outcome.status, self.failures + 1 if outcome.failed else 0)
+
+    def is_changed_by(self, outcome: Outcome) -> bool:
+        """True if the job broke or recovered: one that fails with another code than before is broken all along.
+
+        With nothing remembered a failure is a change and a success is not.
+        """
+        return outcome.status != "stopped" and outcome.succeeded != (self.status in (None, SUCCEEDED))
 
 
-def judge(ending: Ending, success_codes: Collection[int] = SUCCESS_CODES) -> Outcome:
+def judge(ending: Ending, success_codes: Collection[int]) -> Outcome:
     """Name an ending. Only a command that ended by itself can have succeeded, whatever code it left a timeout with."""
+    code, number = ending.exit_code, ending.signal
     status: Status
-    match ending.kind:
-        case "exited":
-            status = SUCCEEDED if ending.exit_code in success_codes else "failed"
-        case "signaled":
-            status = "killed"
-        case "timed_out" | "not_started" as same:
-            status = same
-    signal_name = None if ending.signal is None else _signal_name(ending.signal)
-    return Outcome(status, ending.exit_code, signal_name, ending.duration_s, ending.reason)
+    if ending.kind == "timed_out" or ending.kind == "not_started":  # noqa: PLR1714 - mypy follows this form
+        status = ending.kind
+    elif shell_status(ending) in success_codes:
+        status = SUCCEEDED
+    elif shell_status(ending) - _SIGNAL_BASE in ending.ordered:
+        status, number = "stopped", shell_status(ending) - _SIGNAL_BASE
+    elif number is None:
+        status, code = "failed", shell_status(ending)
+    else:
+        status = "killed"
+    name = None if number is None else _signal_name(number)
+    return Outcome(status, code, name, ending.duration_s, ending.reason, ending.output_error)
 
 
-def describe(outcome: Outcome, prefix: str | None = None) -> str:
+def describe(outcome: Outcome, command: str, prefix: str = "") -> str:
     """The event's description, ``[PREFIX: ]succeeded in 3m 12s``, within 150 UTF-16 units.
 
     What is too long is shortened at the prefix: how the run ended is what the event is there to say.
     """
-    from logsh_cli.event import SAFE_LENGTH, shorten, utf16_length  # noqa: PLC0415 - not needed before the command runs
-
     took = duration_in_words(outcome.duration_s)
     match outcome.status:
         case "succeeded":
             told = f"succeeded in {took}"
         case "failed":
             told = f"failed with exit code {outcome.exit_code} after {took}"
-        case "killed":
-            told = f"killed by {outcome.signal_name} after {took}"
+        case "killed" | "stopped" as ended:
+            told = f"{ended} by {outcome.signal_name} after {took}"
         case "timed_out":
             told = f"timed out after {took}"
         case "not_started":
-            told = shorten(f"could not start: {outcome.reason or 'unknown reason'}", SAFE_LENGTH)
-    room = SAFE_LENGTH - utf16_length(told) - len(": ")
-    shown = shorten(prefix.strip(), room) if prefix else ""
+            told = shorten(f"could not start {command}: {outcome.reason or 'unknown reason'}", SAFE_LENGTH)
+    return with_prefix(prefix, told)
+
+
+def with_prefix(prefix: str, told: str) -> str:
+    """``PREFIX: TOLD`` within 150 UTF-16 units."""
+    shown = shorten(prefix.strip(), SAFE_LENGTH - utf16_length(told) - len(": "))
     return f"{shown}: {told}" if shown else told
 
 
-def metadata(outcome: Outcome, host: str, command: str, tail_text: str | None = None) -> dict[str, str | int | float]:
+def metadata(
+    outcome: Outcome, host: str, command: str, output: str | None = None, run_id: str | None = None
+) -> dict[str, str | int | float]:
     """What goes with the event; without what is not known. Strings fit into the 500 units that the service allows.
 
-    ``command`` is a base name: arguments hold secrets. ``tail_text`` is redacted and cut already.
+    ``command`` is a base name: arguments hold secrets. ``output`` is redacted and cut already.
     """
-    from logsh_cli.event import shorten  # noqa: PLC0415 - as above
-
     values = {
         "status": outcome.status,
+        "run_id": run_id,
         "exit_code": outcome.exit_code,
         "signal": outcome.signal_name,
         "duration_s": round(outcome.duration_s, 3),
         "host": host,
         "command": command,
-        "output": tail_text,
+        "output": output,
+        "output_error": outcome.output_error,
     }
     return {
         name: shorten(value, _MAX_VALUE) if isinstance(value, str) else value
@@ -115,38 +153,38 @@ def metadata(outcome: Outcome, host: str, command: str, tail_text: str | None = 
     }
 
 
-def wants_report(on: On, outcome: Outcome, previous: Status | None) -> bool:
-    """``--on``: whether this outcome is reported. ``previous`` is the last one stored, ``None`` if there is none."""
-    match on:
+def wants_report(given: RunOptions, outcome: Outcome, past: Past) -> bool:
+    """``--on`` and ``--longer-than``: return whether this outcome is reported."""
+    if not outcome.failed and outcome.duration_s < given.longer_than_s:
+        return False
+    match given.on:
         case "always":
             return True
         case "failure":
-            return not outcome.succeeded
+            return outcome.failed
         case "success":
             return outcome.succeeded
         case "change":
-            return is_change(outcome, previous)
+            return past.is_changed_by(outcome)
 
 
-def wants_push(notify_on: NotifyOn, outcome: Outcome, previous: Status | None) -> bool:
-    """``--notify-on``: whether a report of this outcome pushes."""
+def wants_push(notify_on: NotifyOn, outcome: Outcome, past: Past, after: int = 1) -> bool:
+    """``--notify-on`` and ``--notify-after``: return whether a report of this outcome pushes.
+
+    From the Nth failure in a row on (``change``: at that one only), and at the recovery from so many.
+    """
     match notify_on:
         case "always":
             return True
         case "never":
             return False
         case "failure":
-            return not outcome.succeeded
+            recovered = after > 1 and outcome.succeeded and past.failures >= after
+            return recovered or (outcome.failed and past.failures + 1 >= after)
+        case "change" if after > 1:
+            return (outcome.failed and past.failures + 1 == after) or (outcome.succeeded and past.failures >= after)
         case "change":
-            return is_change(outcome, previous)
-
-
-def is_change(outcome: Outcome, previous: Status | None) -> bool:
-    """Whether it broke or recovered: a job that fails now with this code, now by that signal, is broken all along.
-
-    With nothing stored a failure is a change and a success is not.
-    """
-    return outcome.succeeded != (previous is None or previous == SUCCEEDED)
+            return past.is_changed_by(outcome)
 
 
 def duration_in_words(seconds: float) -> str:
@@ -162,37 +200,16 @@ def duration_in_words(seconds: float) -> str:
     return f"{left}s"
 
 
-def parse_duration(text: str, label: str = "--timeout", *, allow_zero: bool = False) -> float:
-    """Seconds from ``90``, ``90s``, ``15m``, ``1.5h``, ``1h30m`` or ``2d``.
+def command_name(argv: Sequence[str | bytes], *, started: bool = True) -> str:
+    """The command's base name; what can't be shown or sent of it is replaced.
 
-    Raises:
-        UsageError: it is something else, nothing, or more than a clock can count; ``label`` says whose value it is.
+    Of a name that could not be started only the first word counts, unless there is such a file: the rest are arguments
+    that were quoted together with it, and arguments hold secrets.
     """
-    seconds = option_seconds(label, text) or 0.0
-    if seconds == 0 and not allow_zero:
-        raise UsageError(f"{label} must be a duration such as 90s, 15m or 2h; yours is {excerpt(text)}")
-    return seconds
-
-
-def parse_success_codes(text: str, label: str = "--success-codes") -> frozenset[int]:
-    """Exit codes from ``0,24``.
-
-    Raises:
-        UsageError: there is none, or one is not a number from 0 to 255.
-    """
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isascii() and word.isdecimal() and len(word) <= len("255") for word in words) or any(
-        int(word) > _HIGHEST_CODE for word in words
-    ):
-        raise UsageError(f"{label} must be exit codes from 0 to 255, such as 0,24; yours is {excerpt(text)}")
-    return frozenset(int(word) for word in words)
-
-
-def default_event_name(argv: Sequence[str | bytes]) -> str:
-    """The command's base name; what can't be shown or sent of it is replaced."""
     path = os.fsencode(argv[0]).decode(errors="replace") if argv else ""
-    separators = r"[/\\]" if os.name == "nt" else "/"
-    words = [word for word in re.split(separators, path) if word]
+    if not started and not os.path.lexists(os.fsencode(argv[0])):
+        path = (path.split() or [""])[0]
+    words = [word for word in re.split(r"[/\\]" if os.name == "nt" else "/", path) if word]
     name = "".join(char if char.isprintable() else "\ufffd" for char in (words[-1] if words else ""))
     return name.strip() or _NAMELESS
 

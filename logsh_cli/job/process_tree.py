@@ -9,10 +9,10 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from logsh_cli import ENTRY
+from logsh_cli.job.spawn import read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -115,24 +115,12 @@ def snapshot() -> dict[int, Process]:
 def read_process(pid: int) -> Process | None:
     """One process from Linux's ``/proc``; ``None`` when there is none."""
     try:
-        line = Path(f"/proc/{pid}/stat").read_bytes()
+        line = read_whole(f"/proc/{pid}/stat")
     except OSError:
         return None
     # The name, in brackets, may hold blanks and brackets itself.
     fields = line[line.rfind(b")") + 2 :].split()
     return Process(pid, int(fields[1]), fields[0].decode(), fields[19].decode().zfill(20))
-
-
-def descends_from(pid: int, ancestor: int) -> bool:
-    """Whether ``pid`` is ``ancestor`` or was started by it; False where that can't be known."""
-    while pid > 1:
-        if pid == ancestor:
-            return True
-        process = read_process(pid)
-        if process is None:
-            return False
-        pid = process.parent
-    return False
 
 
 def send(pid: int, number: int) -> None:
@@ -149,13 +137,13 @@ def parse_ps(listing: str) -> list[Process]:
 
 def _is_courier(pid: int) -> bool:
     try:
-        return _COURIER_COMMAND in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return _COURIER_COMMAND in read_whole(f"/proc/{pid}/cmdline")
     except OSError:
         return False
 
 
 def _from_proc() -> Iterable[Process]:
-    for name in os.listdir("/proc"):  # noqa: PTH208 - Path objects for each process would double the time
+    for name in os.listdir("/proc"):  # noqa: PTH208 - names are all that is wanted
         if name.isdecimal() and (process := read_process(int(name))):
             yield process
 

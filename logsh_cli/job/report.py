@@ -12,41 +12,47 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from logsh_cli.clock import Budget
-from logsh_cli.config.resolve import Flags, Settings, value_of
-from logsh_cli.delivery.courier import take_along_what_waits
+from logsh_cli.config.resolve import BUILT_IN, Flags, Settings, value_of
+from logsh_cli.delivery.courier import leave_to_courier, take_along_what_waits
 from logsh_cli.delivery.road import skips_without_key
-from logsh_cli.errors import InvalidEvent, LogshError, MissingKey, NotKept, raise_term_signal
-from logsh_cli.event import (
-    FLAG_LABELS,
-    SAFE_LENGTH,
-    WHITE_SPACE,
-    Draft,
-    Event,
-    build_event,
-    parse_metadata,
-    shorten,
+from logsh_cli.errors import ExitCode, InvalidEvent, LogshError, MissingKey, NotKept, TermSignal, raise_term_signal
+from logsh_cli.event import FLAG_LABELS, SAFE_LENGTH, WHITE_SPACE, Draft, Event, build_event, parse_metadata, shorten
+from logsh_cli.http.wire import build_request, encode_body
+from logsh_cli.job.child import Ending
+from logsh_cli.job.outcome import (
+    Past,
+    command_name,
+    describe,
+    judge,
+    metadata,
+    wants_push,
+    wants_report,
+    with_prefix,
 )
-from logsh_cli.http.wire import encode_body
-from logsh_cli.job.arrivals import handed_on
-from logsh_cli.job.outcome import as_status, default_event_name, describe, judge, metadata, wants_push, wants_report
+from logsh_cli.job.signals import JOB_CONTROL, handed_on
 from logsh_cli.output.result import Result
 from logsh_cli.output.streams import Streams
+from logsh_cli.output.text import REDACTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import FrameType
 
     from logsh_cli.app import AppContext
     from logsh_cli.delivery.road import Accepted, Road
     from logsh_cli.event import Scalar
     from logsh_cli.job.child import Child
-    from logsh_cli.job.ending import Ending
     from logsh_cli.job.options import RunOptions
     from logsh_cli.job.outcome import Outcome
     from logsh_cli.outbox import Store
     from logsh_cli.output.printer import Printer
 
-ICON_SUCCESS, ICON_FAILURE, ICON_START = "✅", "❌", "▶️"
+AFTER_THE_JOB_S = 3.0
+AFTER_A_STOP_S = 1.0
+"""Somebody waits for logsh to be gone: ``docker stop``, a shell at its prompt. So too while the network is down."""
+LATELY_S = 60.0
+
+_ICONS = {"succeeded": "✅", "stopped": "⏹️", "started": "▶️"}
+_ICON_FAILURE = "❌"
 
 
 class Icon(NamedTuple):
@@ -57,19 +63,30 @@ class Icon(NamedTuple):
     flag: str
 
 
-class JobReport:
-    """The events of one job."""
+class _Way(NamedTuple):
+    """An event that is safe, the road it is on, and whether the last one on it is still waiting."""
 
-    def __init__(self, app: AppContext, given: RunOptions) -> None:
+    road: Road
+    accepted: Accepted
+    failed_lately: bool
+
+
+class JobReport:
+    """The events of one job; its name depends on whether it was ``started``."""
+
+    def __init__(self, app: AppContext, given: RunOptions, *, started: bool = True, run_id: str | None = None) -> None:
         self.app = app
         self.given = given
+        self.name = command_name(given.argv, started=started)
+        self.prefix = _sendable(given.description or "")
+        self.run_id = run_id or (os.urandom(8).hex() if given.start else None)
         self.settings: Settings | None = None
         self.troubles: list[Callable[[Printer], None]] = []
         self._start: _Start | None = None
 
     def begin(self) -> None:
         """Report the start on a thread, so that signals to the job are not kept waiting."""
-        report = JobReport(_silent(self.app), self.given)
+        report = JobReport(_silent(self.app), self.given, run_id=self.run_id)
         try:
             self._start = _Start(report)
         except RuntimeError as error:  # no more threads to be had
@@ -77,114 +94,147 @@ class JobReport:
 
     def finish(self, ending: Ending, child: Child) -> None:
         """Report how it ended: first make that safe, then let signals end the wait for its delivery."""
-        with self.guarded():
+        with self._guarded():
             settings = self._load_settings()
-            way = self._accept_ending(settings, ending)
+            way = self._accept_ending(settings, self.app.store(), ending)
             _raise_on_stop()
-            budget = Budget(settings.deadline.value, self.app.clock.monotonic)
+            budget = Budget(self._patience_s(settings, ending, way), self.app.clock.monotonic)
             try:
                 child.release_signals()
                 if self._start is not None:
-                    # The end must not arrive before the start; and one deadline is for both.
+                    # The end must not arrive before the start; and one budget is for both.
                     self._start.thread.join(budget.remaining())
             except KeyboardInterrupt as stop:
-                if way is not None:
-                    road, accepted = way
-                    self._tell(road.give_back(accepted, stop))
+                if way is None:
+                    raise
+                self._settle(settings, way, way.road.give_back(way.accepted, stop))
             else:
                 if way is not None:
-                    self._deliver_ending(settings, *way, budget)
+                    self._deliver_ending(settings, way, budget)
         # Told after the job, not amid its output; and once, since what is wrong with the start mostly still is.
         for say in self.troubles or (self._start.report.troubles if self._start else []):
             say(self.app.printer)
 
+    def preview(self) -> list[Result]:
+        """Return the requests that tell of a success and of a failure, and send nothing."""
+        settings = self._load_settings()
+        results = []
+        for code in (0, 1):
+            outcome = judge(Ending("exited", code, None, 0.0), frozenset({0}))
+            event = self._ending_event(outcome, push=wants_push(self.given.notify_on, outcome, Past()))
+            request = build_request(settings.api_url.value, REDACTED, encode_body(event.body()))
+            results.append(Result("dry_run", event.body(), request=request.redacted()))
+        return results
+
     @contextmanager
-    def guarded(self) -> Iterator[None]:
+    def _guarded(self) -> Iterator[None]:
         """Note what goes wrong while entered."""
         try:
             yield
         except LogshError as error:
             trouble = error
             self.troubles.append(lambda printer: printer.trouble(trouble))
-        except KeyboardInterrupt:
-            pass  # whoever sent it knows; what was accepted is kept
+        except KeyboardInterrupt as stop:  # whoever sent it knows; what was accepted is kept
+            self._note_stop(stop)
         except Exception as fault:  # noqa: BLE001 - the job's status is worth more than our traceback
             self._note(f"a fault in logsh, please report it: {type(fault).__name__}: {fault}")
 
     def report_start(self) -> None:
         """Send the event of the start."""
-        room = SAFE_LENGTH - len(": started")
-        prefix = shorten(_sendable(self.given.description or "").strip(WHITE_SPACE), room)
-        facts: dict[str, Scalar] = {
-            "status": "started",
-            "host": _host(),
-            "command": default_event_name(self.given.argv),
-        }
-        icon = Icon(ICON_START, ICON_START, FLAG_LABELS["icon"])
-        event = self._event(f"{prefix}: started" if prefix else "started", icon, facts, push=False)
-        settings = self._load_settings()
-        if (road := self._road(settings, self.app.store())) is not None:
-            # A courier that this thread started would inherit the signals blocked in it; the ending will start one.
-            accepted = road.accept(encode_body(event.body()))
-            self._tell(road.deliver(accepted, Budget(settings.deadline.value, self.app.clock.monotonic)))
+        with self._guarded():
+            facts: dict[str, Scalar] = {
+                "status": "started",
+                "run_id": self.run_id or "",
+                "host": _host(),
+                "command": self.name,
+            }
+            icon = Icon(_ICONS["started"], _ICONS["started"], FLAG_LABELS["icon"])
+            event = self._event(with_prefix(self.prefix, "started"), icon, facts, push=False)
+            settings = self._load_settings()
+            if (road := self._road(settings, self.app.store())) is not None:
+                # A courier that this thread started would inherit the signals blocked in it; the ending will start one.
+                budget = Budget(settings.deadline.value, self.app.clock.monotonic)
+                self._tell(road.deliver(road.accept(encode_body(event.body())), budget))
 
-    def _accept_ending(self, settings: Settings, ending: Ending) -> tuple[Road, Accepted] | None:
+    def _accept_ending(self, settings: Settings, store: Store, ending: Ending) -> _Way | None:
         """Make safe what is to be reported, if anything, and remember the outcome."""
         outcome = judge(ending, self.given.success_codes)
-        store = self.app.store()
         names = (settings.profile.value, _sendable(value_of(settings.workspace) or ""), self._event_name())
-        previous = None
+        past = Past()
         with suppress(NotKept):  # a store that fails is told of when the event can't be kept
-            previous = as_status(store.last_outcome(*names))
-        accepted = None
-        if wants_report(self.given.on, outcome, previous):
-            event = self._ending_event(outcome, ending, push=wants_push(self.given.notify_on, outcome, previous))
+            past = Past.parse(store.last_outcome(*names))
+        way = None
+        if wants_report(self.given, outcome, past):
+            push = wants_push(self.given.notify_on, outcome, past, self.given.notify_after)
+            event = self._ending_event(outcome, ending.tail, push=push)
             road = self._road(settings, store)
             if road is None:
                 return None
-            accepted = road, road.accept(encode_body(event.body()))
+            newest = None
+            with suppress(NotKept):
+                newest = store.newest_pending_at(road.owner)
+            failed_lately = newest is not None and self.app.clock.time() - newest < LATELY_S
+            way = _Way(road, road.accept(encode_body(event.body()), for_a_courier=self.given.background), failed_lately)
         # Remembered only now: an event that was never accepted must not count as the one that told of the change.
         with suppress(NotKept):
-            store.remember_outcome(*names, outcome.status)
-        return accepted
+            if (now := past.then(outcome)) != past:
+                store.remember_outcome(*names, str(now))
+        return way
 
-    def _road(self, settings: Settings, store: Store) -> Road | None:
-        """Return the way to the service; ``None`` when there is no key, and that is to be skipped."""
-        try:
-            return self.app.road(settings.destination(), store=store, ahead=True)
-        except MissingKey as error:
-            if not skips_without_key(self.given.on_missing_key, settings):
-                raise
-            skipped = Result("skipped", error=error)
-            self.troubles.append(lambda printer: printer.result_trouble(skipped))
-            return None
+    def _patience_s(self, settings: Settings, ending: Ending, way: _Way | None) -> float:
+        """For how long the caller waits for the delivery before a courier has it."""
+        set_s = float(settings.deadline.value)
+        if settings.deadline.source != BUILT_IN:
+            return set_s
+        if self.app.env.get("CI"):
+            self.app.printer.detail(f"CI is set: the delivery has {set_s:.0f} s")
+            return set_s
+        return AFTER_A_STOP_S if ending.ordered or (way and way.failed_lately) else AFTER_THE_JOB_S
 
-    def _deliver_ending(self, settings: Settings, road: Road, accepted: Accepted, budget: Budget) -> None:
-        result = road.deliver(accepted, budget)
+    def _deliver_ending(self, settings: Settings, way: _Way, budget: Budget) -> None:
+        if self.given.background and way.accepted.id is not None:
+            leave_to_courier(self.app, settings)
+        else:
+            self._settle(settings, way, way.road.deliver(way.accepted, budget))
+
+    def _settle(self, settings: Settings, way: _Way, result: Result) -> None:
+        if result.exit_code == ExitCode.INTERRUPTED:
+            self._note_stop(KeyboardInterrupt())
         self._tell(result)
         if result.status == "delivered":
-            take_along_what_waits(self.app, settings, road)
+            take_along_what_waits(self.app, settings, way.road)
+        elif result.status == "queued":
+            leave_to_courier(self.app, settings)
 
     def _tell(self, result: Result) -> None:
         if result.error is not None:
             self.troubles.append(lambda printer: printer.result_trouble(result))
         self.app.printer.detail(f"{result.status} after {result.attempts} attempts")
 
-    def _ending_event(self, outcome: Outcome, ending: Ending, *, push: bool) -> Event:
-        settings = self._load_settings()
+    def _road(self, settings: Settings, store: Store) -> Road | None:
+        """Return the way to the service; ``None`` when there is no key, and that is to be skipped."""
+        try:
+            return self.app.road(settings.destination(), store=store, ahead=not self.given.background)
+        except MissingKey as error:
+            if not skips_without_key(self.given.on_missing_key, settings):
+                raise
+            self._tell(Result("skipped", error=error))
+            return None
+
+    def _ending_event(self, outcome: Outcome, tail: bytes = b"", *, push: bool) -> Event:
         output = None
-        if self.given.tail is not None and not outcome.succeeded:
+        if self.given.tail is not None and tail and outcome.failed:
             from logsh_cli.job.redact import scrub_output  # noqa: PLC0415 - its patterns take 10 ms to compile
 
-            known = [settings.api_key.value] if settings.api_key is not None else []
-            output = scrub_output(ending.tail, self.given.tail, known) or None
-        facts: dict[str, Scalar] = dict(metadata(outcome, _host(), default_event_name(self.given.argv), output))
-        if outcome.succeeded:
-            icon = Icon(self.given.icon_success or ICON_SUCCESS, ICON_SUCCESS, "--icon-success")
-        else:
-            icon = Icon(self.given.icon_failure or ICON_FAILURE, ICON_FAILURE, "--icon-failure")
-        description = describe(outcome, _sendable(self.given.description or ""))
-        return self._event(description, icon, facts, push=push)
+            output = scrub_output(tail, self.given.tail, self._known_secrets()) or None
+        facts: dict[str, Scalar] = {**metadata(outcome, _host(), self.name, output, self.run_id)}
+        standard = _ICONS.get(outcome.status, _ICON_FAILURE)
+        icon = Icon(self.given.icon or standard, standard, "--icon")
+        if outcome.succeeded and self.given.icon_success:
+            icon = Icon(self.given.icon_success, standard, "--icon-success")
+        elif outcome.failed and self.given.icon_failure:
+            icon = Icon(self.given.icon_failure, standard, "--icon-failure")
+        return self._event(describe(outcome, self.name, self.prefix), icon, facts, push=push)
 
     def _event(self, description: str, icon: Icon, facts: dict[str, Scalar], *, push: bool) -> Event:
         settings = self._load_settings()
@@ -212,7 +262,7 @@ class JobReport:
 
     def _event_name(self) -> str:
         given = _sendable(self.given.event or "").strip(WHITE_SPACE)
-        return shorten(given or default_event_name(self.given.argv), SAFE_LENGTH)
+        return shorten(given or self.name, SAFE_LENGTH)
 
     def _load_settings(self) -> Settings:
         if self.settings is None:
@@ -220,8 +270,17 @@ class JobReport:
             self.settings = self.app.settings(flags)
         return self.settings
 
+    def _known_secrets(self) -> list[str]:
+        settings = self._load_settings()
+        return [settings.api_key.value] if settings.api_key is not None else []
+
     def _note(self, text: str) -> None:
         self.troubles.append(lambda printer: printer.note(text))
+
+    def _note_stop(self, stop: KeyboardInterrupt) -> None:
+        """An INT ends logsh by INT, whatever the job's status was: a loop around it is to stop."""
+        if not isinstance(stop, TermSignal):
+            self.app.fatal_signal = signal.SIGINT
 
 
 class _Start:
@@ -229,12 +288,8 @@ class _Start:
 
     def __init__(self, report: JobReport) -> None:
         self.report = report
-        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread = threading.Thread(target=report.report_start, daemon=True)
         self.thread.start()
-
-    def _run(self) -> None:
-        with self.report.guarded():
-            self.report.report_start()
 
 
 def _silent(app: AppContext) -> AppContext:
@@ -278,9 +333,9 @@ def _raise_on_stop() -> None:
     They would have been the command's, which is gone; their default action would take logsh away as well, and the
     status that it still has to hand on.
     """
-    stops: dict[int, Callable[[int, FrameType | None], None]] = {signal.SIGTERM: raise_term_signal}
-    if os.name == "posix":
-        stops |= {signal.SIGHUP: raise_term_signal, signal.SIGQUIT: signal.default_int_handler}
-    for number in handed_on() - {signal.SIGINT}:
+    if os.name != "posix":
+        return
+    for number in handed_on() - JOB_CONTROL - {signal.SIGINT}:
         if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, stops.get(number, signal.SIG_IGN))
+            stops = number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+            signal.signal(number, raise_term_signal if stops else signal.SIG_IGN)

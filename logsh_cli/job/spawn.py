@@ -12,18 +12,19 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from logsh_cli.job.ending import NOT_EXECUTABLE, NOT_FOUND
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
+
+NOT_FOUND = 127
+NOT_EXECUTABLE = 126
 
 _SHELL = b"/bin/sh"
 _DEFAULT_PATH = b"/bin:/usr/bin"
 _FIRST_FREE = 3
 _SNIFFED = 80
+_CHUNK = 64 * 1024
 
 _SET_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ) if sys.platform != "win32" else ()
 """Python ignores these when it starts, whatever they were before."""
@@ -38,7 +39,7 @@ _COERCED_LOCALES = ("C.UTF-8", "C.utf8", "UTF-8")
 
 
 class CannotStart(Exception):
-    """The program did not start; ``status`` is the shell's code for it."""
+    """The program did not start; ``reason`` does not name it, ``status`` is the shell's code for it."""
 
     def __init__(self, reason: str, status: int) -> None:
         super().__init__(reason)
@@ -52,6 +53,7 @@ def spawn(
     *,
     mask: Collection[int],
     moves: Sequence[tuple[int, int]] = (),
+    terminal: str | None = None,
 ) -> int:
     """Start ``argv`` and return its process number.
 
@@ -60,16 +62,22 @@ def spawn(
         env: its whole environment.
         mask: its signal mask.
         moves: pairs of (descriptor here, descriptor there); everything else that is inheritable is inherited.
+        terminal: to be its controlling terminal and standard input, in a session of its own.
 
     Raises:
         CannotStart: not found, not executable, or no process to be had.
     """
     words = [os.fsencode(word) for word in argv]
     attributes: dict[str, Any] = {
-        "file_actions": [(os.POSIX_SPAWN_DUP2, here, there) for here, there in moves],
+        "file_actions": [
+            *([(os.POSIX_SPAWN_OPEN, 0, terminal, os.O_RDWR, 0)] if terminal else ()),
+            *((os.POSIX_SPAWN_DUP2, here, there) for here, there in moves),
+        ],
         "setsigmask": mask,
         "setsigdef": set(_SET_BY_PYTHON) - ignored_at_start(),
     }
+    if terminal:
+        attributes["setsid"] = True
     refused = errno.ENOENT
     tried = None
     for program in _candidates(words[0], env):
@@ -79,11 +87,11 @@ def spawn(
         except OSError as error:
             # As execvp: what may not be executed is passed over, and remembered in case there is nothing else.
             if error.errno not in (errno.EACCES, errno.ENOENT, errno.ENOTDIR):
-                raise _cannot_start(words[0], program, error.errno or errno.EINVAL) from None
+                raise _cannot_start(program, error.errno or errno.EINVAL) from None
             refused = error.errno if error.errno == errno.EACCES or refused == errno.ENOENT else refused
         except ValueError:
-            raise CannotStart(f"{_shown(words[0])}: an argument or a variable holds a NUL", NOT_EXECUTABLE) from None
-    raise _cannot_start(words[0], tried, refused)
+            raise CannotStart("an argument or a variable holds a NUL", NOT_EXECUTABLE) from None
+    raise _cannot_start(tried, refused)
 
 
 def ignored_at_start() -> frozenset[int]:
@@ -95,12 +103,24 @@ def ignored_at_start() -> frozenset[int]:
     """
     parent = f"/proc/{os.getppid()}"
     try:
-        if Path(parent, "comm").read_bytes().strip() not in _HANDS_DOWN:
+        if read_whole(f"{parent}/comm").strip() not in _HANDS_DOWN:
             return frozenset()
-        ignored = signal_set(Path(parent, "status").read_bytes(), b"SigIgn")
+        ignored = signal_set(read_whole(f"{parent}/status"), b"SigIgn")
     except OSError:
         return frozenset()
     return frozenset(number for number in _SET_BY_PYTHON if number in ignored)
+
+
+def read_whole(path: str) -> bytes:
+    """Read a small file, as those of ``/proc`` are, without what ``pathlib`` costs before the command has started."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        chunks = []
+        while chunk := os.read(descriptor, _CHUNK):
+            chunks.append(chunk)
+        return b"".join(chunks)
+    finally:
+        os.close(descriptor)
 
 
 def signal_set(status: bytes, field: bytes) -> frozenset[int]:
@@ -117,7 +137,7 @@ def environment_at_start(environ: Mapping[str, str]) -> dict[str, str]:
     env = dict(environ)
     if env.get("LC_CTYPE") in _COERCED_LOCALES and sys.platform == "linux":
         with suppress(OSError):
-            started_with = Path("/proc/self/environ").read_bytes().split(b"\0")
+            started_with = read_whole("/proc/self/environ").split(b"\0")
             values = [entry[len(b"LC_CTYPE=") :] for entry in started_with if entry.startswith(b"LC_CTYPE=")]
             if values:
                 env["LC_CTYPE"] = os.fsdecode(values[0])
@@ -137,6 +157,20 @@ def open_pipe() -> tuple[int, int]:
         if end < _FIRST_FREE:
             os.close(end)
     return ends[0], ends[1]
+
+
+def inheritable() -> list[int]:
+    """The descriptors that a program started from here would get (Linux; elsewhere the standard streams)."""
+    found = [0, 1, 2]
+    with suppress(OSError):
+        found = [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208 - names are all that is wanted
+    return [descriptor for descriptor in found if _is_inheritable(descriptor)]
+
+
+def _is_inheritable(descriptor: int) -> bool:
+    with suppress(OSError):  # the listing's own is closed again
+        return os.get_inheritable(descriptor)
+    return False
 
 
 def _candidates(name: bytes, env: Mapping[str, str]) -> Iterator[bytes]:
@@ -171,7 +205,7 @@ def _looks_like_text(program: bytes) -> bool:
     return True
 
 
-def _cannot_start(name: bytes, program: bytes | None, number: int) -> CannotStart:
+def _cannot_start(program: bytes | None, number: int) -> CannotStart:
     status = NOT_FOUND if number == errno.ENOENT else NOT_EXECUTABLE
     if number == errno.ENOENT:
         exists = program is not None and os.path.exists(program)  # noqa: PTH110 - the path is bytes
@@ -183,8 +217,4 @@ def _cannot_start(name: bytes, program: bytes | None, number: int) -> CannotStar
         why = "not a program for this machine"
     else:
         why = os.strerror(number)
-    return CannotStart(f"{_shown(name)}: {why}", status)
-
-
-def _shown(name: bytes) -> str:
-    return name.decode(errors="replace") or "an empty name"
+    return CannotStart(why, status)

@@ -1,7 +1,8 @@
 """Pass a child's output on as it comes and remember the end of it.
 
-One thread a stream, with blocking reads and writes: a slow reader of standard output must not hold up standard error,
-and making the inherited streams non-blocking would change them for every process that shares them.
+One thread waits for all streams at once, so that what is remembered stands in the order in which it became readable. It
+writes no more than a pipe that is ready takes at once: a slow reader of standard output does not hold up standard
+error, and the inherited streams stay blocking, since that is a property of every process that shares them.
 """
 
 from __future__ import annotations
@@ -9,22 +10,26 @@ from __future__ import annotations
 import errno
 import os
 import select
+import signal
 import sys
 import threading
 import time
 from contextlib import suppress
 
-from logsh_cli.job.spawn import open_pipe
+from logsh_cli.job.spawn import inheritable, open_pipe
 
 KEPT_BYTES = 64 * 1024
 """Far more than the 500 characters that can be sent: a secret must be whole to be recognised before the cut."""
 
 _CHUNK = 64 * 1024
-_STREAMS = (1, 2)
+_AT_ONCE = 4096  # PIPE_BUF: what a pipe that is ready takes without blocking
+_MOMENT_S = 0.001
+_OUT, _ERR = 1, 2
+_PASSES_ON = ("/bin/cat", "/usr/bin/cat")
 
 
 class TailBuffer:
-    """The last ``KEPT_BYTES`` of all streams, in order of arrival. Safe to use from several threads."""
+    """The last ``KEPT_BYTES`` of all streams. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
@@ -47,121 +52,221 @@ class TailBuffer:
         return kept[kept.find(b"\n") + 1 :] if cut else kept
 
 
-class Tee:
-    """Pipes to be the child's standard output and error, and the threads that empty them.
+class _Stream:
+    """One pipe of the child's, the stream it leads to, what was read and is not written, how much is still to be read.
 
-    They run before there is a child, so that no child ever writes into a pipe that nobody could be found to empty. A
-    stream that is closed in logsh gets no pipe, and stays closed in the child.
+    ``left`` is ``None`` while the child lives.
+    """
 
-    Life: create, spawn with ``moves``, ``spawned`` whatever came of it; ``child_ended``, then ``drained``.
+    def __init__(self, source: int, target: int) -> None:
+        self.source = source
+        self.target = target
+        self.rest = memoryview(b"")
+        self.left: int | None = None
+
+    @property
+    def is_done(self) -> bool:
+        return not self.rest and self.left == 0
+
+
+class Tee(threading.Thread):
+    """Pipes to be the child's standard output and error, and the thread that empties them.
+
+    It runs before there is a child, so that no child ever writes into a pipe that nobody could be found to empty. A
+    stream that is closed in logsh gets no pipe and stays closed in the child; two that are one file are one pipe, so
+    that what was written to both keeps its order.
+
+    Life: create, spawn with ``moves``, ``spawned`` whatever came of it; ``child_ended``, then ``drained``; with
+    ``hold``, ``show`` if the output is to be seen. ``error`` says why output could not be passed on.
 
     Raises:
         OSError, RuntimeError: no more pipes, no more threads.
     """
 
-    def __init__(self) -> None:
-        self.tail = TailBuffer()
+    def __init__(self, *, hold: bool = False) -> None:
+        super().__init__(name="output", daemon=True)
         self.moves: list[tuple[int, int]] = []
-        self._pumps: list[_Pump] = []
+        self.error: str | None = None
+        self._kept = TailBuffer()
+        self._late = bytearray()
+        self._streams: list[_Stream] = []
+        self._spool = _Spool() if hold else None
+        self._is_drained = threading.Event()
+        self._wake, self._waking = open_pipe()
         try:
-            for stream in filter(_is_open, _STREAMS):
-                reading, writing = open_pipe()
-                self.moves.append((writing, stream))
-                self._pumps.append(_Pump(reading, stream, self.tail))
-                self._pumps[-1].start()
+            for stream in (_OUT, _ERR):
+                self._open(stream)
+            self.start()
         except BaseException:
             self.spawned()
             raise
 
+    def _open(self, stream: int) -> None:
+        identity = _identity(stream)
+        if identity is None:
+            return
+        if stream == _ERR and self.moves and identity == _identity(_OUT):
+            self.moves.append((self.moves[0][0], stream))
+            return
+        reading, writing = open_pipe()
+        self.moves.append((writing, stream))
+        self._streams.append(_Stream(reading, stream))
+
     def spawned(self) -> None:
         """The child has its ends of the pipes, or there is no child: close ours."""
-        for writing, _ in self.moves:
+        for writing in {writing for writing, _ in self.moves}:
             os.close(writing)
 
     def child_ended(self) -> None:
         """From now on only what is in the pipes already is waited for, whoever else may still hold them."""
-        for pump in self._pumps:
-            pump.child_ended()
+        os.close(self._waking)
 
     def drained(self, timeout_s: float) -> bool:
-        """Whether all that the child wrote has been passed on, waiting for at most ``timeout_s``."""
-        deadline = time.monotonic() + timeout_s
-        return all(pump.drained.wait(max(0.0, deadline - time.monotonic())) for pump in self._pumps)
+        """Wait for at most ``timeout_s`` and return whether all that the child wrote has been passed on."""
+        return self._is_drained.wait(timeout_s)
 
+    def contents(self) -> bytes:
+        """Return the end of the output."""
+        self._kept.add(bytes(self._late))
+        self._late.clear()
+        return self._kept.contents()
 
-class _Pump(threading.Thread):
-    """Moves one pipe to one stream until the pipe is closed or the stream has no reader any more.
-
-    It goes on for as long as logsh lives. A process that the command left behind loses its pipe with logsh (and gets
-    SIGPIPE should it write again): a helper that outlived logsh to pass that on would keep the caller's own pipe open,
-    and the caller waiting for its end, which is the greater harm.
-    """
-
-    def __init__(self, source: int, stream: int, tail: TailBuffer) -> None:
-        super().__init__(name=f"pass on {stream}", daemon=True)
-        self.drained = threading.Event()
-        self._source = source
-        self._stream = stream
-        self._tail = tail
-        self._wake_reading, self._wake_writing = open_pipe()
-
-    def child_ended(self) -> None:
-        os.close(self._wake_writing)
+    def show(self) -> None:
+        """Pass on what was held back."""
+        if self._spool:
+            self._spool.replay()
 
     def run(self) -> None:
+        """The thread's work."""
         try:
-            if self._pass_on_until_woken():
-                self._pass_on_bytes(_waiting_in(self._source))
-                self.drained.set()
-                while self._pass_on_chunk():
-                    pass
+            while any(not stream.is_done for stream in self._streams):
+                self._pass_on_what_is_ready()
+            for stream in self._streams:
+                self._leave_to_another(stream)
         finally:
-            # Closing the read end is what hands a vanished reader on to the child, as SIGPIPE or EPIPE.
-            os.close(self._source)
-            os.close(self._wake_reading)
-            self.drained.set()
+            self._is_drained.set()
 
-    def _pass_on_until_woken(self) -> bool:
-        """True when the child has ended, False when there is nothing more to pass on."""
+    def _pass_on_what_is_ready(self) -> None:
         poll = select.poll()
-        poll.register(self._source, select.POLLIN)
-        poll.register(self._wake_reading, select.POLLIN)
-        while True:
-            ready = [descriptor for descriptor, _ in poll.poll()]
-            if self._wake_reading in ready:
-                return True
-            if not self._pass_on_chunk():
-                return False
+        for stream in self._streams:
+            if stream.rest:
+                poll.register(stream.target, select.POLLOUT)
+            elif stream.left != 0:
+                poll.register(stream.source, select.POLLIN)
+            if stream.left is None:
+                poll.register(self._wake, select.POLLIN)
+        ready = {descriptor for descriptor, _ in poll.poll()}
+        for stream in list(self._streams):  # standard error last: where the order can't be told, it says why
+            if stream.rest and stream.target in ready:
+                self._write(stream)
+            elif stream.source in ready:
+                self._read(stream)
+            if self._wake in ready and stream.left is None:
+                # Exactly what is there when the child has ended: a busy process left behind could go on for ever.
+                stream.left = _waiting_in(stream.source)
 
-    def _pass_on_bytes(self, count: int) -> None:
-        """Exactly what was in the pipe when the child ended: a busy process left behind could go on for ever."""
-        while count > 0 and (passed := self._pass_on_chunk()):
-            count -= passed
+    def _read(self, stream: _Stream) -> None:
+        try:
+            chunk = os.read(stream.source, _CHUNK if stream.left is None else min(stream.left, _CHUNK))
+        except OSError:  # so ends a terminal
+            chunk = b""
+        if not chunk:
+            self._close(stream)
+            return
+        self._remember(stream, chunk)
+        if stream.left is not None:
+            stream.left -= len(chunk)
+        if self._spool is None or not self._spool.add(stream.target, chunk):
+            stream.rest = memoryview(chunk)
 
-    def _pass_on_chunk(self) -> int:
-        chunk = os.read(self._source, _CHUNK)
-        self._tail.add(chunk)
-        return len(chunk) if _write_all(self._stream, chunk) else 0
+    def _remember(self, stream: _Stream, chunk: bytes) -> None:
+        if stream.target == _ERR and any(other.rest for other in self._streams if other is not stream):
+            # Standard output waits for its reader, and what is still in its pipe may be older than this.
+            self._late += chunk
+            del self._late[:-KEPT_BYTES]
+            return
+        self._kept.add(chunk)
+        if stream.target == _OUT and self._late:
+            self._kept.add(bytes(self._late))
+            self._late.clear()
+
+    def _write(self, stream: _Stream) -> None:
+        """Write what goes at once.
+
+        A stream that takes no more (its reader gone, a full disk, a terminal that hung up) is closed towards the child,
+        so that one which writes on meets SIGPIPE or EPIPE and fails as it would have.
+        """
+        try:
+            stream.rest = stream.rest[os.write(stream.target, stream.rest[:_AT_ONCE]) :]
+        except BlockingIOError:  # another process made the stream non-blocking; it is not ours to change back
+            time.sleep(_MOMENT_S)
+        except OSError as error:
+            if error.errno != errno.EPIPE:
+                self.error = error.strerror
+            self._close(stream)
+
+    def _close(self, stream: _Stream) -> None:
+        os.close(stream.source)
+        self._streams.remove(stream)
+
+    def _leave_to_another(self, stream: _Stream) -> None:
+        """Have ``cat`` pass on what processes that the command left behind will write: they may outlive us.
+
+        As without logsh, the caller's own pipe then stays open for as long as such a process has it.
+        """
+        poll = select.poll()
+        poll.register(stream.source, 0)
+        if poll.poll(0):  # no writer is left
+            return
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        target = null if self._spool and not self._spool.is_shown else stream.target
+        actions = [
+            *((os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in inheritable() if descriptor not in (_OUT, _ERR)),
+            (os.POSIX_SPAWN_DUP2, target, 1),
+            (os.POSIX_SPAWN_DUP2, stream.source, 0),
+            (os.POSIX_SPAWN_DUP2, null, 2),
+        ]
+        for program in _PASSES_ON:
+            with suppress(OSError):
+                os.posix_spawn(program, ["cat"], {}, file_actions=actions, setsigmask=signal.valid_signals())
+                break
+        os.close(null)
 
 
-def _write_all(stream: int, chunk: bytes) -> bool:
-    """False when the reader of ``stream`` has gone.
+class _Spool:
+    """Output that is held back, in a temporary file without a name."""
 
-    Any other failure (a full disk, a terminal that hung up) drops these bytes only: the job would have seen an error it
-    may well have ignored, and killing it with SIGPIPE instead would be worse than losing its output.
-    """
+    def __init__(self) -> None:
+        import tempfile  # noqa: PLC0415 - only where output is held back
+
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as logsh
+        self.is_shown = False
+
+    def add(self, target: int, chunk: bytes) -> bool:
+        """Keep it; False when it is to be passed on instead, since there is no room to keep more."""
+        if not self.is_shown:
+            try:
+                self._file.write(bytes([target]) + len(chunk).to_bytes(4, "big") + chunk)
+            except OSError:
+                self.replay()
+        return not self.is_shown
+
+    def replay(self) -> None:
+        """Write all that was kept to where it was to go."""
+        self.is_shown = True
+        self._file.seek(0)
+        while len(head := self._file.read(5)) == 5:  # noqa: PLR2004 - the head that `add` writes
+            with suppress(OSError):
+                _write_all(head[0], self._file.read(int.from_bytes(head[1:], "big")))
+
+
+def _write_all(stream: int, chunk: bytes) -> None:
     rest = memoryview(chunk)
     while rest:
         try:
             rest = rest[os.write(stream, rest) :]
         except BlockingIOError:
-            # Another process made the stream non-blocking; it is not ours to change back.
-            waiting = select.poll()
-            waiting.register(stream, select.POLLOUT)
-            waiting.poll()
-        except OSError as error:
-            return error.errno != errno.EPIPE
-    return True
+            time.sleep(_MOMENT_S)
 
 
 def _waiting_in(pipe: int) -> int:
@@ -173,9 +278,11 @@ def _waiting_in(pipe: int) -> int:
     return 0
 
 
-def _is_open(stream: int) -> bool:
-    try:
-        os.fstat(stream)
-    except OSError:
-        return False
-    return True
+def _identity(stream: int) -> tuple[int, int, int] | None:
+    """Tell whether two streams are one file, opened in one way; ``None`` for one that is closed."""
+    import fcntl  # noqa: PLC0415 - POSIX
+
+    with suppress(OSError):
+        status = os.fstat(stream)
+        return status.st_dev, status.st_ino, fcntl.fcntl(stream, fcntl.F_GETFL)
+    return None

@@ -12,7 +12,8 @@ import time
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
-from logsh_cli.job.ending import NOT_EXECUTABLE, NOT_FOUND, Ending, Kind
+from logsh_cli.job.child import Ending, Kind
+from logsh_cli.job.spawn import NOT_EXECUTABLE, NOT_FOUND
 from logsh_cli.job.tail import TailBuffer
 
 if TYPE_CHECKING:
@@ -46,11 +47,12 @@ class WindowsChild:
         """Whether there is, or was, a process."""
         return self._process is not None
 
-    def wait(self, *, hold_signals: bool = False) -> Ending:  # noqa: ARG002 - nothing is held here
+    def wait(self) -> Ending:
         """Wait until the command has ended; Ctrl-C is the command's to answer."""
         if self._process is None:
             status = NOT_FOUND if isinstance(self._reason, FileNotFoundError) else NOT_EXECUTABLE
-            return Ending("not_started", status, None, 0.0, started=False, reason=str(self._reason))
+            reason = self._reason.strerror if self._reason else None
+            return Ending("not_started", status, None, 0.0, started=False, reason=reason)
         kind: Kind = "exited"
         while self._process.poll() is None:
             with suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
@@ -67,6 +69,9 @@ class WindowsChild:
     def release_signals(self) -> None:
         """Nothing was held."""
 
+    def show_output(self) -> None:
+        """Nothing was held back."""
+
     def _pass_on(self, source: IO[bytes], stream: IO[bytes]) -> None:
         while chunk := source.read1(_CHUNK):  # type: ignore[attr-defined]  # a BufferedReader, as pipes are
             self._tail.add(chunk)
@@ -76,10 +81,10 @@ class WindowsChild:
 
 
 def start_on_windows(
-    argv: Sequence[str | bytes], *, tail: int | None, timeout_s: float | None, env: Mapping[str, str] | None
+    argv: Sequence[str | bytes], *, tee: bool, timeout_s: float | None, env: Mapping[str, str] | None
 ) -> WindowsChild:
-    """As ``child.start``."""
-    pipe = subprocess.PIPE if tail is not None else None
+    """As ``child.start``; output is not held back here."""
+    pipe = subprocess.PIPE if tee else None
     try:
         process = subprocess.Popen([*argv], env=env, stdout=pipe, stderr=pipe)
     except OSError as error:

@@ -14,7 +14,7 @@ from logsh_cli.config.files import CONFIG_FILE, read_config
 from logsh_cli.config.paths import config_dir
 from logsh_cli.delivery.stop import StopRequest
 from logsh_cli.errors import NotKept, UsageError, raise_term_signal
-from logsh_cli.job import child
+from logsh_cli.job import child, signals
 from logsh_cli.outbox import open_store
 from logsh_cli.sandbox.home import SANDBOX_KEY, throwaway_home
 from logsh_cli.sandbox.server import Received, SandboxServer
@@ -64,7 +64,9 @@ def around(app: AppContext, command: Sequence[str], faults: Sequence[Fault], por
         SandboxServer(received.append, port=port, faults=faults) as server,
         throwaway_home(server.url, env=app.env, profiles=config.profiles) as home,
     ):
-        ending = child.start(command, env=home.env, held=held).wait()
+        started = child.start(command, env=home.env, held=held)
+        ending = started.wait()
+        started.release_signals()
         undelivered = _await_deliveries(home.state_dir, received)
     if not ending.started:
         app.printer.note(f"could not start {command[0]}: {ending.reason}")
@@ -118,12 +120,12 @@ def _count(events: int) -> str:
 
 
 @contextlib.contextmanager
-def _held_signals() -> Iterator[child.HeldSignals | None]:
+def _held_signals() -> Iterator[signals.HeldSignals | None]:
     """Before the server's threads start: signals are for the command, and none of those threads may swallow one."""
     if sys.platform == "win32":
         yield None
         return
-    held = child.hold_signals()
+    held = signals.HeldSignals()
     try:
         yield held
     finally:

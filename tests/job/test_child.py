@@ -20,7 +20,7 @@ import pytest
 
 from logsh_cli import own_command
 from logsh_cli.delivery.courier import COURIER
-from logsh_cli.job.ending import Ending, shell_status
+from logsh_cli.job.child import Ending, shell_status
 from logsh_cli.job.process_tree import _COURIER_COMMAND, Process, ProcessTree, members, parse_ps, read_process
 from logsh_cli.job.spawn import environment_at_start, signal_set
 from logsh_cli.job.tail import KEPT_BYTES, TailBuffer
@@ -152,7 +152,7 @@ def test_an_ending_is_what_the_system_said_and_the_status_what_a_shell_shows(
 
 
 def test_a_process_that_nothing_could_end_counts_as_killed() -> None:
-    assert shell_status(Ending("timed_out", None, None, 1.0)) == 137
+    assert shell_status(Ending("timed_out", None, None, 1.0, killed=True)) == 137
 
 
 def make(path: Path, content: bytes, mode: int = 0o755) -> Path:
@@ -164,16 +164,16 @@ def make(path: Path, content: bytes, mode: int = 0o755) -> Path:
 @pytest.mark.parametrize(
     ("name", "status", "reason"),
     [
-        ("no-such-command", 127, "no-such-command: not found"),
-        ("./no-such-file", 127, "./no-such-file: not found"),
-        ("", 127, "an empty name: not found"),
-        ("./directory", 126, "./directory: is a directory"),
-        ("./plain", 126, "./plain: not executable"),
-        ("plain", 126, "plain: not executable"),
-        ("./foreign", 126, "./foreign: not a program for this machine"),
-        ("./orphan", 127, "./orphan: its interpreter was not found"),
-        ("./plain/below", 126, "./plain/below: Not a directory"),
-        ("./dangling", 127, "./dangling: not found"),
+        ("no-such-command", 127, "not found"),
+        ("./no-such-file", 127, "not found"),
+        ("", 127, "not found"),
+        ("./directory", 126, "is a directory"),
+        ("./plain", 126, "not executable"),
+        ("plain", 126, "not executable"),
+        ("./foreign", 126, "not a program for this machine"),
+        ("./orphan", 127, "its interpreter was not found"),
+        ("./plain/below", 126, "Not a directory"),
+        ("./dangling", 127, "not found"),
     ],
 )
 def test_a_command_that_cannot_start_has_the_status_and_the_reason_of_a_shell(
@@ -229,7 +229,7 @@ def test_the_child_inherits_the_descriptors_of_the_caller_and_no_others(tmp_path
     with (tmp_path / "lock").open("w") as lock:
         descriptor = lock.fileno()
         alone = subprocess.run(list_them, capture_output=True, check=False, pass_fds=[descriptor]).stdout
-        wrapped, _ = wrap(tmp_path, *list_them, pass_fds=[descriptor], tail=tail)
+        wrapped, _ = wrap(tmp_path, *list_them, pass_fds=[descriptor], tee=tail is not None)
     assert str(descriptor).encode() in alone.split()
     assert wrapped.stdout == alone
 
@@ -375,12 +375,12 @@ def test_a_child_that_dies_of_the_signal_is_reported_as_killed_by_it(tmp_path: P
     assert load(report)["signal"] == signal.SIGINT
 
 
-def test_a_job_that_signals_its_own_group_is_not_signalled_again(tmp_path: Path) -> None:
+def test_a_job_that_signals_its_own_group_is_not_signalled_again_and_hears_what_comes_to_logsh(tmp_path: Path) -> None:
     script = "trap 'echo got' TERM; kill -TERM 0; sleep 0.2; kill -TERM $PPID; sleep 0.2; echo end"
     report = tmp_path / "report"
     command = [*WRAP, str(report), "{}", "sh", "-c", script]
     done = subprocess.run(command, capture_output=True, check=False, start_new_session=True, timeout=PATIENCE_S)
-    assert done.stdout == b"got\nend\n"
+    assert done.stdout == b"got\ngot\nend\n"
 
 
 def test_a_signal_that_was_ignored_from_the_start_stays_ignored(tmp_path: Path) -> None:
@@ -578,7 +578,7 @@ def test_the_child_sees_the_terminal_on_each_stream(tmp_path: Path, stream: int)
 def test_a_timeout_ends_a_command_that(tmp_path: Path, script: str, code: int | None, number: int | None) -> None:
     done, ending = wrap(tmp_path, "sh", "-c", script, timeout_s=0.3, kill_after_s=0.5)
     assert (ending["kind"], ending["exit_code"], ending["signal"]) == ("timed_out", code, number)
-    assert done.returncode == (code if number is None else 128 + number)
+    assert done.returncode == (137 if number == signal.SIGKILL else 124)
 
 
 def test_a_command_that_ends_in_time_is_left_alone_and_so_is_what_it_leaves_behind(tmp_path: Path) -> None:
@@ -625,7 +625,7 @@ def test_a_timeout_spares_children_that_logsh_had_before(tmp_path: Path) -> None
     script = f"sleep 50 >/dev/null 2>&1 & echo $!; sleep 0.1; exec {wrapped}"
     done = subprocess.run(["sh", "-c", script], capture_output=True, check=False, timeout=PATIENCE_S)
     sibling = int(done.stdout)
-    assert done.returncode == 143
+    assert done.returncode == 124
     assert not is_gone(sibling)
     os.kill(sibling, signal.SIGKILL)
 
@@ -683,7 +683,7 @@ def test_a_process_of_another_name_with_brackets_is_read_right() -> None:
 @pytest.mark.parametrize("tail", [None, 100], ids=["plain", "with a tail"])
 def test_ten_megabytes_pass_through_both_streams_byte_for_byte(tmp_path: Path, tail: int | None) -> None:
     data = os.urandom(10 * 1024 * 1024)
-    done, ending = wrap(tmp_path, "tee", "/dev/stderr", input=data, tail=tail)
+    done, ending = wrap(tmp_path, "tee", "/dev/stderr", input=data, tee=tail is not None)
     assert done.stdout == data
     assert done.stderr == data
     assert len(ending["tail"]) <= KEPT_BYTES
@@ -691,13 +691,13 @@ def test_ten_megabytes_pass_through_both_streams_byte_for_byte(tmp_path: Path, t
 
 
 def test_the_tail_holds_the_end_of_both_streams(tmp_path: Path) -> None:
-    done, ending = wrap(tmp_path, "sh", "-c", "echo out; sleep 0.1; echo err >&2; sleep 0.1; echo out", tail=10)
+    done, ending = wrap(tmp_path, "sh", "-c", "echo out; sleep 0.1; echo err >&2; sleep 0.1; echo out", tee=True)
     assert (done.stdout, done.stderr) == (b"out\nout\n", b"err\n")
     assert ending["tail"] == b"out\nerr\nout\n"
 
 
 def test_output_is_passed_on_at_once(tmp_path: Path) -> None:
-    command = [*WRAP, str(tmp_path / "report"), '{"tail": 5}', "sh", "-c", "printf prompt; read x; printf $x"]
+    command = [*WRAP, str(tmp_path / "report"), '{"tee": true}', "sh", "-c", "printf prompt; read x; printf $x"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout
     assert os.read(process.stdout.fileno(), 100) == b"prompt"
@@ -707,38 +707,91 @@ def test_output_is_passed_on_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("writes", ["exec sleep 60", "while :; do echo more; done"], ids=["silent", "busy"])
 def test_a_process_left_behind_with_the_pipe_does_not_hold_logsh_up(tmp_path: Path, writes: str) -> None:
     script = f"sh -c '{writes}' & echo $! >&2; exit 4"
-    started = time.monotonic()
-    done, ending = wrap(tmp_path, "sh", "-c", script, tail=100)
-    assert ending["exit_code"] == 4
-    assert time.monotonic() - started < PATIENCE_S
-    left = int(done.stderr.split()[0])
-    if writes.startswith("exec"):
-        os.kill(left, signal.SIGKILL)
-    else:
-        wait_for(lambda: is_gone(left), "SIGPIPE to end the writer")
+    with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
+        command = [*WRAP, str(tmp_path / "report"), '{"tee": true}', "sh", "-c", script]
+        assert subprocess.run(command, stdout=out, stderr=err, check=False, timeout=PATIENCE_S).returncode == 4
+    os.kill(int((tmp_path / "err").read_text()), signal.SIGKILL)  # which fails if it is gone
+
+
+def test_what_a_process_left_behind_writes_later_comes_out_as_it_would_without_us(tmp_path: Path) -> None:
+    done, _ = wrap(tmp_path, "sh", "-c", "(sleep 0.5; echo late; echo later >&2) & echo soon; exit 4", tee=True)
+    assert (done.returncode, done.stdout, done.stderr) == (4, b"soon\nlate\n", b"later\n")
 
 
 def test_a_reader_that_goes_away_is_felt_by_the_child(tmp_path: Path) -> None:
     report = tmp_path / "report"
-    command = shlex.join([*WRAP, str(report), '{"tail": 5}', "yes"]) + " | head -n 1"
+    command = shlex.join([*WRAP, str(report), '{"tee": true}', "yes"]) + " | head -n 1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, check=False, timeout=PATIENCE_S)
     assert done.stdout == b"y\n"
     assert wait_for(report.exists, "the report")
     assert load(report)["signal"] == signal.SIGPIPE
 
 
-def test_a_full_disk_costs_the_output_and_not_the_job(tmp_path: Path) -> None:
-    command = [*WRAP, str(tmp_path / "report"), '{"tail": 5}', "sh", "-c", "echo one; sleep 0.1; echo two; exit 6"]
+@pytest.mark.parametrize(
+    ("script", "statuses"),
+    [
+        pytest.param("exec yes", {141}, id="endless"),
+        pytest.param("exec seq 1 500000", {141}, id="more than a pipe holds"),
+        pytest.param("echo short", {1, 141}, id="less than that"),
+        pytest.param("echo one; sleep 0.1; exit 6", {6}, id="a code of its own"),
+    ],
+)
+def test_a_full_disk_makes_no_success_of_a_job(tmp_path: Path, script: str, statuses: set[int]) -> None:
+    command = [*WRAP, str(tmp_path / "report"), '{"tee": true}', "sh", "-c", script]
     with Path("/dev/full").open("wb") as full:
-        assert subprocess.run(command, stdout=full, check=False, timeout=PATIENCE_S).returncode == 6
-    assert load(tmp_path / "report")["tail"] == b"one\ntwo\n"
+        assert subprocess.run(command, stdout=full, check=False, timeout=PATIENCE_S).returncode in statuses
+    assert load(tmp_path / "report")["output_error"] == "No space left on device"
+
+
+@pytest.mark.parametrize("size", [10, 60_000, 300_000])
+def test_the_reason_that_a_job_gives_last_on_standard_error_is_the_end_of_the_tail(tmp_path: Path, size: int) -> None:
+    script = f"head -c {size} /dev/zero | tr '\\0' x; printf 'the end' >&2; exit 1"
+    for _ in range(5):
+        _, ending = wrap(tmp_path, "sh", "-c", script, tee=True)
+        assert ending["tail"].endswith(b"xxxthe end")
+
+
+def test_a_slow_reader_of_standard_output_does_not_make_the_reason_come_before_it(tmp_path: Path) -> None:
+    script = "head -c 150000 /dev/zero | tr '\\0' x; printf 'the end' >&2; exit 1"
+    command = [*WRAP, str(tmp_path / "report"), '{"tee": true}', "sh", "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        time.sleep(0.3)
+        assert process.stdout
+        assert len(process.stdout.read()) == 150_000
+    assert load(tmp_path / "report")["tail"].endswith(b"xxxthe end")
+
+
+def test_a_slow_reader_of_standard_output_does_not_hold_up_standard_error(tmp_path: Path) -> None:
+    script = "yes & echo now >&2; sleep 0.3; echo then >&2; wait"
+    command = [*WRAP, str(tmp_path / "report"), '{"tee": true}', "sh", "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stderr
+        assert process.stderr.readline() + process.stderr.readline() == b"now\nthen\n"
+        process.stdout.close()  # type: ignore[union-attr]
+
+
+def test_streams_that_are_one_file_keep_the_order_of_what_is_written(tmp_path: Path) -> None:
+    script = "for i in 1 2 3 4 5 6 7 8 9; do echo out $i; echo err $i >&2; done"
+    command = [*WRAP, str(tmp_path / "report"), '{"tee": true}', "sh", "-c", script]
+    seen = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True).stdout
+    assert seen.splitlines() == [f"{stream} {i}".encode() for i in range(1, 10) for stream in ("out", "err")]
+
+
+def test_output_that_is_held_back_is_shown_in_order_or_not_at_all() -> None:
+    program = "import sys; from logsh_cli.job.child import start; c = start(sys.argv[2:], hold=True); e = c.wait()\n"
+    program += "if sys.argv[1] == 'show': c.show_output()"
+    for word, stdout, stderr in (("show", b"one\nthree\n", b"two\n"), ("hide", b"", b"")):
+        job = ["sh", "-c", "echo one; echo two >&2; echo three"]
+        command = [sys.executable, "-c", program, word, *job]
+        done = subprocess.run(command, capture_output=True, check=True, cwd=SUPPORT.parents[1])
+        assert (done.stdout, done.stderr) == (stdout, stderr)
 
 
 def test_a_stream_that_someone_made_non_blocking_loses_nothing(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     size = 1_000_000
-    command = [*WRAP, str(tmp_path / "report"), '{"tail": 5}', "head", "-c", str(size), "/dev/zero"]
+    command = [*WRAP, str(tmp_path / "report"), '{"tee": true}', "head", "-c", str(size), "/dev/zero"]
     process = subprocess.Popen(command, stdout=writing)
     os.close(writing)
     received = 0
@@ -750,7 +803,7 @@ def test_a_stream_that_someone_made_non_blocking_loses_nothing(tmp_path: Path) -
 
 
 def test_a_stream_that_is_closed_stays_closed(tmp_path: Path) -> None:
-    wrapped = shlex.join([*WRAP, str(tmp_path / "report"), '{"tail": 5}', "sh", "-c", "ls /proc/$$/fd >&2"])
+    wrapped = shlex.join([*WRAP, str(tmp_path / "report"), '{"tee": true}', "sh", "-c", "ls /proc/$$/fd >&2"])
     done = subprocess.run(["sh", "-c", f"{wrapped} >&- <&-"], capture_output=True, check=False, timeout=PATIENCE_S)
     alone = subprocess.run(["sh", "-c", "sh -c 'ls /proc/$$/fd >&2' >&- <&-"], capture_output=True, check=False).stderr
     assert done.stderr == alone
@@ -759,7 +812,9 @@ def test_a_stream_that_is_closed_stays_closed(tmp_path: Path) -> None:
 def test_an_interrupt_ends_the_wait_for_a_reader_that_does_not_read(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     report = tmp_path / "report"
-    process = subprocess.Popen([*WRAP, str(report), '{"tail": 5}', "head", "-c", "100000", "/dev/zero"], stdout=writing)
+    process = subprocess.Popen(
+        [*WRAP, str(report), '{"tee": true}', "head", "-c", "100000", "/dev/zero"], stdout=writing
+    )
     os.close(writing)
     wait_for(lambda: not children_named(process.pid, "head"), "the job to end")
     process.send_signal(signal.SIGTERM)

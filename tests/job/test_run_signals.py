@@ -147,7 +147,9 @@ def test_a_job_that_ignores_term_goes_on_and_so_does_logsh(service: Server) -> N
 
 
 @pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "QUIT"])
-def test_a_job_that_dies_of_what_logsh_was_sent_is_reported_as_killed(service: Server, name: str) -> None:
+def test_a_job_that_dies_of_what_logsh_was_sent_was_stopped_and_logsh_dies_the_same_way(
+    service: Server, name: str
+) -> None:
     number = signal.Signals[f"SIG{name}"]
     command = [str(LOGSH), "run", "--", "sh", "-c", "ulimit -c 0; echo ready; exec sleep 60"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -155,8 +157,11 @@ def test_a_job_that_dies_of_what_logsh_was_sent_is_reported_as_killed(service: S
         process.stdout.readline()
         process.send_signal(number)
         assert process.communicate(timeout=PATIENCE_S) == (b"", b"")
-    assert process.returncode == (-number if name == "INT" else 128 + number)
-    assert service.events[0]["metadata"]["signal"] == f"SIG{name}"
+    assert process.returncode == -number
+    (event,) = service.events
+    assert event["metadata"]["signal"] == f"SIG{name}"
+    status, icon = ("killed", "❌") if name == "QUIT" else ("stopped", "⏹️")
+    assert (event["metadata"]["status"], event["icon"], event.get("notify")) == (status, icon, name == "QUIT" or None)
 
 
 def test_timeout_around_logsh_ends_the_job_and_is_reported(service: Server) -> None:
@@ -200,13 +205,15 @@ def delivering(service: Server, *options: str, status: int = 3) -> subprocess.Po
     return process
 
 
-@pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "QUIT"])
-def test_a_signal_to_stop_ends_the_wait_for_the_service_and_not_the_status(service: Server, name: str) -> None:
+@pytest.mark.parametrize(("name", "status"), [("TERM", 3), ("INT", -signal.SIGINT), ("HUP", 3), ("QUIT", 3)])
+def test_a_signal_to_stop_ends_the_wait_for_the_service_and_int_ends_a_loop(
+    service: Server, name: str, status: int
+) -> None:
     service.default = gated(threading.Event())
     process = delivering(service)
     process.send_signal(getattr(signal, f"SIG{name}"))
     _, stderr = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 3
+    assert process.returncode == status
     assert re.fullmatch(rb"logsh: not delivered, kept as #1: (interrupted|ended by TERM) \(.*\)\n", stderr)
 
 
@@ -323,7 +330,7 @@ def test_ctrl_c_while_the_report_is_on_its_way_gives_the_prompt_back_at_once(bas
     bash.type(CTRL_C)
     shown = bash.shows(PROMPT)
     assert b"kept as #1" in shown
-    assert b"3" in bash.run(b"echo $?")
+    assert b"130" in bash.run(b"echo $?")
 
 
 def states(session: Session) -> list[str]:

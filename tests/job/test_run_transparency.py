@@ -181,13 +181,24 @@ def test_a_death_by_a_signal_is_128_and_its_number() -> None:
     assert statuses == [Seen(128 + getattr(signal, f"SIG{name}"), b"", b"") for name in SIGNALS]
 
 
-def test_logsh_dies_of_int_when_the_job_did_and_not_when_the_job_exits_with_130() -> None:
+def test_logsh_dies_of_the_signal_that_the_job_died_of_and_exits_where_the_job_did() -> None:
     def code(script: str) -> int:
         return subprocess.run([*wrapped(), "sh", "-c", script], check=False, stdin=subprocess.DEVNULL).returncode
 
     assert code("kill -INT $$") == -signal.SIGINT
     assert code("exit 130") == 130
-    assert code("kill -TERM $$") == 143
+    assert code("exit 143") == 143
+    for name in SIGNALS:
+        assert code(f"kill -{name} $$") == -getattr(signal, f"SIG{name}"), name
+
+
+def test_a_job_that_dumps_core_leaves_one_core_and_a_shell_that_says_so(tmp_path: Path) -> None:
+    script = "ulimit -c unlimited; \"$@\" sh -c 'kill -SEGV $$'; echo status $?"
+    done = subprocess.run(["bash", "-c", script, "bash", *wrapped()], capture_output=True, check=False, cwd=tmp_path)
+    assert done.stdout == b"status 139\n"
+    assert b"Segmentation fault" in done.stderr
+    assert b"core dumped" not in done.stderr
+    assert len(list(tmp_path.glob("core*"))) <= 1
 
 
 def make(path: Path, content: bytes, mode: int = 0o755) -> Path:
@@ -215,7 +226,9 @@ def test_what_cannot_start_has_the_status_that_others_give_it(tmp_path: Path, na
     # glibc's execvp has sh run whatever the kernel won't, binaries too; bash looks first.
     alone = ["bash", "-c", name] if name == "./foreign" else ["env", name]
     assert observe(alone, cwd=tmp_path).status == status
-    assert observe([*wrapped(), name], cwd=tmp_path) == Seen(status, b"", b"")
+    seen = observe([*wrapped("--on", "success"), name], cwd=tmp_path)
+    assert (seen.status, seen.stdout, seen.stderr.count(b"\n")) == (status, b"", 1)
+    assert seen.stderr.startswith(b"logsh: " + name.encode() + b": ")
 
 
 def test_a_script_without_an_interpreter_line_runs_as_from_a_shell(tmp_path: Path) -> None:
@@ -306,10 +319,10 @@ def test_a_process_that_outlives_the_job_is_not_waited_for_and_lives_on(
     os.kill(left, signal.SIGKILL)  # which fails if it is gone
 
 
-def test_with_a_tail_the_callers_pipe_is_closed_when_logsh_ends_though_a_grandchild_lives(tmp_path: Path) -> None:
-    script = f"sleep 60 & echo $! > {tmp_path}/left; echo done; exit 4"
-    assert observe([*wrapped(*TAIL), "sh", "-c", script]) == Seen(4, b"done\n", b"")
-    os.kill(int((tmp_path / "left").read_text()), signal.SIGKILL)
+@PLAIN_AND_TAIL
+def test_what_the_job_leaves_behind_writes_on_where_it_would_have(options: tuple[str, ...]) -> None:
+    script = "(sleep 0.7; echo late; echo later >&2) & echo done; exit 4"
+    assert assert_alike(["sh", "-c", script], *options) == Seen(4, b"done\nlate\n", b"later\n")
 
 
 # --- terminals ------------------------------------------------------------------------------------------------------

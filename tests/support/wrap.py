@@ -21,7 +21,8 @@ def main() -> int:
     report, options, *argv = sys.argv[1:]
     child = start(argv, **json.loads(options))
     ending = child.wait()
-    values = {**ending._asdict(), "tail": base64.b64encode(ending.tail).decode()}
+    child.release_signals()
+    values = {**ending._asdict(), "tail": base64.b64encode(ending.tail).decode(), "ordered": sorted(ending.ordered)}
     whole = Path(report + ".part")
     whole.write_text(json.dumps(values))
     whole.rename(report)
