@@ -38,7 +38,7 @@ SESSIONS: dict[str, tuple[str, ...]] = {
 """The commands in each picture; in the second one, nobody answers."""
 
 # What differs from run to run, and what stands for it.
-_VARYING = ((re.compile(r"\d+ ms"), "142 ms"), (re.compile(r"(pending +)\d+s +\d"), r"\g<1>5s    3"))
+_VARYING = ((re.compile(r"\d+ ms"), "142 ms"), (re.compile(r"((?:pending|waiting) +)\d+s +\d +"), r"\g<1>5s   3      "))
 
 
 def screen(name: str) -> Text:
