@@ -1,4 +1,4 @@
-"""What a command is given: the environment as values, and builders for everything that costs something to make.
+"""The context of a command: the environment as values, and builders for everything that costs something to make.
 
 Nothing is built that isn't asked for: a dry run opens no store, a stored event loads no HTTP client.
 """
@@ -118,13 +118,13 @@ class AppContext:
             self._stores[store] = len(store.notices)
 
     def memory_store(self, because: str) -> Store:
-        """What takes the outbox's place where there is none, or no room in it."""
+        """A store in memory, where there is no outbox, or no room in it."""
         from logsh_cli.outbox import MemoryOutbox  # noqa: PLC0415 - sqlite3 costs 8 ms
 
         return MemoryOutbox(now=self.clock.time, because=because)
 
     def connector(self, destination: Destination) -> Connector:
-        """What makes HTTP clients for one destination."""
+        """A maker of HTTP clients for one destination."""
         return Connector(destination, self.env, self.printer.detail if self.printer.verbose else None)
 
     def client(self, destination: Destination) -> Client:

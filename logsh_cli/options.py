@@ -64,6 +64,15 @@ Deadline = Annotated[
         rich_help_panel=DELIVERY,
     ),
 ]
+EventDeadline = Annotated[
+    str | None,
+    typer.Option(
+        "--deadline",
+        metavar="TIME",
+        help="For each event's attempts.  [default: 10s]",
+        rich_help_panel=DELIVERY,
+    ),
+]
 BestEffort = Annotated[
     bool,
     typer.Option("--best-effort", help="Warn and exit 0 if delivery fails.", rich_help_panel=DELIVERY),

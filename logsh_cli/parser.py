@@ -31,7 +31,7 @@ COMMANDS = tuple(name for names in GROUPS.values() for name in names)
 command line names is imported, which is 5 to 9 % of a run."""
 
 HIDDEN = ("courier",)
-"""What only logsh itself calls."""
+"""Commands that only logsh itself calls."""
 
 HELP = """\
 Send events to Logsh. An accepted event is kept until the service has it.
@@ -43,10 +43,10 @@ Send events to Logsh. An accepted event is kept until the service has it.
 """
 
 _SHOWS_ONLY = frozenset({"--help", "-h", "--version", "-V"})
-"""What typer itself writes, and so stumbles over a reader that has gone or a full disk."""
+"""Options whose text Typer itself writes, and so stumbles over a reader that has gone or a full disk."""
 
 _NAMES = {"options": options, "typer": typer}
-"""What the signatures of commands use and their modules import for the type checker alone."""
+"""Names that the signatures of commands use and their modules import for the type checker alone."""
 
 
 def build_app(names: Sequence[str] = COMMANDS) -> typer.Typer:

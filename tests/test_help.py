@@ -30,7 +30,7 @@ EVERY = {" ".join(command.path): command for command in TREE.walk()}
 EVERYDAY = ("send", "run", "batch", "outbox", "login")
 TALLEST = 40
 
-OWN_WORDS = {"--event", "--desc", "--description", "--workspace", "--json", "--dry-run"}
+OWN_WORDS = {"--deadline", "--event", "--desc", "--description", "--workspace", "--json", "--dry-run"}
 """Options that mean something else from command to command."""
 
 

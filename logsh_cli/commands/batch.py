@@ -51,7 +51,7 @@ def batch(
     jobs: options.Jobs = DEFAULT_JOBS,
     rate: Annotated[
         float | None,
-        typer.Option("--rate", metavar="N", help="At most N requests a second.", rich_help_panel=options.DELIVERY),
+        typer.Option("--rate", metavar="N", help="At most N requests a second.", rich_help_panel=options.ADVANCED),
     ] = None,
     workspace: options.Workspace = None,
     truncate: options.Truncate = False,
@@ -59,7 +59,7 @@ def batch(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check every line and send nothing.", rich_help_panel=options.DELIVERY)
     ] = False,
-    deadline: options.Deadline = None,
+    deadline: options.EventDeadline = None,
     best_effort: options.BestEffort = False,
     on_missing_key: options.OnMissingKey = None,
     profile: options.Profile = None,

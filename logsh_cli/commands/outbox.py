@@ -110,7 +110,7 @@ def flush(
         ),
     ] = False,
     jobs: options.Jobs = DEFAULT_JOBS,
-    deadline: options.Deadline = None,
+    deadline: options.EventDeadline = None,
     profile: options.Profile = None,
     json: options.Json = False,
     quiet: options.Quiet = False,

@@ -1,4 +1,4 @@
-"""What ``--help`` and ``logsh help`` say, how it is laid out, and the words for wrong usage."""
+"""The texts of ``--help`` and ``logsh help``, how they are laid out, and the words for wrong usage."""
 
 OUTPUT, ADVANCED = "Output", "Advanced"
 """The last two headings of a long help; ``--help`` itself stands at the end of the first."""

@@ -1,4 +1,4 @@
-"""What ``logsh help TOPIC`` prints, and the tables behind it, which the manual and the reference show as well."""
+"""The topics of ``logsh help``, and the tables behind them, which the manual and the reference show as well."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def environment() -> str:
 
 
 def json() -> str:
-    """What ``--json`` prints."""
+    """The fields that ``--json`` prints, and the names of states."""
     return f"{_JSON}\n{_table(RESULT_FIELDS)}\n\n{_JSON_OTHERS}\n{_table(STATES)}"
 
 

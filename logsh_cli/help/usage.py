@@ -65,7 +65,7 @@ COMMANDS_MEANT = {
     ("outbox", "send"): "logsh outbox flush",
     ("outbox", "status"): "logsh outbox list",
 }
-"""What people type who know another tool, by the words after ``logsh``."""
+"""Words after ``logsh`` that people type who know another tool."""
 
 OPTIONS_MEANT = {
     "--body": "--desc",
@@ -88,7 +88,7 @@ _VISIBLE_KEY = "a key on a command line can be read by every user of the machine
 
 
 class Declared(NamedTuple):
-    """What a command's signature says of one value."""
+    """A value as the command's signature declares it."""
 
     type: object
     choices: tuple[str, ...]
@@ -107,7 +107,7 @@ def declared(command: Any, name: str) -> Declared:
 
 
 def complaint(error: Exception, ctx: Any, args: Sequence[str], commands: Iterable[str] = ()) -> UsageError:
-    """What Typer found wrong with a command's words, as we say it. ``commands`` are those of a group."""
+    """Return what Typer found wrong with a command's words, in ours. ``commands`` are those of a group."""
     params = {name: param for param in ctx.command.get_params(ctx) for name in (*param.opts, *param.secondary_opts)}
     name = getattr(error, "option_name", None)
     param = getattr(error, "param", None) or params.get(str(name))

@@ -84,7 +84,7 @@ class Printer:
             self.streams.err(f"* {self.safe(text)}")
 
     def error(self, error: LogshError, heading: str = "") -> None:
-        """What went wrong and what to do about it, on standard error."""
+        """Say what went wrong and what to do about it, on standard error."""
         if rich := self.rich(self.streams.stderr):
             rich.error(error, heading)
         else:
@@ -143,7 +143,7 @@ class Printer:
             yield move
 
     def rich(self, stream: TextIO | None) -> RichOutput | None:
-        """What draws on this stream, if it can be drawn on."""
+        """Return what draws on this stream, ``None`` where that can't be done."""
         if not self.streams.is_rich(stream):
             return None
         from logsh_cli.output.rich_output import RichOutput  # noqa: PLC0415 - rich costs 25 to 45 ms

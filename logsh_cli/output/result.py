@@ -1,4 +1,4 @@
-"""What a command has to say, as values. The machine form is a contract: one JSON line, these keys, in this order."""
+"""Results as values. The machine form is a contract: one JSON line, these keys, in this order."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Result(NamedTuple):
 
     @property
     def heading(self) -> str:
-        """What became of the event, to stand before the error; empty where the error says it."""
+        """The words before the error that say what became of the event; empty where the error itself does."""
         kept_as = f" as #{self.id}" if self.id is not None and self.status == "queued" else ""
         return _HEADINGS.get(self.status, "") + kept_as
 

@@ -91,7 +91,7 @@ class RichOutput:
         self._print(self._event(result.event or {}))
 
     def error(self, error: LogshError, heading: str) -> None:
-        """What went wrong, each problem on a line of its own, and what to do about it."""
+        """Say what went wrong, each problem on a line of its own, and what to do about it."""
         problems = list(getattr(error, "problems", [])) or [error.message]
         heading = heading or _HEADS.get(error.name, "")
         self._print(Text.assemble(("✗ ", BAD), (self._safe(heading or problems[0]), BAD)))
