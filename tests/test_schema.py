@@ -106,3 +106,7 @@ def test_what_is_missing_or_more_is_noticed() -> None:
     for bad in ({**good, "more": 1}, {**good, "status": "sent"}, {key: good[key] for key in good if key != "error"}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(bad, SCHEMA)
+
+
+def test_the_help_names_it() -> None:
+    assert "docs/result.schema.json" in run_logsh("help", "json").stdout

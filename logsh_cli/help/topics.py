@@ -55,6 +55,7 @@ _JSON_OTHERS = """\
 batch and outbox flush print {"accepted", "delivered", "queued", "rejected", "invalid", "elapsed_ms", "exit_code",
 "error"}; outbox list and sandbox print one event a line. The states of an event in the outbox, for people and in JSON:
 """
+_JSON_SCHEMA = "A JSON Schema of all that is printed: docs/result.schema.json in the source."
 _WIDEST_TERM = 24
 
 
@@ -71,7 +72,7 @@ def environment() -> str:
 
 def json() -> str:
     """The fields that ``--json`` prints, and the names of states."""
-    return f"{_JSON}\n{_table(RESULT_FIELDS)}\n\n{_JSON_OTHERS}\n{_table(STATES)}"
+    return f"{_JSON}\n{_table(RESULT_FIELDS)}\n\n{_JSON_OTHERS}\n{_table(STATES)}\n\n{_JSON_SCHEMA}"
 
 
 TOPICS = {"exit-codes": exit_codes, "environment": environment, "json": json}
