@@ -207,8 +207,8 @@ class JobReport:
             leave_to_courier(self.app, settings)
 
     def _tell(self, result: Result) -> None:
-        if result.error is not None:
-            self.troubles.append(lambda printer: printer.result_trouble(result))
+        if (error := result.error) is not None:
+            self.troubles.append(lambda printer: printer.trouble(error, result.heading))
         self.app.printer.detail(f"{result.status} after {result.attempts} attempts")
 
     def _road(self, settings: Settings, store: Store) -> Road | None:

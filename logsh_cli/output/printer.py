@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from logsh_cli.errors import ExitCode
+from logsh_cli.output.result import SKIPPED
 from logsh_cli.output.text import Redactor, json_escaped, printable
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Printer:
             self.json_line(result.to_json())
         elif result.error is not None:
             if self.streams.in_workflow and result.error.exit_code in _DELIVERY_PROBLEMS:
-                self.result_trouble(result)
+                self.trouble(result.error, result.heading)
             else:
                 forgiven = not result.exit_code and result.status != "skipped"
                 self.error(result.error, ": ".join(filter(None, ("warning" * forgiven, result.heading))))
@@ -93,19 +94,10 @@ class Printer:
     def trouble(self, error: LogshError, heading: str = "") -> None:
         """Trouble with a delivery on one line whatever the terminal: a warning in the log of a GitHub workflow."""
         text = ": ".join(filter(None, (heading, one_line(error))))
-        if self.streams.in_workflow:
+        if self.streams.in_workflow and heading != SKIPPED:  # which was asked for
             self.streams.workflow_warning(self.safe(text))
         else:
             self.note(text)
-
-    def result_trouble(self, result: Result) -> None:
-        """The same for a result with an error; that an event was skipped, as asked for, is no trouble."""
-        if result.error is None:
-            return
-        if result.status == "skipped":
-            self.note(f"{result.heading}: {one_line(result.error)}")
-        else:
-            self.trouble(result.error, result.heading)
 
     def arrival(self, at: str, event: Mapping[str, Any]) -> None:
         """An event that the sandbox received, on one line."""

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 ResultStatus = Literal["delivered", "stored", "queued", "rejected", "skipped", "dry_run", "failed"]
 
 
-_HEADINGS = {"queued": "not delivered, kept", "rejected": "refused", "skipped": "skipped"}
+SKIPPED = "skipped"
+_HEADINGS = {"queued": "not delivered, kept", "rejected": "refused", "skipped": SKIPPED}
 
 
 class Result(NamedTuple):
@@ -44,18 +45,9 @@ class Result(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """The contract's object; ``request`` is there for a dry run only."""
-        fields: dict[str, Any] = {
-            "status": self.status,
-            "event": self.event,
-            "id": self.id,
-            "http_status": self.http_status,
-            "attempts": self.attempts,
-            "elapsed_ms": self.elapsed_ms,
-            "exit_code": int(self.exit_code),
-            "error": error_to_json(self.error),
-        }
-        if self.request is not None:
-            fields["request"] = self.request
+        fields = {**self._asdict(), "exit_code": int(self.exit_code), "error": error_to_json(self.error)}
+        if self.request is None:
+            del fields["request"]
         return fields
 
 
@@ -73,16 +65,7 @@ class Tally(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """The contract's object."""
-        return {
-            "accepted": self.accepted,
-            "delivered": self.delivered,
-            "queued": self.queued,
-            "rejected": self.rejected,
-            "invalid": self.invalid,
-            "elapsed_ms": self.elapsed_ms,
-            "exit_code": int(self.exit_code),
-            "error": error_to_json(self.error),
-        }
+        return {**self._asdict(), "exit_code": int(self.exit_code), "error": error_to_json(self.error)}
 
 
 def error_to_json(error: LogshError | None) -> dict[str, Any] | None:

@@ -117,25 +117,16 @@ class RichOutput:
     @contextmanager
     def progress(self, what: str, total: int | None) -> Iterator[Callable[[int, Mapping[str, int]], None]]:
         """A bar with the counts of each outcome; it disappears when it is done, since the tally says the same."""
-        from rich.progress import (  # noqa: PLC0415 - 2 ms that a single result can do without
-            BarColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-        )
+        from rich import progress as bars  # noqa: PLC0415 - 2 ms that a single result can do without
 
-        shown = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[counts]}"),
-            TimeElapsedColumn(),
-        )
-        with Progress(*shown, console=self._console, transient=True) as bar:
+        words, counts = bars.TextColumn("{task.description}"), bars.TextColumn("{task.fields[counts]}")
+        shown = (words, bars.BarColumn(), counts, bars.TimeElapsedColumn())
+        with bars.Progress(*shown, console=self._console, transient=True) as bar:
             task = bar.add_task(what, total=total, counts="")
 
             def move(position: int, counts: Mapping[str, int]) -> None:
-                words = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
-                bar.update(task, completed=position, counts=words)
+                told = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
+                bar.update(task, completed=position, counts=told)
 
             yield move
 
