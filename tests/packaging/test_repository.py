@@ -39,6 +39,17 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in headings(file), target
 
 
+def test_every_promise_of_security_names_tests_that_exist() -> None:
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    promises = text.split("## What is promised")[1].split("## What is not promised")[0]
+    for promise in re.findall(r"(?ms)^- (.*?)(?=^- |^\*\*|\Z)", promises):
+        named = re.findall(r"`(test_\w+)`", promise)
+        assert named, promise
+        for name in named:
+            assert f"def {name}(" in sources, name
+
+
 CHANGES = """\
 # Changelog
 
