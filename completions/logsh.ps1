@@ -99,7 +99,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
                 '--truncate||Shorten long texts to 150 characters'
                 '--no-validate||Let the service judge the event'
                 '--dry-run||Check every line and send nothing'
-                '--deadline|text|For each event''s attempts'
+                '--deadline|text|For all attempts of an event'
                 '--best-effort||Warn and exit 0 if delivery fails'
                 '--on-missing-key|words fail skip|Without a key: fail, or skip and exit 0'
                 '-p --profile|profiles|Use this profile''s key and settings'
@@ -153,7 +153,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             Options = @(
                 '--adopt||Also take this profile''s events that were accepted under another key'
                 '--jobs|text|Requests under way at once'
-                '--deadline|text|For each event''s attempts'
+                '--deadline|text|For all attempts of an event'
                 '-p --profile|profiles|Use this profile''s key and settings'
                 '--json||Print the result as one line of JSON'
                 '-q --quiet||Print nothing on success'

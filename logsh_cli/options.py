@@ -69,7 +69,7 @@ EventDeadline = Annotated[
     typer.Option(
         "--deadline",
         metavar="TIME",
-        help="For each event's attempts.  [default: 10s]",
+        help="For all attempts of an event.  [default: 10s]",
         rich_help_panel=DELIVERY,
     ),
 ]

@@ -132,6 +132,16 @@ def test_no_words_of_the_parser_itself_are_shown() -> None:
                 assert not said.search(done.stderr), (command.path, words, done.stderr)
 
 
+def test_a_setting_that_is_printed_is_no_command_for_a_ci_runner() -> None:
+    call_main("config", "set", "workspace", "##[error]x::y")
+    for env in ({"GITHUB_ACTIONS": "true"}, {"TF_BUILD": "True"}):
+        for flags in ((), ("--json",)):
+            done = call_main("config", "get", "workspace", *flags, env={**env, "LOGSH_WORKSPACE": "::error::##[x"})
+            assert done.code == 0
+            assert not done.stdout.lstrip().startswith("::")
+            assert "##[" not in done.stdout
+
+
 def test_version_is_a_command_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert call_main("version").code == 0
     assert capsys.readouterr().out == f"logsh {__version__}\n"

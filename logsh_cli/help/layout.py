@@ -63,7 +63,8 @@ class Command(TyperCommand):
             with formatter.section(heading):
                 if heading == ADVANCED and WHOLE not in ctx.meta:
                     names = ", ".join(name.split()[0] for name, _ in rows)
-                    formatter.write_text(f"{names} (see `logsh help {ctx.info_name}`)")
+                    path = " ".join(ctx.command_path.split()[1:])
+                    formatter.write_text(f"{names} (see `logsh help {path}`)")
                 else:
                     formatter.write_dl([(name.ljust(width), words) for name, words in rows], col_max=WIDEST_NAME)
 
