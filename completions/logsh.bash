@@ -86,14 +86,13 @@ _logsh_table() {
         arguments=('files')
         ;;
     'logsh outbox')
-        commands='list show flush retry drop recover'
+        commands='list show flush retry drop'
         options=(
             '-h --help|'
         )
         ;;
     'logsh outbox list')
         options=(
-            '-p --profile|profiles'
             '--json|'
             '-v --verbose|'
             '-h --help|'
@@ -131,19 +130,11 @@ _logsh_table() {
     'logsh outbox drop')
         options=(
             '--all|'
-            '-y --yes|'
             '--json|'
             '-q --quiet|'
             '-h --help|'
         )
         arguments=('*text')
-        ;;
-    'logsh outbox recover')
-        options=(
-            '--json|'
-            '-h --help|'
-        )
-        arguments=('files')
         ;;
     'logsh sandbox')
         options=(

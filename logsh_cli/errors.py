@@ -216,7 +216,7 @@ class Terminated(Interrupted):
 
 
 class TermSignal(KeyboardInterrupt):
-    """TERM, raised by its handler wherever the main thread stands.
+    """TERM, raised by its handler wherever the main thread stands; ``args`` name another signal that ends us alike.
 
     A ``KeyboardInterrupt``, as INT is, so that no ``except Exception`` on the way, ours or a library's, swallows it.
     """
@@ -230,5 +230,5 @@ def raise_term_signal(_signum: int, _frame: object) -> None:
 def interruption(stop: KeyboardInterrupt, *, hint: str | None = None) -> Interrupted:
     """The error that reports a signal which stopped us."""
     if isinstance(stop, TermSignal):
-        return Terminated("ended by TERM", hint=hint)
+        return Terminated(f"ended by {stop.args[0] if stop.args else 'TERM'}", hint=hint)
     return Interrupted("interrupted", hint=hint)

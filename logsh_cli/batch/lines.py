@@ -1,7 +1,7 @@
 """JSON Lines as they arrive: from a file as fast as it reads, from a pipe as soon as a line is whole.
 
 A thread reads, so that the caller can look after deliveries while a stream is silent; a small bound on what is read
-ahead keeps memory flat however long the input is.
+ahead keeps memory flat however long the input is. Where no thread can be started, the caller waits for the lines.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ import os
 import queue
 import select
 import threading
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BLOCK_BYTES = 64 * 1024
 LONGEST_LINE = 1024 * 1024
@@ -35,7 +38,11 @@ class LineReader:
         self._chunks: queue.Queue[list[Line] | BaseException | None] = queue.Queue(maxsize=BLOCKS_AHEAD)
         self._at_end = False
         self.position = 0
-        threading.Thread(target=self._run, daemon=True).start()
+        self._inline: Iterator[list[Line]] | None = None
+        try:
+            threading.Thread(target=self._run, daemon=True).start()
+        except RuntimeError:  # no more threads to be had
+            self._inline = self._read()
 
     def next(self, timeout_s: float) -> list[Line] | None:
         """Lines that have arrived, an empty list at the end, ``None`` when nothing came in time.
@@ -44,6 +51,8 @@ class LineReader:
         """
         if self._at_end:
             return []
+        if self._inline is not None:
+            return next(self._inline, [])
         try:
             chunk = self._chunks.get(timeout=timeout_s)
         except queue.Empty:
@@ -55,12 +64,13 @@ class LineReader:
 
     def _run(self) -> None:
         try:
-            self._read()
+            for lines in self._read():
+                self._chunks.put(lines)
             self._chunks.put(None)
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that asks
             self._chunks.put(error)
 
-    def _read(self) -> None:
+    def _read(self) -> Iterator[list[Line]]:
         rest, number, overlong = b"", 0, False
         while block := self._block():
             self.position += len(block)
@@ -75,9 +85,9 @@ class LineReader:
             elif overlong:
                 rest = b""
             for start in range(0, len(lines), LINES_A_CHUNK):
-                self._chunks.put(lines[start : start + LINES_A_CHUNK])
+                yield lines[start : start + LINES_A_CHUNK]
         if rest or overlong:
-            self._chunks.put([Line(number + 1, None if overlong else rest)])
+            yield [Line(number + 1, None if overlong else rest)]
 
     def _block(self) -> bytes:
         # Standard input may have been made non-blocking by another program that shares it.

@@ -13,7 +13,7 @@ from logsh_cli.batch.lines import LineReader
 from logsh_cli.batch.pump import BatchJob, parse_line
 from logsh_cli.clock import option_seconds
 from logsh_cli.config.resolve import Flags, Settings, value_of
-from logsh_cli.delivery.courier import take_along_what_waits
+from logsh_cli.delivery.courier import end_of_the_road
 from logsh_cli.delivery.drain import DEFAULT_JOBS, Drain
 from logsh_cli.delivery.road import FORGIVABLE, skips_without_key
 from logsh_cli.delivery.stop import StopRequest
@@ -117,8 +117,8 @@ def act(app: AppContext, given: BatchOptions) -> Tally:
             note_unreadable(job, reader, given.file, job.unreadable)
         if stop:
             note_stop(job, stop)
-        elif drain is not None and job.totals.counts["delivered"]:
-            take_along_what_waits(app, settings, drain.road)
+        if drain is not None:
+            end_of_the_road(app, settings, drain.road, takes_along=not stop and bool(job.totals.counts["delivered"]))
     exit_code, worst = job.totals.worst()
     if exit_code in FORGIVABLE and (given.best_effort or settings.best_effort):
         exit_code = ExitCode.OK

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from logsh_cli.app import AppContext
 from logsh_cli.clock import Budget, option_seconds
 from logsh_cli.config.resolve import Flags, Settings, value_of
-from logsh_cli.delivery.courier import leave_to_courier, take_along_what_waits
+from logsh_cli.delivery.courier import end_of_the_road, leave_to_courier
 from logsh_cli.delivery.road import FORGIVABLE, skips_without_key
 from logsh_cli.errors import ExitCode, InvalidEvent, MissingKey, UsageError
 from logsh_cli.event import FLAG_LABELS, Draft, Event, build_event, parse_metadata
@@ -142,8 +142,7 @@ def put_on_the_road(app: AppContext, given: SendOptions, settings: Settings, eve
         leave_to_courier(app, settings)
         return Result("stored", id=accepted.id)
     result = road.deliver(accepted, Budget(settings.deadline.value, app.clock.monotonic))
-    if result.status == "delivered":
-        take_along_what_waits(app, settings, road)
+    end_of_the_road(app, settings, road, takes_along=result.status == "delivered")
     return result
 
 

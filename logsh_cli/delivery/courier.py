@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from logsh_cli import own_command
 from logsh_cli.errors import NotKept
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
 COURIER = "courier"
 
 
-def take_along_what_waits(app: AppContext, settings: Settings, road: Road) -> None:
-    """After a success: have older events of the same profile and key delivered, if there are any."""
+def end_of_the_road(app: AppContext, settings: Settings, road: Road, *, takes_along: bool) -> None:
+    """Say what could not be acknowledged; after a success have older events of the same owner delivered, if any."""
+    if (words := road.last_words()) is not None:
+        app.printer.warn(words)
+    if not takes_along:
+        return
     with suppress(NotKept):  # a store that can't be read now must not make a failure of a delivery
         if road.store.pending_exists(road.owner):
             leave_to_courier(app, settings)
@@ -47,8 +52,42 @@ def start_courier(env: Mapping[str, str], profile: str | None) -> None:
     if profile is not None:
         arguments += ["--profile", profile]
     null = subprocess.DEVNULL
+    # Away from the caller's directory, which it would keep from being unmounted.
+    how: dict[str, Any] = {"env": courier_environment(env), "cwd": os.path.abspath(os.sep)}  # noqa: PTH100 - a name
     if sys.platform == "win32":
-        flags = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
-        subprocess.Popen(arguments, env=env, creationflags=flags, stdin=null, stdout=null, stderr=null)
+        how["creationflags"] = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
     else:
-        subprocess.Popen(arguments, env=env, start_new_session=True, stdin=null, stdout=null, stderr=null)
+        how["start_new_session"] = True
+    subprocess.Popen(arguments, stdin=null, stdout=null, stderr=null, **how)
+
+
+def courier_environment(env: Mapping[str, str]) -> dict[str, str]:
+    """Return what a courier may know of the environment, with paths that mean the same from its directory.
+
+    Raises ``OSError`` when one of them is relative to a directory that has been deleted.
+    """
+    known = {name: value for name, value in env.items() if name.upper().startswith(_FAMILIES) or name.upper() in _NAMES}
+    for name in _PATHS.intersection(known):
+        # As their readers do: only logsh's own may begin with a tilde, and only lists of folders have separators.
+        places = known[name].split(os.pathsep) if name in _LISTS else [known[name].strip()]
+        if name.startswith("LOGSH_"):
+            places = [os.path.expanduser(place) for place in places]  # noqa: PTH111 - Path.expanduser may raise
+        known[name] = os.pathsep.join(os.path.abspath(place) if place else "" for place in places)  # noqa: PTH100
+    return known
+
+
+_FAMILIES = ("LOGSH_", "SSL_", "XDG_", "LC_", "PYTHON")
+_NAMES = frozenset(
+    {
+        *("HOME", "PATH", "LANG", "TZ", "TMPDIR", "CREDENTIALS_DIRECTORY", "LD_LIBRARY_PATH"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+        *("SYSTEMROOT", "APPDATA", "LOCALAPPDATA", "USERPROFILE", "TEMP", "TMP"),
+    }
+)
+"""What settings, proxies, certificates and the start of Python need; other secrets of a job are not for a courier."""
+
+_LISTS = frozenset({"SSL_CERT_DIR", "PYTHONPATH"})
+_PATHS = _LISTS | {
+    *("LOGSH_CONFIG_DIR", "LOGSH_STATE_DIR", "LOGSH_API_KEY_FILE", "LOGSH_CA_FILE"),
+    *("CREDENTIALS_DIRECTORY", "SSL_CERT_FILE"),
+}

@@ -28,11 +28,14 @@ if TYPE_CHECKING:
 SEVERITY = (
     ExitCode.TERMINATED,
     ExitCode.INTERRUPTED,
+    ExitCode.FAULT,
+    ExitCode.USAGE,
     ExitCode.CONFIG,
     ExitCode.KEY_REFUSED,
     ExitCode.NOT_KEPT,
     ExitCode.REFUSED,
     ExitCode.KEPT,
+    ExitCode.OK,
 )
 """Several things at once end with the first of these that applies."""
 
@@ -49,7 +52,7 @@ class Totals:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self.errors: dict[int, LogshError] = {}
+        self.errors: dict[ExitCode, LogshError] = {}
 
     def add(self, result: Result) -> None:
         """Count one event."""
@@ -59,18 +62,18 @@ class Totals:
 
     def note(self, error: LogshError) -> None:
         """Remember an error under its exit code; the first of each kind is the one to show."""
-        self.errors.setdefault(int(error.exit_code), error)
+        self.errors.setdefault(error.exit_code, error)
 
     def worst(self) -> tuple[int, LogshError | None]:
         """Return the exit code that the severities give, and its error."""
-        for code in SEVERITY:
-            if code in self.errors:
-                return int(code), self.errors[code]
-        return int(ExitCode.OK), None
+        code = min(self.errors, key=SEVERITY.index, default=ExitCode.OK)
+        return int(code), self.errors.get(code)
 
 
 class Drain:
-    """Sends what it is fed over ``jobs`` threads. Feed, poll and settle from one thread only, and poll often.
+    """Sends what it is fed over ``jobs`` threads, or in ``poll`` where none can be started.
+
+    Feed, poll and settle from one thread only, and poll often.
 
     Once its road is being stopped, what is under way ends, and the rest is given back.
     """
@@ -88,6 +91,7 @@ class Drain:
         self._done: queue.SimpleQueue[tuple[Accepted, Tried | BaseException]] = queue.SimpleQueue()
         self._jobs = jobs
         self._workers: list[threading.Thread] = []
+        self._own: list[Poster] = []
         self._held: dict[int, Accepted] = {}
         self._renewed_at = road.clock.time()
 
@@ -95,8 +99,11 @@ class Drain:
         """Hand in one event. Keep an eye on ``in_flight``: the drain itself sets no bound."""
         if len(self._workers) < self._jobs and self.in_flight >= len(self._workers):
             worker = threading.Thread(target=self._work, daemon=True)
-            self._workers.append(worker)
-            worker.start()
+            try:
+                worker.start()
+                self._workers.append(worker)
+            except RuntimeError:  # no more threads to be had
+                self._jobs = len(self._workers)
         self.in_flight += 1
         if accepted.id is not None:
             self._held[accepted.id] = accepted
@@ -107,6 +114,10 @@ class Drain:
         ended: list[tuple[Accepted, Tried]] = []
         fault: BaseException | None = None
         wait = timeout_s
+        if self.in_flight and not self._workers:
+            accepted = self._todo.get()
+            if accepted is not None:
+                self._done.put((accepted, self._carry(accepted, self._own)))
         while self.in_flight and len(ended) < ACKNOWLEDGE_AT_ONCE:
             try:
                 accepted, tried = self._done.get(timeout=wait) if wait else self._done.get_nowait()
@@ -151,18 +162,21 @@ class Drain:
             self.road.renew(self._held.values())
 
     def _work(self) -> None:
-        client: Poster | None = None
+        own: list[Poster] = []
         while (accepted := self._todo.get()) is not None:
-            tried: Tried | BaseException
-            try:
-                self._pace.wait()
-                client = client or self.road.connect()
-                tried = self._send(accepted, client)
-            except LogshError as error:  # no client can be made of these settings; the event stays where it is
-                tried = failed(0, failure_of_error(error))
-            except BaseException as error:  # noqa: BLE001 - raised again by the thread that feeds
-                tried = error
-            self._done.put((accepted, tried))
+            self._done.put((accepted, self._carry(accepted, own)))
+
+    def _carry(self, accepted: Accepted, own: list[Poster]) -> Tried | BaseException:
+        """Send one event over the worker's own client, made with its first event."""
+        try:
+            self._pace.wait()
+            if not own:
+                own.append(self.road.connect())
+            return self._send(accepted, own[0])
+        except LogshError as error:  # no client can be made of these settings; the event stays where it is
+            return failed(0, failure_of_error(error))
+        except BaseException as error:  # noqa: BLE001 - raised again by the thread that feeds
+            return error
 
     def _send(self, accepted: Accepted, client: Poster) -> Tried:
         if (assumed := self._breaker.assumed()) is not None and not self.road.stopping.is_set():

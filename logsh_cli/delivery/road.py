@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypedDict
 
+from logsh_cli.clock import Budget
 from logsh_cli.delivery import retry
 from logsh_cli.errors import (
     EventRefused,
@@ -30,7 +31,7 @@ from logsh_cli.output.result import Result
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from logsh_cli.clock import Budget, Clock
+    from logsh_cli.clock import Clock
     from logsh_cli.config.resolve import Settings
     from logsh_cli.delivery.pacing import Hold
     from logsh_cli.http.wire import Answer
@@ -47,6 +48,9 @@ SURE_LEASE_S = 50.0
 """A lease younger than this has not ended, whether or not the store can say so."""
 
 RENEW_EVERY_S = 20.0
+
+LAST_PATIENCE_S = 2.0
+"""For acknowledgements that could not be written, before the process ends."""
 
 _TAKEN_OVER = retry.Failure(NotDelivered("another process has taken over its delivery"))
 
@@ -150,6 +154,8 @@ class Road:
         self.clock = clock
         self.stopping = stopping or threading.Event()
         self.lease = new_lease()
+        self.unacknowledged: list[int] = []
+        """Delivered events that the store could not be told of yet."""
         self._jitter = jitter
 
     def accept(self, body: bytes, *, for_a_courier: bool = False) -> Accepted:
@@ -231,13 +237,15 @@ class Road:
     def acknowledge(self, ended: Iterable[tuple[Accepted, Tried]]) -> None:
         """Tell the store: forget what was delivered, shelve what was refused, keep anything else for later.
 
-        A store that fails now still has the events, and leases end by themselves: at worst a delivered one goes out a
-        second time, which beats calling it undelivered.
+        A store that fails now still has the events, and leases end by themselves; a delivered one would go out a second
+        time, so its acknowledgement is tried again with every later one.
         """
         kept = [(accepted, accepted.id, tried) for accepted, tried in ended if accepted.id is not None]
-        if done := [event_id for _, event_id, tried in kept if tried.end == "delivered"]:
+        self.unacknowledged += [event_id for _, event_id, tried in kept if tried.end == "delivered"]
+        if self.unacknowledged:
             with suppress(NotKept):
-                self.store.delivered(done, self.lease)
+                self.store.delivered(self.unacknowledged, self.lease)
+                self.unacknowledged = []
         if untried := [event_id for _, event_id, tried in kept if tried.end == "untried"]:
             with suppress(NotKept):
                 self.store.release(untried, self.lease)
@@ -245,6 +253,19 @@ class Road:
             if tried.end == "failed" and tried.failure is not None:
                 with suppress(NotKept):
                     self._put_back(event_id, accepted, tried, tried.failure)
+
+    def last_words(self) -> str | None:
+        """Try once more, for a few seconds, to acknowledge what was delivered; return what to say of the rest."""
+        patience = Budget(LAST_PATIENCE_S, self.clock.monotonic)
+        while self.unacknowledged:
+            self.acknowledge([])
+            if not self.unacknowledged or not patience.remaining():
+                break
+            self.clock.sleep(LAST_PATIENCE_S / 10)
+        if not self.unacknowledged:
+            return None
+        ids = ", ".join(f"#{event_id}" for event_id in self.unacknowledged)
+        return f"delivered, but the outbox can't be written, so that they may go out a second time: {ids}"
 
     def _put_back(self, event_id: int, accepted: Accepted, tried: Tried, failure: retry.Failure) -> None:
         error = failure.error

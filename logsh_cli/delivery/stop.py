@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     from typing import Self
 
 
+_STOPS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
+"""HUP ends us as TERM does, QUIT as INT does. Windows has the first two."""
+
+
 class StopRequest:
-    """While entered, INT and TERM are noted instead of raised; a second one raises as if nothing were arranged."""
+    """While entered, a signal to stop is noted instead of raised; a second one raises as if nothing were arranged."""
 
     def __init__(self) -> None:
         self._signum: int | None = None
@@ -26,10 +30,11 @@ class StopRequest:
 
     def error(self) -> KeyboardInterrupt:
         """The signal that came, as the exception it would have been."""
-        return TermSignal() if self._signum == signal.SIGTERM else KeyboardInterrupt()
+        name = "" if self._signum is None else signal.Signals(self._signum).name.removeprefix("SIG")
+        return TermSignal(name) if name in ("TERM", "HUP") else KeyboardInterrupt()
 
     def __enter__(self) -> Self:
-        for signum in (signal.SIGINT, signal.SIGTERM):
+        for signum in (signal.Signals[name] for name in _STOPS if name in signal.Signals.__members__):
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 self._previous[signum] = signal.signal(signum, self._note)
         return self

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from logsh_cli.clock import Budget
 from logsh_cli.config.resolve import BUILT_IN, Flags, Settings, value_of
-from logsh_cli.delivery.courier import leave_to_courier, take_along_what_waits
+from logsh_cli.delivery.courier import end_of_the_road, leave_to_courier
 from logsh_cli.delivery.road import skips_without_key
 from logsh_cli.errors import ExitCode, InvalidEvent, LogshError, MissingKey, NotKept, TermSignal, raise_term_signal
 from logsh_cli.event import FLAG_LABELS, SAFE_LENGTH, WHITE_SPACE, Draft, Event, build_event, parse_metadata, shorten
@@ -201,9 +201,8 @@ class JobReport:
         if result.exit_code == ExitCode.INTERRUPTED:
             self._note_stop(KeyboardInterrupt())
         self._tell(result)
-        if result.status == "delivered":
-            take_along_what_waits(self.app, settings, way.road)
-        elif result.status == "queued":
+        end_of_the_road(self.app, settings, way.road, takes_along=result.status == "delivered")
+        if result.status == "queued":
             leave_to_courier(self.app, settings)
 
     def _tell(self, result: Result) -> None:

@@ -454,8 +454,9 @@ def test_a_store_that_is_removed_meanwhile_is_begun_anew_with_the_same_owner(ser
 
 
 def test_older_events_are_taken_along(logsh: Logsh, service: Server, tmp_path: Path) -> None:
-    service.script(says.drop(), says.drop())
-    assert call_main("send", "-e", "older", "-d", "d", env=settings_for(service)).code == 75
+    service.stop()
+    assert call_main("send", "-e", "older", "-d", "d", "--deadline", "0.3", env=settings_for(service)).code == 75
+    service.start()
     assert logsh("batch", stdin=lines(1), env=settings_for(service)).code == 0
     assert [body["event"] for body in service.wait_for_events(2)] == ["e0", "older"]
     wait_until_none_is_left(tmp_path / "state")
@@ -475,7 +476,14 @@ def half_way(service: Server, *args: str) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize(
-    ("signum", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
+    ("signum", "code"),
+    [
+        (signal.SIGINT, -signal.SIGINT),
+        (signal.SIGTERM, 143),
+        (signal.SIGHUP, 143),
+        (signal.SIGQUIT, -signal.SIGINT),
+    ],
+    ids=["INT", "TERM", "HUP", "QUIT"],
 )
 def test_a_signal_lets_end_what_is_under_way_and_keeps_the_rest(
     service: Server, tmp_path: Path, signum: int, code: int

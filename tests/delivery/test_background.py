@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from logsh_cli.delivery.courier import courier_environment
 from logsh_cli.outbox import MAX_PENDING, Outbox, Owner
 from tests.support import answers as says
 from tests.support.command import LOGSH, environment
@@ -67,6 +68,49 @@ def is_free(tmp_path: Path) -> bool:
 
 
 # For the caller
+
+
+def test_the_courier_stands_in_no_directory_of_the_callers_and_knows_no_secrets_but_its_own(
+    logsh: Logsh, service: Server, gate: threading.Event, tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text(KEY)
+    env: dict[str, str | None] = {
+        **settings_for(service),
+        "LOGSH_STATE_DIR": "../state",
+        "LOGSH_API_KEY": None,
+        "LOGSH_API_KEY_FILE": "../key",
+        "AWS_SECRET_ACCESS_KEY": "s3cr3t",
+        "https_proxy": "http://127.0.0.1:1",
+        "LC_ALL": "C.UTF-8",
+    }
+    assert logsh("send", "-b", *EVENT, env=env, cwd=tmp_path / "home").code == 0
+    service.wait_for(1)
+    process = Path("/proc") / str(courier_of(tmp_path / "state"))
+    assert (process / "cwd").readlink() == Path("/")
+    known = dict(os.fsdecode(pair).split("=", 1) for pair in (process / "environ").read_bytes().split(b"\0") if pair)
+    assert known["LOGSH_API_KEY_FILE"] == str(tmp_path / "key")
+    assert (known["https_proxy"], known["LC_ALL"]) == ("http://127.0.0.1:1", "C.UTF-8")
+    assert "AWS_SECRET_ACCESS_KEY" not in known
+    gate.set()
+    wait_until_none_is_left(tmp_path / "state")
+    assert (arrived(service), kept_rows(tmp_path)) == (["deploy.done"], [])
+
+
+def test_paths_mean_the_same_to_a_courier(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    home = os.environ["HOME"]
+    for name, given, seen in (
+        ("LOGSH_CONFIG_DIR", "c", f"{tmp_path}/c"),
+        ("LOGSH_CA_FILE", "/a:b", "/a:b"),
+        ("LOGSH_API_KEY_FILE", "~/key", f"{home}/key"),
+        ("SSL_CERT_FILE", "ca.pem", f"{tmp_path}/ca.pem"),
+        ("SSL_CERT_DIR", "one:/two", f"{tmp_path}/one:/two"),
+        ("CREDENTIALS_DIRECTORY", "/run/c", "/run/c"),
+        ("LOGSH_STATE_DIR", "", ""),
+        ("XDG_STATE_HOME", "relative ones are ignored", "relative ones are ignored"),
+    ):
+        assert courier_environment({name: given}) == {name: seen}
+    assert courier_environment({"GITHUB_TOKEN": "x", "PGPASSWORD": "y"}) == {}
 
 
 def test_the_caller_is_not_kept_waiting_for_an_answer(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,8 +26,10 @@ from logsh_cli.errors import (
     Unanswered,
     UnexpectedAnswer,
 )
+from logsh_cli.files import file_lock
 from logsh_cli.http.client import Client
 from logsh_cli.outbox import LEASE_S, MemoryOutbox, Outbox, Owner
+from logsh_cli.outbox.file import FILE_NAME, LEDGER_NAME
 from tests.support import answers as says
 from tests.support.answers import COLUMNS
 from tests.support.sending import KEY
@@ -318,6 +322,34 @@ def test_without_a_store_the_event_gets_its_chance_and_no_promise(
     service.default = says.ok()
     assert road.deliver(accepted, time.budget()).status == "delivered"
     memory.close()
+
+
+@contextmanager
+def nothing_can_be_written(directory: Path) -> Iterator[None]:
+    """Another process keeps the store's lock, and that of the file kept for acknowledgements."""
+    with (
+        closing(sqlite3.connect(directory / FILE_NAME, isolation_level=None)) as db,
+        file_lock(directory / LEDGER_NAME),
+    ):
+        db.execute("BEGIN IMMEDIATE")
+        yield
+
+
+def test_an_acknowledgement_that_can_not_be_written_is_tried_again_with_the_next(
+    client: Client, tmp_path: Path, time: Time
+) -> None:
+    outbox = Outbox.open(tmp_path / "outbox", now=lambda: time.now, patience_s=0.01)
+    road = Road(outbox, OWNER, lambda: client, time.clock)
+    first, second = road.accept(BODY), road.accept(BODY)
+    with nothing_can_be_written(tmp_path / "outbox"):
+        assert road.deliver(first, time.budget()).status == "delivered"
+        assert road.unacknowledged == [first.id]
+        assert (road.last_words() or "").endswith(f"they may go out a second time: #{first.id}")
+    assert len(list(outbox.rows())) == 2
+    assert road.deliver(second, time.budget()).status == "delivered"
+    assert list(outbox.rows()) == []
+    assert road.last_words() is None
+    outbox.close()
 
 
 # What is told

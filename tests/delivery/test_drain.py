@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from logsh_cli.clock import Budget, Clock
-from logsh_cli.delivery.drain import RENEW_EVERY_S, Drain, Totals
+from logsh_cli.delivery.drain import RENEW_EVERY_S, SEVERITY, Drain, Totals
 from logsh_cli.delivery.pacing import FIRST_COOLDOWN_S, LONGEST_COOLDOWN_S, Breaker, Hold, Pace
 from logsh_cli.delivery.retry import Failure
 from logsh_cli.delivery.road import Accepted, Road, Tried, failed, new_lease, result_of
@@ -17,12 +18,9 @@ from logsh_cli.errors import (
     BadConfig,
     EventRefused,
     ExitCode,
-    Interrupted,
     KeyRefused,
     LogshError,
-    NotKept,
     ServiceUnavailable,
-    Terminated,
     UnexpectedAnswer,
     Unreachable,
 )
@@ -278,24 +276,25 @@ def test_what_every_event_would_meet_stops_all_at_once(time: Time, error: LogshE
 # Several things at once
 
 
-@pytest.mark.parametrize(
-    ("worse", "better"),
-    [
-        (Terminated("TERM"), Interrupted("INT")),
-        (Interrupted("INT"), UnexpectedAnswer("404")),
-        (UnexpectedAnswer("404"), KeyRefused("no")),
-        (KeyRefused("no"), NotKept("disk full")),
-        (NotKept("disk full"), EventRefused("icon")),
-        (EventRefused("icon"), Unreachable("no route")),
-    ],
-    ids=lambda error: str(int(error.exit_code)),
-)
-def test_the_worst_thing_decides_the_exit_code(worse: LogshError, better: LogshError) -> None:
-    for order in ([worse, better], [better, worse]):
-        totals = Totals()
-        for error in order:
-            totals.note(error)
-        assert totals.worst() == (worse.exit_code, worse)
+def error_of(code: ExitCode) -> LogshError:
+    error = LogshError(str(code))
+    error.exit_code = code
+    return error
+
+
+def test_every_exit_code_has_its_severity_and_the_worst_decides() -> None:
+    assert sorted(SEVERITY) == sorted(ExitCode)
+    errors = {code: error_of(code) for code in ExitCode if code}
+    for order in ([*errors], [*reversed(errors)]):
+        for worse, better in itertools.combinations((code for code in SEVERITY if code), 2):
+            totals = Totals()
+            for code in order:
+                if code in (worse, better):
+                    totals.note(errors[code])
+            assert totals.worst() == (worse, errors[worse])
+    documented = [130, 78, 77, 69, 65, 75]
+    assert [code for code in SEVERITY if code in documented] == documented
+    assert SEVERITY.index(ExitCode.FAULT) < SEVERITY.index(ExitCode.CONFIG), "a fault of ours hides behind nothing"
 
 
 def test_nothing_bad_is_exit_code_0_and_the_first_error_of_a_kind_is_shown() -> None:

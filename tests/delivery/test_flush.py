@@ -140,7 +140,11 @@ def test_a_service_that_is_away_is_not_waited_for_event_by_event(tmp_path: Path)
     assert sum(row.attempts > 0 for row in kept_rows(tmp_path)) <= 20
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, -2), (signal.SIGTERM, 143)], ids=["INT", "TERM"])
+@pytest.mark.parametrize(
+    ("signum", "code"),
+    [(signal.SIGINT, -2), (signal.SIGTERM, 143), (signal.SIGHUP, 143), (signal.SIGQUIT, -2)],
+    ids=["INT", "TERM", "HUP", "QUIT"],
+)
 def test_a_signal_lets_end_what_is_under_way_and_keeps_the_rest(
     service: Server, tmp_path: Path, signum: int, code: int
 ) -> None:
