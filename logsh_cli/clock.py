@@ -91,4 +91,4 @@ def option_seconds(label: str, text: str | None) -> float | None:
         return None if text is None else parse_duration(text)
     except ValueError as error:
         hint = "a number of seconds, or numbers with the units s, m, h or d"
-        raise UsageError(f"{label} {error}; yours is {excerpt(str(text))}", hint=hint) from None
+        raise UsageError(f"{label} {error}; got {excerpt(str(text))}", hint=hint) from None

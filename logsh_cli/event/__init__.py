@@ -161,9 +161,9 @@ def parse_metadata(pairs: Sequence[str]) -> tuple[dict[str, Scalar], list[str]]:
         value: object = text
         problem = None
         if not separator:
-            problem = f"{label} must be KEY=VALUE, or KEY:=JSON for a number or a boolean; yours is {_shown(pair)}"
+            problem = f"{label} must be KEY=VALUE, or KEY:=JSON for a number or a boolean; got {_shown(pair)}"
         elif not key:
-            problem = f"{label} must have a key before the separator; yours is {_shown(pair)}"
+            problem = f"{label} must have a key before the separator; got {_shown(pair)}"
         elif key in seen:
             problem = f"{label} must give each key once; {_shown(key)} comes again"
         elif before.endswith(":"):
@@ -190,7 +190,7 @@ def draft_from_json(obj: object) -> tuple[Draft, list[str]]:
         if wanted is None:
             problems.append(_unknown_field(name))
         elif not isinstance(value, wanted[0]):
-            problems.append(f"{name} must be {wanted[1]}; yours is {_kind(value)}")
+            problems.append(f"{name} must be {wanted[1]}; got {_kind(value)}")
         else:
             given[name] = value
     if "metadata" in given:
@@ -306,7 +306,7 @@ def _parse_json(label: str, key: str, text: str) -> tuple[object, str | None]:
         value = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):  # ValueError also for an integer of more digits than Python converts
         instead = _shown(f"{key}={text}")
-        return None, f"{label} {_shown(key)} must be JSON after :=; yours is {_shown(text)} (for text, write {instead})"
+        return None, f"{label} {_shown(key)} must be JSON after :=; got {_shown(text)} (for text, write {instead})"
     return value, _value_problem(label, key, value)
 
 
@@ -320,7 +320,7 @@ def _value_problem(label: str, key: str, value: object) -> str | None:
     if isinstance(value, str | bool):
         return None
     if not isinstance(value, int | float):
-        return f"{subject} must be a string, a number, true or false; yours is {_kind(value)}"
+        return f"{subject} must be a string, a number, true or false; got {_kind(value)}"
     try:
         fits = math.isfinite(value)
     except OverflowError:

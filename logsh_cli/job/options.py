@@ -66,7 +66,7 @@ def parse_success_codes(text: str) -> frozenset[int]:
         from logsh_cli.output.text import excerpt  # noqa: PLC0415 - only for the message
 
         wanted = "exit codes from 0 to 255 or names of signals, such as 0,24,SIGTERM"
-        raise UsageError(f"--success-codes must be {wanted}; yours is {excerpt(text)}")
+        raise UsageError(f"--success-codes must be {wanted}; got {excerpt(text)}")
     return frozenset(code for code in codes if code is not None)
 
 

@@ -95,10 +95,8 @@ def test_a_line_may_have_all_six_fields() -> None:
             b'{"event":"e","descripton":"d"}', '"descripton" is not a field of an event (did you mean', id="misspelt"
         ),
         pytest.param(GOOD[:-1] + b',"at":1}', '"at" is not a field of an event (these are: w', id="unknown"),
-        pytest.param(GOOD[:-1] + b',"notify":"yes"}', 'notify must be true or false; yours is "yes"', id="wrong type"),
-        pytest.param(
-            GOOD[:-1] + b',"workspace":null}', "workspace must be a string; yours is null", id="null workspace"
-        ),
+        pytest.param(GOOD[:-1] + b',"notify":"yes"}', 'notify must be true or false; got "yes"', id="wrong type"),
+        pytest.param(GOOD[:-1] + b',"workspace":null}', "workspace must be a string; got null", id="null workspace"),
         pytest.param(GOOD[:-1] + b',"metadata":{"a":NaN}}', 'metadata "a" must be a number that fits', id="NaN"),
         pytest.param(GOOD[:-1] + b',"metadata":{"a":1e999}}', 'metadata "a" must be a number that fits', id="infinity"),
         pytest.param(GOOD[:-1] + b',"metadata":{"a":{}}}', 'metadata "a" must be a string, a number', id="an object"),
@@ -123,7 +121,7 @@ def test_a_line_without_a_workspace_needs_a_default() -> None:
 
 
 def test_a_bad_workspace_is_not_replaced_by_the_default() -> None:
-    assert problems(GOOD[:-1] + b',"workspace":7}') == "workspace must be a string; yours is a number"
+    assert problems(GOOD[:-1] + b',"workspace":7}') == "workspace must be a string; got a number"
 
 
 @pytest.mark.parametrize("content", [GOOD[:-1] + b',"at":1}', b"[]", b'{"event":7}', b"{"], ids=repr)

@@ -50,8 +50,8 @@ def test_all_problems_are_told_at_once_each_with_its_flag_and_rule_and_nothing_i
         "--workspace must be at most 35 characters; yours has 36",
         "--icon",
         ":rocket:",
-        '--meta must be KEY=VALUE, or KEY:=JSON for a number or a boolean; yours is "novalue"',
-        '--meta "a" must be JSON after :=; yours is "nope"',
+        '--meta must be KEY=VALUE, or KEY:=JSON for a number or a boolean; got "novalue"',
+        '--meta "a" must be JSON after :=; got "nope"',
         "--meta must have a key before the separator",
     ):
         assert said in done.stderr

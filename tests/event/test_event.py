@@ -116,12 +116,12 @@ def test_a_limit_is_counted_in_characters_and_may_be_reached(name: str, limit: i
         ({"metadata": {"k": "\udc80"}}, '--meta "k" is not valid UTF-8 text: "\\udc80"'),
         ({"metadata": {"\udc80": 1}}, '--meta key "\\udc80" is not valid UTF-8 text: "\\udc80"'),
         ({"metadata": {"k": 1, " k": 2}}, '--meta must give each key once; "k" comes again'),
-        ({"metadata": {"k": None}}, '--meta "k" must be a string, a number, true or false; yours is null'),
-        ({"metadata": {"k": [1]}}, '--meta "k" must be a string, a number, true or false; yours is an array'),
-        ({"metadata": {"k": {}}}, '--meta "k" must be a string, a number, true or false; yours is an object'),
+        ({"metadata": {"k": None}}, '--meta "k" must be a string, a number, true or false; got null'),
+        ({"metadata": {"k": [1]}}, '--meta "k" must be a string, a number, true or false; got an array'),
+        ({"metadata": {"k": {}}}, '--meta "k" must be a string, a number, true or false; got an object'),
         (
             {"metadata": {"k": datetime(2026, 1, 1, tzinfo=UTC)}},
-            '--meta "k" must be a string, a number, true or false; yours is of type datetime',
+            '--meta "k" must be a string, a number, true or false; got of type datetime',
         ),
         *(
             ({"metadata": {"k": number}}, '--meta "k" must be a number that fits 64-bit floating point; yours does not')
@@ -243,8 +243,8 @@ def test_a_pair_is_read_by_the_separator_that_comes_first(pair: str, key: str, v
     assert [(k, type(v), v) for k, v in values.items()] == [(key, type(value), value)]
 
 
-FORM = "--meta must be KEY=VALUE, or KEY:=JSON for a number or a boolean; yours is"
-NOT_SCALAR = "must be a string, a number, true or false; yours is"
+FORM = "--meta must be KEY=VALUE, or KEY:=JSON for a number or a boolean; got"
+NOT_SCALAR = "must be a string, a number, true or false; got"
 
 
 @pytest.mark.parametrize(
@@ -255,12 +255,12 @@ NOT_SCALAR = "must be a string, a number, true or false; yours is"
         ("plan:pro", f'{FORM} "plan:pro"'),
         ("x" * 99, f'{FORM} "{"x" * 39}…"'),
         ("\x1b[31mred", f'{FORM} "\\x1b[31mred"'),
-        ("=v", '--meta must have a key before the separator; yours is "=v"'),
-        (" :=1", '--meta must have a key before the separator; yours is " :=1"'),
-        ("url:=x", '--meta "url" must be JSON after :=; yours is "x" (for text, write "url=x")'),
-        ("k:=", '--meta "k" must be JSON after :=; yours is "" (for text, write "k=")'),
-        ("k:=NaN", '--meta "k" must be JSON after :=; yours is "NaN" (for text, write "k=NaN")'),
-        ("k:=-Infinity", '--meta "k" must be JSON after :=; yours is "-Infinity" (for text, write "k=-Infinity")'),
+        ("=v", '--meta must have a key before the separator; got "=v"'),
+        (" :=1", '--meta must have a key before the separator; got " :=1"'),
+        ("url:=x", '--meta "url" must be JSON after :=; got "x" (for text, write "url=x")'),
+        ("k:=", '--meta "k" must be JSON after :=; got "" (for text, write "k=")'),
+        ("k:=NaN", '--meta "k" must be JSON after :=; got "NaN" (for text, write "k=NaN")'),
+        ("k:=-Infinity", '--meta "k" must be JSON after :=; got "-Infinity" (for text, write "k=-Infinity")'),
         ("k:=null", f'--meta "k" {NOT_SCALAR} null'),
         ("k:=[1]", f'--meta "k" {NOT_SCALAR} an array'),
         ('k:={"a": 1}', f'--meta "k" {NOT_SCALAR} an object'),
@@ -268,11 +268,11 @@ NOT_SCALAR = "must be a string, a number, true or false; yours is"
         ("k:=1" + "0" * 400, '--meta "k" must be a number that fits 64-bit floating point; yours does not'),
         (
             "k:=" + "9" * 5000,
-            f'--meta "k" must be JSON after :=; yours is "{"9" * 39}…" (for text, write "k={"9" * 37}…")',
+            f'--meta "k" must be JSON after :=; got "{"9" * 39}…" (for text, write "k={"9" * 37}…")',
         ),
         (
             "k:=" + "[" * 100_000,
-            f'--meta "k" must be JSON after :=; yours is "{"[" * 39}…" (for text, write "k={"[" * 37}…")',
+            f'--meta "k" must be JSON after :=; got "{"[" * 39}…" (for text, write "k={"[" * 37}…")',
         ),
     ],
     ids=range(18),
@@ -303,14 +303,14 @@ def test_a_batch_object_has_the_field_names_of_the_reference() -> None:
         (True, ["expected a JSON object; got true"]),
         (5, ["expected a JSON object; got a number"]),
         ("text", ['expected a JSON object; got "text"']),
-        ({"event": 5, "description": "d"}, ["event must be a string; yours is a number"]),
-        ({"event": "e", "description": None}, ["description must be a string; yours is null"]),
-        ({"event": "e", "description": ["d"]}, ["description must be a string; yours is an array"]),
-        ({"event": "e", "description": "d", "workspace": {}}, ["workspace must be a string; yours is an object"]),
-        ({"event": "e", "description": "d", "icon": None}, ["icon must be a string; yours is null"]),
-        ({"event": "e", "description": "d", "notify": "yes"}, ['notify must be true or false; yours is "yes"']),
-        ({"event": "e", "description": "d", "notify": 1}, ["notify must be true or false; yours is a number"]),
-        ({"event": "e", "description": "d", "metadata": [1]}, ["metadata must be an object; yours is an array"]),
+        ({"event": 5, "description": "d"}, ["event must be a string; got a number"]),
+        ({"event": "e", "description": None}, ["description must be a string; got null"]),
+        ({"event": "e", "description": ["d"]}, ["description must be a string; got an array"]),
+        ({"event": "e", "description": "d", "workspace": {}}, ["workspace must be a string; got an object"]),
+        ({"event": "e", "description": "d", "icon": None}, ["icon must be a string; got null"]),
+        ({"event": "e", "description": "d", "notify": "yes"}, ['notify must be true or false; got "yes"']),
+        ({"event": "e", "description": "d", "notify": 1}, ["notify must be true or false; got a number"]),
+        ({"event": "e", "description": "d", "metadata": [1]}, ["metadata must be an object; got an array"]),
         (
             {"event": "e", "description": "d", "metadata": {"a": {"b": 1}, "c": None, "d": 1}},
             [f'metadata "a" {NOT_SCALAR} an object', f'metadata "c" {NOT_SCALAR} null'],
