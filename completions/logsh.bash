@@ -86,13 +86,14 @@ _logsh_table() {
         arguments=('files')
         ;;
     'logsh outbox')
-        commands='list show flush retry drop'
+        commands='list show flush retry drop recover'
         options=(
             '-h --help|'
         )
         ;;
     'logsh outbox list')
         options=(
+            '-p --profile|profiles'
             '--json|'
             '-v --verbose|'
             '-h --help|'
@@ -130,11 +131,19 @@ _logsh_table() {
     'logsh outbox drop')
         options=(
             '--all|'
+            '-y --yes|'
             '--json|'
             '-q --quiet|'
             '-h --help|'
         )
         arguments=('*text')
+        ;;
+    'logsh outbox recover')
+        options=(
+            '--json|'
+            '-h --help|'
+        )
+        arguments=('files')
         ;;
     'logsh sandbox')
         options=(

@@ -201,11 +201,13 @@ complete -c logsh -n '__logsh_at \'outbox\'' -a list -d 'Show what is waiting an
 complete -c logsh -n '__logsh_at \'outbox\'' -a show -d 'Show one kept event, whole'
 complete -c logsh -n '__logsh_at \'outbox\'' -a flush -d 'Try everything that is waiting, now'
 complete -c logsh -n '__logsh_at \'outbox\'' -a retry -d 'Put refused events back among the waiting ones'
-complete -c logsh -n '__logsh_at \'outbox\'' -a drop -d 'Let go of kept events for good'
+complete -c logsh -n '__logsh_at \'outbox\'' -a drop -d 'Remove kept events for good'
+complete -c logsh -n '__logsh_at \'outbox\'' -a recover -d 'Read what can be read of a damaged outbox that was set aside'
 complete -c logsh -n '__logsh_takes \'outbox\' -h --help' -s h -l help -d 'Show this message and exit'
 
 # logsh outbox list
-complete -c logsh -n '__logsh_takes \'outbox list\' --json' -l json -d 'Print the result as one line of JSON'
+complete -c logsh -n '__logsh_takes \'outbox list\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile\'s key and settings'
+complete -c logsh -n '__logsh_takes \'outbox list\' --json' -l json -d 'Print a line of JSON for each'
 complete -c logsh -n '__logsh_takes \'outbox list\' -v --verbose' -s v -l verbose -d 'Show what happens, on standard error'
 complete -c logsh -n '__logsh_takes \'outbox list\' -h --help' -s h -l help -d 'Show this message and exit'
 
@@ -235,9 +237,15 @@ complete -c logsh -n '__logsh_takes \'outbox retry\' -h --help' -s h -l help -d 
 # logsh outbox drop
 complete -c logsh -n '__logsh_at \'outbox drop\''
 complete -c logsh -n '__logsh_takes \'outbox drop\' --all' -l all -d 'Every event that the command applies to'
+complete -c logsh -n '__logsh_takes \'outbox drop\' -y --yes' -s y -l yes -d 'Don\'t ask'
 complete -c logsh -n '__logsh_takes \'outbox drop\' --json' -l json -d 'Print the result as one line of JSON'
 complete -c logsh -n '__logsh_takes \'outbox drop\' -q --quiet' -s q -l quiet -d 'Print nothing on success'
 complete -c logsh -n '__logsh_takes \'outbox drop\' -h --help' -s h -l help -d 'Show this message and exit'
+
+# logsh outbox recover
+complete -c logsh -n '__logsh_at \'outbox recover\' 0' -F
+complete -c logsh -n '__logsh_takes \'outbox recover\' --json' -l json -d 'Print a line of JSON for each'
+complete -c logsh -n '__logsh_takes \'outbox recover\' -h --help' -s h -l help -d 'Show this message and exit'
 
 # logsh sandbox
 complete -c logsh -n '__logsh_at \'sandbox\'' -a '(__logsh_command)'

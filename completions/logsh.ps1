@@ -117,7 +117,8 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
                 'show|Show one kept event, whole'
                 'flush|Try everything that is waiting, now'
                 'retry|Put refused events back among the waiting ones'
-                'drop|Let go of kept events for good'
+                'drop|Remove kept events for good'
+                'recover|Read what can be read of a damaged outbox that was set aside'
             )
             Options = @(
                 '-h --help||Show this message and exit'
@@ -129,7 +130,8 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             Commands = @(
             )
             Options = @(
-                '--json||Print the result as one line of JSON'
+                '-p --profile|profiles|Use this profile''s key and settings'
+                '--json||Print a line of JSON for each'
                 '-v --verbose||Show what happens, on standard error'
                 '-h --help||Show this message and exit'
             )
@@ -180,11 +182,22 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             )
             Options = @(
                 '--all||Every event that the command applies to'
+                '-y --yes||Don''t ask'
                 '--json||Print the result as one line of JSON'
                 '-q --quiet||Print nothing on success'
                 '-h --help||Show this message and exit'
             )
             Arguments = @('*text')
+        }
+        'logsh outbox recover' = @{
+            Launches = $false
+            Commands = @(
+            )
+            Options = @(
+                '--json||Print a line of JSON for each'
+                '-h --help||Show this message and exit'
+            )
+            Arguments = @('files')
         }
         'logsh sandbox' = @{
             Launches = $true

@@ -3,6 +3,7 @@
 Typer evaluates signatures at run time, so the types named here must be real imports.
 """
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -104,3 +105,8 @@ NoValidate = Annotated[
 Key = Annotated[str, typer.Argument(metavar="KEY", help=f"One of {', '.join(KEYS)}.")]
 Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID...]", help="The events' numbers, as `list` shows them.")]
 All = Annotated[bool, typer.Option("--all", help="Every event that the command applies to.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print a line of JSON for each.", rich_help_panel=OUTPUT)]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+SetAsideFile = Annotated[
+    Path | None, typer.Argument(metavar="[FILE]", help="A damaged file; else every one that was set aside.")
+]

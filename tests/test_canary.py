@@ -160,7 +160,7 @@ def test_no_outcome_of_send_shows_the_key_or_stores_it(
     check_files(tmp_path / "state", key)
 
 
-@pytest.mark.parametrize("give", WAYS, ids=lambda give: give.__name__)
+@pytest.mark.parametrize("give", [in_file, in_named_profile], ids=lambda give: give.__name__)
 def test_no_other_command_shows_the_key(
     logsh: Logsh, service: Server, give: Callable[[Server, Path, str], dict[str, str]], tmp_path: Path
 ) -> None:

@@ -1,8 +1,9 @@
-"""``logsh outbox``: see what waits, send it, put it back, or let go of it."""
+"""``logsh outbox``: see what waits, send it, put it back, or remove it."""
 
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,15 +13,18 @@ from logsh_cli.config.resolve import Flags
 from logsh_cli.delivery.drain import DEFAULT_JOBS, Drain
 from logsh_cli.delivery.flush import Flush
 from logsh_cli.delivery.stop import StopRequest
-from logsh_cli.errors import EventRefused, ExitCode, NotDelivered, UsageError, interruption
+from logsh_cli.errors import ConfigError, EventRefused, ExitCode, NotDelivered, NotKept, UsageError, interruption
 from logsh_cli.outbox import Changed, Store
 from logsh_cli.outbox.rows import HEADER, describe_row, row_cells, row_to_json
 from logsh_cli.output.result import Tally
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     import typer
 
     from logsh_cli import options
+    from logsh_cli.outbox import Owner, Row
 
 
 def register(app: typer.Typer) -> None:
@@ -54,30 +58,108 @@ def register(app: typer.Typer) -> None:
         ),
     )(retry)
     group.command(
-        "drop", help=described("Let go of kept events for good.", "logsh outbox drop 12", "logsh outbox drop --all")
+        "drop", help=described("Remove kept events for good.", "logsh outbox drop 12", "logsh outbox drop --all --yes")
     )(drop)
+    group.command(
+        "recover",
+        help=described(
+            "Read what can be read of a damaged outbox that was set aside.",
+            "logsh outbox recover",
+            "logsh outbox recover backup/outbox.db",
+        ),
+    )(recover)
     app.add_typer(group, name="outbox")
 
 
-def list_(ctx: typer.Context, json: options.Json = False, verbose: options.Verbose = False) -> int:
+def list_(
+    ctx: typer.Context,
+    profile: options.Profile = None,
+    json: options.JsonLines = False,
+    verbose: options.Verbose = False,
+) -> int:
     app: AppContext = ctx.obj
     printer = app.configure_output(json=json, verbose=verbose)
     store = app.existing_store()
-    now = app.clock.time()
     if json:
         for row in store.rows():
             printer.json_line(row_to_json(row))
-        return 0
-    counts = store.counts()
-    if not counts.pending and not counts.rejected:
-        printer.note("the outbox is empty: every accepted event has been delivered")
-        return 0
-    printer.columns(HEADER, (row_cells(row, now) for row in store.rows()))
-    if counts.pending:
-        printer.note(f"{counts.pending} waiting; they go out with the next event, or with `logsh outbox flush`")
-    if counts.rejected:
-        printer.note(f"{counts.rejected} refused by the service; `logsh outbox show ID` says why")
-    return 0
+    else:
+        now = app.clock.time()
+        current = current_owner(app, store, profile)
+        seen: Counter[str] = Counter()
+        printer.columns(HEADER, (row_cells(row, now, current) for row in counted(store.rows(), seen, current)))
+        tell_what_moves(app, seen, dropped=store.counts().dropped)
+    return tell_set_aside(app, store)
+
+
+def current_owner(app: AppContext, store: Store, profile: str | None) -> Owner | None:
+    """Return whose events a delivery would take now; ``None`` where there is no key to tell by."""
+    try:
+        return app.owner(store, app.settings(Flags(profile=profile)).destination())
+    except ConfigError as error:
+        app.printer.detail(f"events of other keys are not marked: {error.message}")
+        return None
+
+
+def counted(rows: Iterable[Row], seen: Counter[str], current: Owner | None) -> Iterator[Row]:
+    """Pass rows on, and count them by what somebody can do about them."""
+    for row in rows:
+        if row.state not in ("pending", "leased"):
+            seen[row.state] += 1
+        elif current is None or row.owner == current:
+            seen["waiting"] += 1
+        else:
+            seen["other key" if row.owner.profile == current.profile else "other profile"] += 1
+        yield row
+
+
+def tell_what_moves(app: AppContext, seen: Counter[str], *, dropped: int) -> None:
+    """Say how many events there are of each kind, and what moves them."""
+    for kind, what in (
+        ("waiting", "waiting; they go out with the next event, or with `logsh outbox flush`"),
+        ("other key", "accepted under another key; `logsh outbox flush --adopt` sends them with the present one"),
+        ("other profile", "of another profile; `logsh outbox flush --profile NAME` sends them"),
+        ("rejected", "refused by the service; `logsh outbox show ID` says why"),
+        ("damaged", "damaged; `logsh outbox show ID` shows what is left, `logsh outbox drop ID` removes it"),
+    ):
+        if seen[kind]:
+            app.printer.note(f"{seen[kind]} {what}")
+    if dropped:
+        app.printer.note(f"{dropped} refused ones were dropped so far: the newest 1,000 are kept")
+    if not seen:
+        app.printer.note("the outbox is empty: nothing is waiting, and nothing was refused")
+
+
+def tell_set_aside(app: AppContext, store: Store) -> int:
+    """Say which damaged files hold what was not read, and return the exit code that this makes."""
+    files = store.set_aside()
+    for file in files:
+        way = "`logsh outbox recover` reads it" if file.read is None else "move it away when you no longer need it"
+        app.printer.note(f"the damaged outbox {file.path} still holds events: {file.unread}; {way}")
+    return int(ExitCode.KEPT if files else ExitCode.OK)
+
+
+def recover(ctx: typer.Context, file: options.SetAsideFile = None, json: options.JsonLines = False) -> int:
+    app: AppContext = ctx.obj
+    printer = app.configure_output(json=json)
+    store = app.existing_store() if file is None else app.store()
+    if store.unkept_because is not None:
+        raise NotKept(f"the outbox can't be used: {store.unkept_because}")
+    paths = [found.path for found in store.set_aside()] if file is None else [file]
+    complete = True
+    for path in paths:
+        try:
+            found = store.recover(path)
+        except OSError as error:
+            raise UsageError(f"{path} can't be read: {error.strerror}") from error
+        complete = complete and not found.unread
+        if json:
+            printer.json_line({"file": str(path), "read": found.read, "unread": found.unread or None})
+        else:
+            printer.line(f"{path}: {found.read} events read{f'; {found.unread}' if found.unread else ''}")
+    if not paths and not json:
+        printer.note("there is no damaged outbox with events that were not read")
+    return int(ExitCode.OK if complete else ExitCode.KEPT)
 
 
 def show(
@@ -130,7 +212,8 @@ def flush_all(app: AppContext, flags: Flags, *, adopt: bool, jobs: int) -> Tally
     store = app.existing_store()
     # Nothing waits for anybody: no key or client is needed to say so. Cron calls this every minute.
     if not store.counts().pending:
-        return Tally(elapsed_ms=round((app.clock.monotonic() - started) * 1000))
+        elapsed_ms = round((app.clock.monotonic() - started) * 1000)
+        return Tally(elapsed_ms=elapsed_ms, exit_code=tell_set_aside(app, store))
     gc.enable()  # many failed connections would leave as many cycles behind
     destination = settings.destination()
     owner = app.owner(store, destination)
@@ -162,6 +245,9 @@ def flush_all(app: AppContext, flags: Flags, *, adopt: bool, jobs: int) -> Tally
     elif error is None:
         error = NotDelivered(f"{waiting} events are being delivered by another process")
         exit_code = error.exit_code
+    if tell_set_aside(app, store) and error is None:
+        error = NotDelivered("a damaged outbox holds events that were not read", hint="see `logsh outbox list`")
+        exit_code = error.exit_code
     elapsed_ms = round((app.clock.monotonic() - started) * 1000)
     return Tally(len(job.tried), counts["delivered"], waiting, counts["rejected"], 0, elapsed_ms, exit_code, error)
 
@@ -183,13 +269,20 @@ def drop(
     ctx: typer.Context,
     ids: options.Ids = None,
     everything: options.All = False,
+    yes: options.Yes = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
     app: AppContext = ctx.obj
     app.configure_output(json=json, quiet=quiet)
     store: Store = app.existing_store()
-    return report_change(app, "dropped", store.drop(chosen(ids, everything)))
+    doomed = chosen(ids, everything)
+    counts = store.counts()
+    number = 0 if yes or doomed is not None else counts.pending + counts.rejected
+    if number and app.streams.confirm(f"drop {number} events that were not delivered, for good?") is False:
+        app.printer.note("nothing was dropped")
+        return 0
+    return report_change(app, "dropped", store.drop(doomed))
 
 
 def chosen(ids: list[int] | None, everything: bool) -> list[int] | None:

@@ -67,7 +67,7 @@ class Flush:
     def _is_ours(self, row: Row) -> bool:
         mine = self.road.owner
         whose = row.owner == mine or (self.adopt and row.owner.profile == mine.profile)
-        return whose and row.state != "rejected"
+        return whose and row.state in ("pending", "leased")
 
     def _feed(self, rows: Iterable[Row]) -> None:
         now = self.road.clock.time()

@@ -34,7 +34,7 @@ _HEADING = re.compile(r"^(Usage|[A-Z][A-Za-z ]*):(?=$| logsh)", re.MULTILINE)
 _ROW = re.compile(r"^  ((?:-|[a-z]+ )\S*(?: \S+)*?)(?=  |$)", re.MULTILINE)
 
 
-class Command(TyperCommand):
+class ArrangedCommand(TyperCommand):
     """A command whose help has headings, and whose complaints are worded by us."""
 
     allow_extra_args = True
@@ -74,7 +74,7 @@ class Command(TyperCommand):
         return [str(self.options_metavar), *(str(param.metavar) for param in arguments)]
 
 
-class Group(TyperGroup):
+class ArrangedGroup(TyperGroup):
     """A group of commands, which stand in the order in which they were added, under headings or one."""
 
     headings: Mapping[str, Sequence[str]] | None = None
@@ -116,19 +116,19 @@ class Group(TyperGroup):
                 )
 
 
-def group_under(headings: Mapping[str, Sequence[str]]) -> type[Group]:
+def group_under(headings: Mapping[str, Sequence[str]]) -> type[ArrangedGroup]:
     """A group whose help lists its commands under these headings."""
-    return type("GroupUnderHeadings", (Group,), {"headings": headings})
+    return type("GroupUnderHeadings", (ArrangedGroup,), {"headings": headings})
 
 
 def arrange(app: typer.Typer) -> None:
     """Make this the help of every command and group of the application that has no class of its own."""
     for command in app.registered_commands:
         if command.cls in (None, TyperCommand):
-            command.cls = Command
+            command.cls = ArrangedCommand
     for group in app.registered_groups:
         if group.typer_instance is not None:
-            group.cls = Group
+            group.cls = ArrangedGroup
             arrange(group.typer_instance)
 
 

@@ -67,31 +67,37 @@ _ELSEWHERE = "set LOGSH_STATE_DIR to a directory of this user's own"
 
 
 class SetAside(NamedTuple):
-    """A damaged file, and how many of its events were read; ``unread`` is in words, empty when nothing is missing."""
+    """A damaged file, and how many of its events were read, ``None`` before anybody tried.
+
+    ``unread`` says in words what could not be read, and is empty when nothing is missing.
+    """
 
     path: Path
-    read: int
+    read: int | None
     unread: str
 
 
 def set_aside_files(directory: Path) -> list[SetAside]:
     """Return the damaged files that still hold what has not been read, oldest first."""
-    try:
-        names = sorted(os.listdir(directory))  # noqa: PTH208 - names are what is compared
-    except OSError:
-        return []
-    found = []
-    for name in names:
-        ending = name.removeprefix(_SET_ASIDE)
-        if ending == name or name.endswith((*_COMPANIONS, _READ)):
-            continue
-        read, unread = 0, "not read yet"
-        with suppress(OSError, ValueError):
-            count, _, unread = (directory / (name + _READ)).read_text("utf-8").partition("\n")
-            read, unread = int(count), unread.strip()
-        if unread:
-            found.append(SetAside(directory / name, read, unread))
-    return found
+    names = {name for name in _names(directory, _SET_ASIDE) if not name.endswith(_READ)}
+    # A log may have been set aside alone.
+    names = {name.removesuffix("-wal") for name in names if not name.endswith(("-shm", "-journal"))}
+    found = [look_at_set_aside(directory / name) for name in sorted(names)]
+    return [file for file in found if file.unread]
+
+
+def look_at_set_aside(path: Path) -> SetAside:
+    """Return what is noted beside a damaged file."""
+    with suppress(OSError, ValueError):
+        read, _, unread = path.with_name(path.name + _READ).read_text("utf-8").partition("\n")
+        return SetAside(path, int(read), unread.strip())
+    return SetAside(path, None, "nobody has tried to read it yet")
+
+
+def _names(directory: Path, beginning: str) -> list[str]:
+    with suppress(OSError):
+        return [name for name in os.listdir(directory) if name.startswith(beginning)]  # noqa: PTH208 - names, not paths
+    return []
 
 
 def mark_read(path: Path, found: Salvage) -> None:
@@ -152,7 +158,7 @@ class StoreFile:
     def connect_existing(self) -> sqlite3.Connection | None:
         """Do the same, but return ``None`` where there is no store. In place of a damaged one, a fresh one is made."""
         with self._explained():
-            there = self._look() is not None
+            there = self._look() is not None or _names(self.directory, FILE_NAME)
         return self.connect() if there else None
 
     def is_current(self) -> bool:
@@ -283,8 +289,6 @@ class StoreFile:
                 from logsh_cli.outbox.pages import salvage  # noqa: PLC0415 - nobody pays for it until there is damage
 
                 found = salvage(self.path)
-                salt, highest = self.ledger.head()
-                found = found._replace(salt=found.salt or salt, sequence=max(found.sequence, highest))
             fresh = self._build(found)
             if found is not None:
                 name = self._rename_all()
@@ -300,17 +304,20 @@ class StoreFile:
 
     def _build(self, found: Salvage | None) -> Path:
         fresh = self._companion(".new")
+        salt, highest = self.ledger.head()
+        salt = salt or self._salt
+        facts = (salt, highest) if found is None else (found.salt or salt, max(found.sequence, highest))
         try:
-            _build(fresh, found, self._salt, wal=not on_network_file_system(self.directory))
+            _build(fresh, found, *facts, wal=not on_network_file_system(self.directory))
         except sqlite3.OperationalError:
             # A file system may have no shared memory for a log. A disk without room fails here again.
-            _build(fresh, found, self._salt, wal=False)
+            _build(fresh, found, *facts, wal=False)
         return fresh
 
     def _rename_all(self) -> str:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._now()))
         name = f"{_SET_ASIDE}{stamp}"
-        taken = set(os.listdir(self.directory))  # noqa: PTH208 - names are what is compared
+        taken = set(_names(self.directory, name))
         number = 1
         while any(f"{name}{suffix}" in taken for suffix in ("", *_COMPANIONS, _READ)):
             number += 1
@@ -420,7 +427,7 @@ class Ledger:
                 os.fsync(file.fileno())
 
 
-def _build(path: Path, found: Salvage | None, salt: bytes | None, *, wal: bool) -> None:
+def _build(path: Path, found: Salvage | None, salt: bytes | None, highest: int, *, wal: bool) -> None:
     """Make a complete store at ``path``, all of it in the one file and on disk, with what was found of another."""
     for suffix in ("", *_COMPANIONS):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
@@ -431,14 +438,12 @@ def _build(path: Path, found: Salvage | None, salt: bytes | None, *, wal: bool) 
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA journal_mode = {'WAL' if wal else 'DELETE'}")
         schema.upgrade(db)
-        if found is None and salt is not None:
-            db.execute("UPDATE store SET salt = ?", (salt,))
-        if found is not None:
-            db.execute("BEGIN")
-            schema.insert(db, found.rows)
-            schema.raise_sequence(db, found.sequence)
-            db.execute("UPDATE store SET salt = coalesce(?, salt), dropped = ?", (found.salt, found.dropped))
-            db.execute("COMMIT")
+        db.execute("BEGIN")
+        schema.insert(db, found.rows if found is not None else ())
+        schema.raise_sequence(db, highest)
+        dropped = found.dropped if found is not None else 0
+        db.execute("UPDATE store SET salt = coalesce(?, salt), dropped = ?", (salt, dropped))
+        db.execute("COMMIT")
         # Not left to closing, which keeps silent about a failure: the schema must never be in the log alone.
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     finally:

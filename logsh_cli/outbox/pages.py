@@ -175,7 +175,9 @@ def salvage(path: Path) -> Salvage:
         OSError: not even the bytes can be read.
     """
     wal = path.with_name(path.name + "-wal")
-    reader = _Reader(path.read_bytes() if path.exists() else b"", wal.read_bytes() if wal.exists() else b"")
+    reader = _Reader(
+        path.read_bytes() if path.exists() or not wal.exists() else b"", wal.read_bytes() if wal.exists() else b""
+    )
     pages, strange = [], set()
     for number in set(range(1, reader.count + 1)) - reader.free:
         page = reader.page(number)

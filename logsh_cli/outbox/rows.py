@@ -145,10 +145,15 @@ def age(seconds: float) -> str:
     return f"{max(0, int(seconds))}s"
 
 
-def row_cells(row: Row, now: float) -> tuple[str, ...]:
-    """Return one event in the columns of ``HEADER``."""
+def row_cells(row: Row, now: float, current: Owner | None = None) -> tuple[str, ...]:
+    """Return one event in the columns of ``HEADER``, marked when it is not ``current``'s to deliver."""
+    state = _STATES[row.state]
+    if current is not None and row.owner.profile != current.profile:
+        state += f", profile {row.owner.profile}"
+    elif current is not None and row.owner != current:
+        state += ", other key"
     name = str((event_of(row.body) or {}).get("event", "")) if row.state != "damaged" else "?"
-    return (str(row.id), _STATES[row.state], age(now - row.accepted_at), str(row.attempts), name, _error_of(row) or "")
+    return (str(row.id), state, age(now - row.accepted_at), str(row.attempts), name, _error_of(row) or "")
 
 
 def row_to_json(row: Row) -> dict[str, Any]:

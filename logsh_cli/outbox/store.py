@@ -14,7 +14,7 @@ from zlib import crc32
 from logsh_cli.files import file_lock
 from logsh_cli.outbox import schema
 from logsh_cli.outbox.faults import Damaged, OutboxFull, StoreUnavailable, is_damage, unavailable
-from logsh_cli.outbox.file import SetAside, StoreFile, patiently, set_aside_files
+from logsh_cli.outbox.file import SetAside, StoreFile, look_at_set_aside, mark_read, patiently, set_aside_files
 from logsh_cli.outbox.rows import (
     CLOCK_SLACK_S,
     COLUMNS,
@@ -535,16 +535,26 @@ class Outbox:
                 missing.append(row_id)
         return Changed(done, tuple(leased), tuple(missing))
 
-    def restore(self, rows: Iterable[tuple[Any, ...]]) -> int:
-        """Add events read from a damaged file, with all that was known of them, under new ids; returns how many."""
+    def recover(self, path: Path) -> SetAside:
+        """Add what can be read of a damaged file, under new ids; nothing when it was read before.
 
-        def work(db: sqlite3.Connection) -> int:
-            fresh = [(None, *row[1:]) for row in rows]
-            _require_room(db, len(fresh))
-            schema.insert(db, fresh)
-            return len(fresh)
+        Raises:
+            OutboxFull: its events don't all fit; none is added.
+        """
+        known = look_at_set_aside(path)
+        if known.read is not None:
+            return known
+        from logsh_cli.outbox.pages import salvage  # noqa: PLC0415 - nobody pays for it until there is damage
 
-        return self._write(work, synced=True)
+        found = salvage(path)
+
+        def work(db: sqlite3.Connection) -> None:
+            _require_room(db, len(found.rows))
+            schema.insert(db, [(None, *row[1:]) for row in found.rows])
+
+        self._write(work, synced=True)
+        mark_read(path, found)
+        return SetAside(path, len(found.rows), found.missing())
 
     # Transactions
 

@@ -14,6 +14,7 @@ from logsh_cli.outbox import Outbox
 from tests.support.command import LOGSH, environment
 from tests.support.inprocess import call_main
 from tests.support.kept import arrived, body_of, keep, shelve
+from tests.support.pty_session import Session
 from tests.support.sending import KEY, LATER, kept_rows, settings_for
 from tests.support.server import Server, error
 
@@ -71,7 +72,7 @@ def test_without_an_outbox_there_is_nothing_to_do_and_none_is_made(tmp_path: Pat
     said = {"list": "", "flush": "nothing to deliver", "retry": "0 put back", "drop": "0 dropped"}
     assert done.stdout.startswith(said[args[0]])
     if args == ("list",):
-        assert done.stderr == "logsh: the outbox is empty: every accepted event has been delivered\n"
+        assert done.stderr == "logsh: the outbox is empty: nothing is waiting, and nothing was refused\n"
 
 
 def test_an_empty_outbox_has_no_lines_for_a_program(tmp_path: Path) -> None:
@@ -256,19 +257,138 @@ def test_an_outbox_of_a_newer_version_is_left_alone(tmp_path: Path, args: tuple[
     assert (tmp_path / "state" / "outbox.db").read_bytes() == before
 
 
-@pytest.mark.parametrize("args", [("list",), ("flush",), ("drop", "--all")], ids=" ".join)
-def test_a_damaged_outbox_is_set_aside_and_said_so(tmp_path: Path, args: tuple[str, ...]) -> None:
-    keep(tmp_path, "e")
-    for file in (tmp_path / "state").iterdir():
+def spoilt(tmp_path: Path) -> None:
+    for file in (tmp_path / "state").glob("outbox.db*"):
         file.write_bytes(b"\xa5" * 5_000)
+
+
+@pytest.mark.parametrize("args", [("list",), ("flush",), ("list", "--json")], ids=" ".join)
+def test_a_damaged_outbox_is_set_aside_and_said_as_long_as_there_is_something_to_read_in_it(
+    tmp_path: Path, args: tuple[str, ...]
+) -> None:
+    keep(tmp_path, "e")
+    spoilt(tmp_path)
     done = call_main("outbox", *args)
-    assert done.code == 0
+    assert done.code == 75
     assert "warning: the outbox" in done.stderr
     assert "was damaged" in done.stderr
     (aside,) = (tmp_path / "state").glob("outbox.db.corrupt-*Z")
     assert aside.name in done.stderr
     assert aside.read_bytes() == b"\xa5" * 5_000
-    assert "damaged" not in call_main("outbox", *args).stderr
+    again = call_main("outbox", *args)
+    assert again.code == 75
+    assert f"the damaged outbox {aside} still holds events" in again.stderr
+    aside.rename(tmp_path / "elsewhere")
+    (tmp_path / "state" / (aside.name + "-wal")).unlink(missing_ok=True)
+    assert call_main("outbox", *args).code == 0
+
+
+def test_what_can_be_read_of_a_damaged_outbox_is_delivered_and_the_rest_is_counted(
+    tmp_path: Path, service: Server
+) -> None:
+    """One bad page among 300 events: the others go out, and the missing ones are known by number."""
+    keep(tmp_path, *[f"event {number}" for number in range(300)])
+    file = tmp_path / "state" / "outbox.db"
+    db = sqlite3.connect(file)
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    content = bytearray(file.read_bytes())
+    at = content.index(b"event 150") // 4096 * 4096
+    content[at : at + 4096] = b"\xa5" * 4096
+    file.write_bytes(content)
+    done = call_main("outbox", "flush", "--json", env=settings_for(service))
+    read = len(arrived(service))
+    assert done.code == 75
+    assert 250 < read < 300
+    assert done.json["delivered"] == read
+    assert f"with the {read} events that could be read; {300 - read} could not be read" in done.stderr
+    assert f"{300 - read} could not be read" in call_main("outbox", "list").stderr
+    recovered = call_main("outbox", "recover", "--json")
+    assert recovered.code == 75
+    assert (recovered.json["read"], recovered.json["unread"]) == (read, f"{300 - read} could not be read")
+    assert kept_rows(tmp_path) == [], "what was delivered is not put back"
+
+
+def test_a_set_aside_file_that_nobody_read_is_recovered_once(tmp_path: Path, service: Server) -> None:
+    keep(tmp_path, "a", "b")
+    state = tmp_path / "state"
+    for name in ("outbox.db", "outbox.db-wal", "outbox.db-shm"):
+        if (state / name).exists():
+            (state / name).rename(state / name.replace("outbox.db", "outbox.db.corrupt-20250101T000000Z"))
+    done = call_main("outbox", "list")
+    assert done.code == 75
+    assert "`logsh outbox recover` reads it" in done.stderr
+    done = call_main("outbox", "recover")
+    assert (done.code, done.stdout.split(": ")[1]) == (0, "2 events read\n")
+    assert call_main("outbox", "recover").stderr == "logsh: there is no damaged outbox with events that were not read\n"
+    done = call_main("outbox", "recover", str(state / "outbox.db.corrupt-20250101T000000Z"))
+    assert done.stdout.endswith(": 2 events read\n")
+    assert call_main("outbox", "flush", env=settings_for(service)).code == 0
+    assert arrived(service) == ["a", "b"]
+
+
+def test_a_file_from_elsewhere_can_be_recovered(tmp_path: Path) -> None:
+    keep(tmp_path, "a")
+    (tmp_path / "state").rename(tmp_path / "backup")
+    assert call_main("outbox", "recover", str(tmp_path / "backup" / "outbox.db")).code == 0
+    assert [json.loads(row.body)["event"] for row in kept_rows(tmp_path)] == ["a"]
+    assert call_main("outbox", "recover", str(tmp_path / "none")).code == 2
+
+
+def test_events_that_the_present_key_does_not_deliver_are_marked_with_what_moves_them(tmp_path: Path) -> None:
+    keep(tmp_path, "mine")
+    keep(tmp_path, "old", key="logsh_another_key")
+    keep(tmp_path, "works", profile="work")
+    done = call_main("outbox", "list", env={"LOGSH_API_KEY": KEY})
+    assert [line.split("\t")[1] for line in done.stdout.splitlines()] == [
+        "waiting",
+        "waiting, other key",
+        "waiting, profile work",
+    ]
+    assert "1 waiting;" in done.stderr
+    assert "1 accepted under another key; `logsh outbox flush --adopt`" in done.stderr
+    assert "1 of another profile; `logsh outbox flush --profile NAME`" in done.stderr
+    assert "3 waiting;" in call_main("outbox", "list").stderr, "without a key there is nothing to compare with"
+
+
+def test_a_damaged_event_is_listed_shown_and_dropped(tmp_path: Path, service: Server) -> None:
+    keep(tmp_path, "a", "b")
+    db = sqlite3.connect(tmp_path / "state" / "outbox.db")
+    db.execute("UPDATE events SET body = CAST('[1]' AS BLOB) WHERE id = 1")
+    db.commit()
+    db.close()
+    done = call_main("outbox", "list")
+    assert done.code == 0
+    assert [line.split("\t")[1] for line in done.stdout.splitlines()] == ["damaged", "waiting"]
+    assert "1 damaged; " in done.stderr
+    assert json_lines(call_main("outbox", "list", "--json"))[0]["error"]["name"] == "damaged"
+    assert "[1]" in call_main("outbox", "show", "1").stdout
+    assert call_main("outbox", "flush", env=settings_for(service)).code == 0
+    assert arrived(service) == ["b"]
+    assert call_main("outbox", "retry", "1").code == 2
+    assert call_main("outbox", "drop", "1").code == 0
+    assert kept_rows(tmp_path) == []
+
+
+def test_refused_events_that_the_shelf_had_no_room_for_are_counted(tmp_path: Path) -> None:
+    ids = keep(tmp_path, *map(str, range(1_002)), lease="l")
+    for event_id in ids:
+        shelve(tmp_path, event_id)
+    done = call_main("outbox", "list")
+    assert "2 refused ones were dropped so far" in done.stderr
+    assert done.stdout.startswith("3\t")
+
+
+def test_dropping_everything_asks_a_person_first(tmp_path: Path) -> None:
+    for answer, left in ((b"n", 2), (b"y", 0)):
+        keep(tmp_path, *("a", "b")[: 2 - len(kept_rows(tmp_path))])
+        with Session([str(LOGSH), "outbox", "drop", "--all"]) as session:
+            session.shows(b"drop 2 events that were not delivered, for good? [y/N]")
+            session.type(answer + b"\n")
+            assert session.wait() == 0
+        assert len(kept_rows(tmp_path)) == left
+    keep(tmp_path, "a")
+    assert call_main("outbox", "drop", "--all", "--yes").code == 0
 
 
 # A great many
