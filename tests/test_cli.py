@@ -80,6 +80,9 @@ USAGE = {
     "machine (set LOGSH_API_KEY, or `logsh login` asks for it)",
     "send deploy.done 'v1 is live'": 'unexpected arguments "deploy.done", "v1 is live" '
     "(did you mean -e deploy.done -d 'v1 is live'?)",
+    "send deploy.done": 'unexpected argument "deploy.done" (did you mean -e deploy.done -d TEXT?)',
+    "send 'v1 is live'": "unexpected argument \"v1 is live\" (did you mean -e NAME -d 'v1 is live'?)",
+    "send -d v1 deploy.done": 'unexpected argument "deploy.done" (did you mean -e deploy.done?)',
     "send -e deploy.done v1": 'unexpected argument "v1" (did you mean -d v1?)',
     "send -e a -d two words": "unexpected argument \"words\" (a text with blanks needs quotes: -d 'two words')",
     "send a b c d": 'unexpected arguments "a", "b", "c", … (see `logsh send --help`)',

@@ -83,6 +83,7 @@ OPTIONS_MEANT = {
 }
 """The same for options, where the command has the one that was meant."""
 
+_DEST = {"-e": "event", "-d": "desc"}
 _KEY_OPTIONS = ("--api-key", "--key", "--token", "--api-token", "--apikey")
 _VISIBLE_KEY = "a key on a command line can be read by every user of the machine"
 
@@ -172,12 +173,17 @@ def too_many(ctx: Any, words: Sequence[str]) -> UsageError:
 
 
 def _send_meant(ctx: Any, words: Sequence[str]) -> str:
-    """The call with its words behind the options that are missing, if they fit."""
-    missing = [option for option, name in (("-e", "event"), ("-d", "desc")) if ctx.params.get(name) is None]
-    if not missing or len(words) > len(missing):
-        return "a text with blanks needs quotes: -d 'two words'" if not missing else _see(ctx)
-    pairs = zip(missing, words, strict=False)
-    return f"did you mean {' '.join(f'{option} {shlex.quote(word)}' for option, word in pairs)}?"
+    """The options that the words stand for, if that can be told: a name has no blanks, a description has."""
+    missing = {option: name for option, name in (("-e", "NAME"), ("-d", "TEXT")) if ctx.params[_DEST[option]] is None}
+    if not missing:
+        return "a text with blanks needs quotes: -d 'two words'"
+    if len(words) > len(missing):
+        return _see(ctx)
+    given = dict(zip(missing, words, strict=False))
+    if len(words) < len(missing) and " " in words[0]:
+        given = {"-d": words[0]}
+    meant = (f"{option} {shlex.quote(given[option]) if option in given else name}" for option, name in missing.items())
+    return f"did you mean {' '.join(meant)}?"
 
 
 def _rule(value: Declared) -> str:
