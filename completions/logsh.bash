@@ -171,6 +171,7 @@ _logsh_table() {
             '-w --workspace|text'
             '--api-url|text'
             '--no-verify|'
+            '--adopt|'
             '-p --profile|profiles'
             '--json|'
             '-q --quiet|'

@@ -268,6 +268,7 @@ complete -c logsh -n '__logsh_takes \'login\' --key-stdin' -l key-stdin -d 'Read
 complete -c logsh -n '__logsh_takes \'login\' -w --workspace' -s w -l workspace -x -d 'Also set the profile\'s workspace'
 complete -c logsh -n '__logsh_takes \'login\' --api-url' -l api-url -x -d 'The URL that the key is for, if self-hosted'
 complete -c logsh -n '__logsh_takes \'login\' --no-verify' -l no-verify -d 'Keep the key without asking the service about it'
+complete -c logsh -n '__logsh_takes \'login\' --adopt' -l adopt -d 'Send what waits under the profile\'s former key with this one'
 complete -c logsh -n '__logsh_takes \'login\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile\'s key and settings'
 complete -c logsh -n '__logsh_takes \'login\' --json' -l json -d 'Print the result as one line of JSON'
 complete -c logsh -n '__logsh_takes \'login\' -q --quiet' -s q -l quiet -d 'Print nothing on success'

@@ -235,6 +235,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
                 '-w --workspace|text|Also set the profile''s workspace'
                 '--api-url|text|The URL that the key is for, if self-hosted'
                 '--no-verify||Keep the key without asking the service about it'
+                '--adopt||Send what waits under the profile''s former key with this one'
                 '-p --profile|profiles|Use this profile''s key and settings'
                 '--json||Print the result as one line of JSON'
                 '-q --quiet||Print nothing on success'

@@ -11,6 +11,7 @@ import typer
 import typer.main
 
 from logsh_cli.config.files import KEYS
+from logsh_cli.config.values import SET_ELSEWHERE
 from logsh_cli.help.layout import record, sectioned
 from logsh_cli.help.topics import TOPICS
 from logsh_cli.help.usage import declared
@@ -18,9 +19,6 @@ from logsh_cli.parser import COMMANDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-READ_ONLY_KEYS = ("profile", "metadata", "best_effort", "on_missing_key")
-"""What ``config get`` knows besides the keys of a profile."""
 
 SHORTCODES = {
     f":{name}:": emoji.emojize(f":{name}:", language="alias")
@@ -153,6 +151,6 @@ def _values(param: Any, command: Any, path: tuple[str, ...]) -> Values:
 
 def _keys_for(path: tuple[str, ...]) -> tuple[str, ...]:
     if path[-1] == "get":
-        return (*KEYS, *READ_ONLY_KEYS)
+        return (*KEYS, *SET_ELSEWHERE)
     # A key in the arguments is one in the shell's history: `config set` refuses it.
     return tuple(key for key in KEYS if (path[-1], key) != ("set", "api_key"))

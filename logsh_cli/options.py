@@ -103,6 +103,13 @@ NoValidate = Annotated[
     bool, typer.Option("--no-validate", help="Let the service judge the event.", rich_help_panel=ADVANCED)
 ]
 Key = Annotated[str, typer.Argument(metavar="KEY", help=f"One of {', '.join(KEYS)}.")]
+KeyToSet = Annotated[
+    str,
+    typer.Argument(
+        metavar="KEY",
+        help=f"One of {', '.join(key for key in KEYS if key != 'api_key')}. An API key is kept by `logsh login`.",
+    ),
+]
 Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID...]", help="The events' numbers, as `list` shows them.")]
 All = Annotated[bool, typer.Option("--all", help="Every event that the command applies to.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print a line of JSON for each.", rich_help_panel=OUTPUT)]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from logsh_cli.app import AppContext
 from logsh_cli.config.edit import config_path, open_profile
 from logsh_cli.config.files import KEYS
-from logsh_cli.config.resolve import Flags
-from logsh_cli.config.values import effective, parse_value, plain, to_json, unknown_setting
-from logsh_cli.errors import ConfigError
+from logsh_cli.config.resolve import BUILT_IN, Flags, survey
+from logsh_cli.config.values import SET_ELSEWHERE, effective, parse_value, plain, to_json, unknown_setting
+from logsh_cli.errors import ConfigError, UsageError
 from logsh_cli.output.printer import one_line
 from logsh_cli.output.text import printable
 
@@ -73,7 +73,12 @@ def list_(
     if json:
         printer.json_line({key: to_json(setting) for key, setting in shown.items()})
         return 0
-    rows = ((key, plain(setting.value), setting.source) for key, setting in shown.items() if setting is not None)
+    rows = (
+        (key, "", "not set") if setting is None else (key, plain(setting.value), setting.source)
+        for key, setting in shown.items()
+        # What no profile holds is worth a line only where something else sets it.
+        if verbose or key == "profile" or key not in SET_ELSEWHERE or (setting and setting.source != BUILT_IN)
+    )
     printer.columns(("SETTING", "VALUE", "FROM"), rows)
     try:
         settings.destination()
@@ -98,9 +103,8 @@ def get(
         raise unknown_setting(key, shown)
     setting = shown[key]
     if setting is None:
-        raise ConfigError(
-            f"{key} is not set", hint=f"`logsh config set {key} VALUE`" if key != "api_key" else "`logsh login`"
-        )
+        way = "`logsh login`" if key == "api_key" else f"`logsh config set {key} VALUE`"
+        raise ConfigError(f"{key} is not set", hint=SET_ELSEWHERE.get(key, way))
     if reveal and key == "api_key":
         # Past the redactor, which is there to keep just this from happening by accident.
         value = setting.value
@@ -114,7 +118,7 @@ def get(
 
 def set_(
     ctx: typer.Context,
-    key: options.Key,
+    key: options.KeyToSet,
     value: Annotated[str, typer.Argument(metavar="VALUE", help="The new value.")],
     profile: options.Profile = None,
     json: options.Json = False,
@@ -127,6 +131,7 @@ def set_(
     stored = open_profile(profile, app.env, app.printer.warn, may_be_new=True)
     stored.update({key: parsed})
     report(app, stored.name, key, parsed, f"{key} = {plain(parsed)} (profile {stored.name})")
+    tell_what_rules(app, profile, stored.name, key)
     if key == "api_url" and "api_key" in stored.values and stored.values.get(key) != parsed:
         app.printer.warn(f"the key of profile {stored.name} now goes to {parsed}; `logsh login` sets another")
     return 0
@@ -142,12 +147,15 @@ def unset(
 ) -> int:
     app: AppContext = ctx.obj
     app.configure_output(json=json, quiet=quiet, verbose=verbose)
+    if key in SET_ELSEWHERE:
+        raise UsageError(f"{key} is not kept in a profile", hint=SET_ELSEWHERE[key])
     if key not in KEYS:
         raise unknown_setting(key, KEYS)
     stored = open_profile(profile, app.env, app.printer.warn)
     if key in stored.values:
         stored.update({key: None})
     report(app, stored.name, key, None, f"{key} is not set (profile {stored.name})")
+    tell_what_rules(app, profile, stored.name, key)
     return 0
 
 
@@ -160,6 +168,13 @@ def path(ctx: typer.Context, json: options.Json = False) -> int:
     else:
         printer.line(place)
     return 0
+
+
+def tell_what_rules(app: AppContext, flag: str | None, profile: str, key: str) -> None:
+    """Warn where something that goes before the profile sets this key: what was changed has no effect here."""
+    setting = effective(survey(Flags(profile=flag), app.env, app.cwd()))[key]
+    if setting is not None and setting.source != BUILT_IN and not setting.source.startswith(f"profile {profile} ("):
+        app.printer.warn(f"{setting.source} sets {key} to {plain(setting.value)} here, and goes before the profile")
 
 
 def report(app: AppContext, profile: str, key: str, value: Any, sentence: str) -> None:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+import shlex
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from logsh_cli.app import AppContext
 from logsh_cli.clock import Budget
 from logsh_cli.config.edit import StoredProfile, open_profile
-from logsh_cli.config.key import KEY_PREFIX, Destination, check_key, environment_key, mask_key, same_url
+from logsh_cli.config.files import DEFAULT_PROFILE
+from logsh_cli.config.key import (
+    COPY_AGAIN,
+    KEY_PREFIX,
+    Destination,
+    check_key,
+    environment_key,
+    mask_key,
+    same_url,
+)
 from logsh_cli.config.resolve import in_config_dir
 from logsh_cli.config.urls import DEFAULT_API_URL
 from logsh_cli.config.values import parse_value
+from logsh_cli.delivery.adopt import adopt, under_other_keys
+from logsh_cli.delivery.courier import start_courier
 from logsh_cli.delivery.key_check import check_key_with_service
 from logsh_cli.errors import BadConfig, ConfigError, KeyRefused, NotDelivered, NotKept, UsageError
 
@@ -22,21 +33,22 @@ if TYPE_CHECKING:
 
 VERIFY_WITHIN_S = 10.0
 LONGEST_LINE = 64 * 1024
+WHERE_KEYS_ARE_MADE = "/dashboard"
+"""The page of the service, below its URL."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoginOptions:
+class LoginOptions(NamedTuple):
     """The command line of ``login`` as one value."""
 
     key_stdin: bool
     workspace: str | None
     api_url: str | None
     verify: bool
+    adopt: bool
     profile: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """The profile that is to hold the key: what changes besides the key, and where the key will go."""
 
     stored: StoredProfile
@@ -64,6 +76,9 @@ def login(
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Keep the key without asking the service about it.")
     ] = False,
+    adopt_waiting: Annotated[
+        bool, typer.Option("--adopt", help="Send what waits under the profile's former key with this one.")
+    ] = False,
     profile: options.Profile = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -71,27 +86,35 @@ def login(
 ) -> int:
     app: AppContext = ctx.obj
     app.configure_output(json=json, quiet=quiet, verbose=verbose)
-    act(app, LoginOptions(key_stdin, workspace, api_url, not no_verify, profile))
+    act(app, LoginOptions(key_stdin, workspace, api_url, not no_verify, adopt_waiting, profile))
     return 0
 
 
 def act(app: AppContext, given: LoginOptions) -> None:
-    """Everything that can be wrong is found before the key is asked for, and nothing is written before it is good."""
+    """Take the key and keep it; whatever else can be wrong is found before it is asked for."""
     target = find_target(app, given)
+    if not app.printer.quiet:
+        app.printer.note(
+            f"the key is for {target.api_url} (profile {target.stored.name}); "
+            f"keys are made at {target.api_url}{WHERE_KEYS_ARE_MADE}"
+        )
     key = read_key(app, given)
     app.redact.learn(key)
     if problem := check_key(key):
-        raise UsageError(f"the API key {problem}", hint="copy it again from the Logsh dashboard")
+        raise UsageError(f"the API key {problem}", hint=COPY_AGAIN)
     if not key.startswith(KEY_PREFIX):
         app.printer.warn("this key does not begin with logsh_, as keys of Logsh do")
     if given.verify:
         verify(app, target, key)
+    if at_terminal(app) and "workspace" not in {**target.stored.values, **target.changes}:
+        target.changes.update(ask_workspace(app))
     target.stored.update({"api_key": key, **target.changes})
     show(app, target, key, verified=given.verify)
+    move_what_waits(app, given, Destination(target.stored.name, target.api_url, key, target.ca_file))
 
 
 def find_target(app: AppContext, given: LoginOptions) -> Target:
-    """The profile as it will be. It need not exist yet."""
+    """Return the profile as it will be. It need not exist yet."""
     stored = open_profile(given.profile, app.env, app.printer.warn, may_be_new=True)
     changes: dict[str, Any] = {}
     if given.workspace is not None:
@@ -99,11 +122,15 @@ def find_target(app: AppContext, given: LoginOptions) -> Target:
     api_url = find_url(app, given, stored)
     if not same_url(api_url, stored.values.get("api_url", DEFAULT_API_URL)):
         changes["api_url"] = None if api_url == DEFAULT_API_URL else api_url
-    return Target(stored, api_url, find_ca_file(app, stored), changes)
+    named = None if stored.explicit else app.env.get("LOGSH_CA_FILE", "").strip()
+    own = stored.values.get("ca_file")
+    # Trusted while verifying: what will be trusted when the key is used.
+    ca_file = named or (None if own is None else in_config_dir(stored.path, own))
+    return Target(stored, api_url, ca_file, changes)
 
 
 def find_url(app: AppContext, given: LoginOptions, stored: StoredProfile) -> str:
-    """The URL that the key is for: the flag's, else the profile's or the environment's, else Logsh itself.
+    """Return the URL that the key is for: the flag's, else the profile's or the environment's, else Logsh itself.
 
     A profile's key goes to the profile's URL, so where the environment names another one there is no right answer.
     """
@@ -120,22 +147,19 @@ def find_url(app: AppContext, given: LoginOptions, stored: StoredProfile) -> str
     try:
         return str(parse_value("api_url", own or variable or DEFAULT_API_URL, source))
     except UsageError as error:
-        raise BadConfig(error.message) from None
+        raise BadConfig(error.message, hint=error.hint) from None
 
 
-def find_ca_file(app: AppContext, stored: StoredProfile) -> str | None:
-    """The certificates to trust while verifying: those that will be trusted when the key is used."""
-    named = None if stored.explicit else app.env.get("LOGSH_CA_FILE", "").strip()
-    if named or "ca_file" not in stored.values:
-        return named or None
-    return in_config_dir(stored.path, stored.values["ca_file"])
+def at_terminal(app: AppContext) -> bool:
+    """Return whether there is somebody to ask."""
+    return app.streams.stdin is not None and app.streams.stdin.isatty()
 
 
 def read_key(app: AppContext, given: LoginOptions) -> str:
-    """The key, from a prompt without echo or from standard input; never from the arguments."""
+    """Return the key, from a prompt without echo or from standard input; never from the arguments."""
     stdin = app.streams.stdin
-    if stdin is not None and stdin.isatty():
-        return ask_for_key()
+    if at_terminal(app):
+        return prompt("API key", hidden=True)
     if not given.key_stdin:
         raise UsageError(
             "login asks for the key at a terminal, and standard input is none",
@@ -153,14 +177,23 @@ def read_key(app: AppContext, given: LoginOptions) -> str:
     return key
 
 
-def ask_for_key() -> str:
-    """The key as it is typed, unseen. Raises ``KeyboardInterrupt`` at Ctrl-C and at the end of the input."""
-    import typer  # noqa: PLC0415 - a plain command line is read without
+def ask_workspace(app: AppContext) -> dict[str, Any]:
+    """Ask for the default workspace until the answer is one, or empty: then none is set."""
+    while answer := prompt("Default workspace (empty for none)"):
+        try:
+            return {"workspace": parse_value("workspace", answer)}
+        except UsageError as error:
+            app.printer.note(error.message)
+    return {}
 
-    try:
-        return str(typer.prompt("API key", hide_input=True, err=True)).strip()
-    except typer.Abort:
-        raise KeyboardInterrupt from None
+
+def prompt(words: str, *, hidden: bool = False) -> str:
+    """Return what somebody types at the terminal, stripped; a key without echo."""
+    import typer  # noqa: PLC0415 - only where somebody is asked
+
+    if hidden:
+        return str(typer.prompt(words, hide_input=True, err=True)).strip()
+    return str(typer.prompt(words, default="", show_default=False, err=True)).strip()
 
 
 def verify(app: AppContext, target: Target, key: str) -> None:
@@ -169,7 +202,7 @@ def verify(app: AppContext, target: Target, key: str) -> None:
     try:
         answer = check_key_with_service(client, Budget(VERIFY_WITHIN_S, app.clock.monotonic), app.clock.time())
     except KeyRefused as error:
-        raise KeyRefused(f"{error.message}; nothing was saved", hint="copy the key again from the dashboard") from None
+        raise KeyRefused(f"{error.message}; nothing was saved", hint=COPY_AGAIN) from None
     except NotDelivered as error:
         hint = "; ".join(filter(None, (error.hint, "--no-verify saves it without asking")))
         raise NotKept(f"the key could not be verified, so it was not saved: {error.message}", hint=hint) from None
@@ -179,7 +212,7 @@ def verify(app: AppContext, target: Target, key: str) -> None:
 
 
 def show(app: AppContext, target: Target, key: str, *, verified: bool) -> None:
-    """Say what was saved where, and what would keep it from being used."""
+    """Say what was saved where, what would keep it from being used, and what to try."""
     printer, stored = app.printer, target.stored
     if printer.json:
         printer.json_line(
@@ -196,6 +229,9 @@ def show(app: AppContext, target: Target, key: str, *, verified: bool) -> None:
     elif not printer.quiet:
         checked = "verified" if verified else "not verified"
         printer.line(f"saved {mask_key(key)} for {target.api_url} in {stored.path} (profile {stored.name}, {checked})")
+        workspace = "" if "workspace" in {**stored.values, **target.changes} else " -w NAME"
+        profile = "" if stored.name == DEFAULT_PROFILE else f" -p {shlex.quote(stored.name)}"
+        printer.line(f'try it: logsh send{profile}{workspace} -e hello -d "it works"')
     try:
         other = environment_key(app.env)
     except ConfigError as error:
@@ -205,11 +241,36 @@ def show(app: AppContext, target: Target, key: str, *, verified: bool) -> None:
         printer.warn(f"{other.source} is set and comes before this key; --profile {stored.name} uses this one")
 
 
+def move_what_waits(app: AppContext, given: LoginOptions, destination: Destination) -> None:
+    """Have what waits under the profile's former key delivered with this one, if that is wanted."""
+    try:
+        store = app.existing_store()
+        owner = app.owner(store, destination)
+        count = under_other_keys(store, owner)
+        if not count:
+            return
+        events = f"{count} event{'s' if count > 1 else ''} of profile {owner.profile}"
+        if not given.adopt and at_terminal(app):
+            import typer  # noqa: PLC0415 - as in prompt
+
+            wanted = typer.confirm(f"{events} wait under another key. Send them with this one?", default=True, err=True)
+        else:
+            wanted = given.adopt
+        if wanted:
+            adopt(store, owner)
+            start_courier(app.env, owner.profile)
+            app.printer.note(f"{events} waited under another key, and go out with this one now")
+        else:
+            app.printer.warn(f"{events} wait under another key; `logsh outbox flush --adopt` sends them with this one")
+    except (NotKept, OSError) as error:
+        app.printer.warn(f"what waits in the outbox was left as it is: {error}")
+
+
 HELP = """\
 Keep an API key in the configuration file, after asking the service whether it is good.
 
 \b
-  logsh login
+  logsh login -w shop
   logsh login --key-stdin < key-file
   logsh login --profile work --api-url https://logsh.example.com
 """

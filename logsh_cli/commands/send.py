@@ -9,7 +9,7 @@ from logsh_cli.clock import Budget, option_seconds
 from logsh_cli.config.resolve import Flags, Settings, value_of
 from logsh_cli.delivery.courier import end_of_the_road, leave_to_courier
 from logsh_cli.delivery.road import FORGIVABLE, skips_without_key
-from logsh_cli.errors import ExitCode, InvalidEvent, MissingKey, UsageError
+from logsh_cli.errors import ExitCode, InvalidEvent, MissingKey, MissingWorkspace, UsageError
 from logsh_cli.event import FLAG_LABELS, Draft, Event, build_event, parse_metadata
 from logsh_cli.http import wire
 from logsh_cli.output.result import Result
@@ -118,7 +118,10 @@ def send(
 def act(app: AppContext, given: SendOptions) -> Result:
     """Build the event from options and settings, then show it or put it on the road."""
     settings = app.settings(given.flags)
-    event = make_event(app, given, settings)
+    try:
+        event = make_event(app, given, settings)
+    except MissingWorkspace as error:
+        raise (error if given.dry_run else settings.missing(error)) from None
     if given.dry_run:
         return preview(settings, event)
     started = app.clock.monotonic()

@@ -20,6 +20,7 @@ KEY_PREFIX = "logsh_"
 KEY_VARIABLES = ("LOGSH_API_KEY", "LOGSH_API_KEY_FILE", "CREDENTIALS_DIRECTORY")
 COPY_AGAIN = "copy it again from the Logsh dashboard"
 _MAX_KEY = 1024
+_WRONG_PLACE = "that looks like an API key, which goes into LOGSH_API_KEY, or to `logsh login --key-stdin`"
 
 
 class Destination(NamedTuple):
@@ -56,14 +57,17 @@ def environment_key(env: Mapping[str, str]) -> Sourced | None:
     if key := env.get("LOGSH_API_KEY", "").strip():
         return Sourced(key, "LOGSH_API_KEY", from_environment=True)
     if path := env.get("LOGSH_API_KEY_FILE", "").strip():
-        if path.startswith(KEY_PREFIX) and not os.path.lexists(path):
-            raise BadConfig("LOGSH_API_KEY_FILE holds a key, not the path of a file", hint="set LOGSH_API_KEY instead")
         return _key_from_file(os.path.expanduser(path), f"LOGSH_API_KEY_FILE ({path})")  # noqa: PTH111 - never raises
     if directory := env.get("CREDENTIALS_DIRECTORY", "").strip():
         path = os.path.join(directory, CREDENTIAL)  # noqa: PTH118 - one string from another
         if os.path.lexists(path):
             return _key_from_file(path, f"$CREDENTIALS_DIRECTORY/{CREDENTIAL}")
     return None
+
+
+def key_hint(text: str, otherwise: str | None = None) -> str | None:
+    """Return where a key belongs if somebody put one where this text was expected, else the other hint."""
+    return _WRONG_PLACE if KEY_PREFIX in text else otherwise
 
 
 def check_key(key: str) -> str | None:
@@ -121,7 +125,7 @@ def _key_from_file(path: str, source: str) -> Sourced:
             content = file.read(_MAX_KEY + 100)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
-        hint = "check that the file is there and readable"
+        hint = key_hint(path, "check that the file is there and readable")
         raise BadConfig(f"can't read the key from {source}: {reason}", hint=hint) from None
     key = content.decode("utf-8-sig", "replace").strip()
     if not key:

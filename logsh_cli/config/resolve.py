@@ -19,10 +19,19 @@ from logsh_cli.config.files import (
     read_config,
     read_project_file,
 )
-from logsh_cli.config.key import COPY_AGAIN, Destination, Sourced, check_key, environment_key, misplacement, same_url
+from logsh_cli.config.key import (
+    COPY_AGAIN,
+    Destination,
+    Sourced,
+    check_key,
+    environment_key,
+    key_hint,
+    misplacement,
+    same_url,
+)
 from logsh_cli.config.paths import config_dir
-from logsh_cli.config.urls import DEFAULT_API_URL, clean_api_url
-from logsh_cli.errors import BadConfig, ConfigError, MissingKey, UnknownProfile, UsageError
+from logsh_cli.config.urls import DEFAULT_API_URL, clean_api_url, is_loopback
+from logsh_cli.errors import BadConfig, ConfigError, MissingKey, MissingWorkspace, UnknownProfile, UsageError
 from logsh_cli.output.text import excerpt, without_userinfo
 
 if TYPE_CHECKING:
@@ -100,6 +109,17 @@ class Settings(NamedTuple):
             raise self.problems.get("api_key") or self.problems["api_url"]
         return self.place
 
+    def missing(self, workspace: MissingWorkspace) -> ConfigError:
+        """Return the error for a missing workspace, or one for both where there is no key either."""
+        if not isinstance(self.problems.get("api_key"), MissingKey):
+            return workspace
+        profile = f" -p {self.profile.value}" if self.profile.source == "--profile" else ""
+        return MissingKey(
+            "there is no API key and no workspace yet",
+            hint=f"run `logsh login{profile}`, then `logsh config set workspace NAME{profile}`; "
+            "or set LOGSH_API_KEY and LOGSH_WORKSPACE",
+        )
+
 
 def load_settings(flags: Flags, env: Mapping[str, str], cwd: Path) -> Settings:
     """Read the files and weigh every source.
@@ -146,7 +166,7 @@ def profile_values(profile: Setting, file: ConfigFile, path: Path) -> dict[str, 
         known = ", ".join(sorted(file.profiles))
         raise UnknownProfile(
             f"there is no profile {excerpt(profile.value)} in {path} (asked for by {profile.source})",
-            hint=f"there are: {known}; `logsh login --profile NAME` makes one",
+            hint=key_hint(profile.value, f"there are: {known}; `logsh login --profile NAME` makes one"),
         )
     stripped = {k: v.strip() if isinstance(v, str) else v for k, v in file.profiles[profile.value].items()}
     return {key: value for key, value in stripped.items() if value != ""}
@@ -172,6 +192,13 @@ def parse_deadline(given: str | float) -> float:
     if not 0 < seconds <= LONGEST_DEADLINE_S:
         raise ValueError(f"must be above 0 and at most {LONGEST_DEADLINE_S:.0f} seconds")
     return seconds
+
+
+def _example(text: str) -> str:
+    """Return a URL that is probably meant: what lacks a scheme gets one, if that makes it right."""
+    host = text.partition("/")[0].partition(":")[0]
+    meant = f"{'http' if is_loopback(host) else 'https'}://{text}"
+    return meant if "://" not in text and same_url(meant, meant) else DEFAULT_API_URL
 
 
 class _Sources:
@@ -273,7 +300,7 @@ class _Sources:
             return given._replace(text=clean_api_url(given.text))
         except ValueError as error:
             shown = without_userinfo(given.text)
-            hint = f"it takes a base URL such as {DEFAULT_API_URL}"
+            hint = key_hint(given.text, f"it takes a base URL such as {_example(given.text)}")
             self.problems["api_url"] = BadConfig(f"the URL {excerpt(shown)} from {given.source} {error}", hint=hint)
             return given._replace(text=shown)
 

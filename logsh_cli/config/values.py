@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from logsh_cli.config.files import KEYS
-from logsh_cli.config.key import mask_key
+from logsh_cli.config.key import key_hint, mask_key
 from logsh_cli.config.resolve import BUILT_IN, Setting, parse_boolean, parse_deadline
 from logsh_cli.config.urls import clean_api_url
 from logsh_cli.errors import UsageError
@@ -92,7 +92,7 @@ def parse_value(key: str, text: str, label: str | None = None) -> Value:
     try:
         return _PARSERS[key](text.strip(WHITE_SPACE))
     except ValueError as error:
-        raise UsageError(f"{label or key} {error}") from None
+        raise UsageError(f"{label or key} {error}", hint=key_hint(text)) from None
 
 
 def unknown_setting(key: str, known: Iterable[str]) -> UsageError:

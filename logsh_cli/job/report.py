@@ -15,7 +15,16 @@ from logsh_cli.clock import Budget
 from logsh_cli.config.resolve import BUILT_IN, Flags, Settings, value_of
 from logsh_cli.delivery.courier import end_of_the_road, leave_to_courier
 from logsh_cli.delivery.road import skips_without_key
-from logsh_cli.errors import ExitCode, InvalidEvent, LogshError, MissingKey, NotKept, TermSignal, raise_term_signal
+from logsh_cli.errors import (
+    ExitCode,
+    InvalidEvent,
+    LogshError,
+    MissingKey,
+    MissingWorkspace,
+    NotKept,
+    TermSignal,
+    raise_term_signal,
+)
 from logsh_cli.event import FLAG_LABELS, SAFE_LENGTH, WHITE_SPACE, Draft, Event, build_event, parse_metadata, shorten
 from logsh_cli.http.wire import build_request, encode_body
 from logsh_cli.job.child import Ending
@@ -252,6 +261,8 @@ class JobReport:
             labels["workspace"] = settings.workspace.source
         try:
             return build_event(draft, labels=labels, truncate=True)
+        except MissingWorkspace as error:
+            raise settings.missing(error) from None
         except InvalidEvent as error:
             event = _plainer(draft, icon, facts)
             if event is None:

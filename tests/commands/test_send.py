@@ -482,6 +482,14 @@ def test_a_deadline_too_short_to_connect_keeps_the_event(service: Server, tmp_pa
     assert len(kept_rows(tmp_path)) == 1
 
 
+def test_without_a_key_and_a_workspace_both_are_told_with_what_mends_them() -> None:
+    done = call_main("send", *EVENT, env={"LOGSH_API_KEY": "", "LOGSH_WORKSPACE": ""})
+    assert done.code == 78
+    assert "there is no API key and no workspace yet (run `logsh login`, then `logsh config set" in done.stderr
+    preview = call_main("send", *EVENT, "--dry-run", env={"LOGSH_API_KEY": "", "LOGSH_WORKSPACE": ""})
+    assert (preview.code, "no API key" in preview.stderr) == (78, False)
+
+
 # Background
 
 

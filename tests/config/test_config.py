@@ -48,10 +48,11 @@ def test_list_shows_each_value_and_where_it_comes_from(logsh: Logsh, config: Pat
         ("icon", "🚀", project),
         ("notify", "true", "LOGSH_NOTIFY"),
         ("deadline", "5", profile),
+        ("ca_file", "", "not set"),
         ("metadata", '{"team": "a"}', project),
-        ("best_effort", "false", "built-in"),
-        ("on_missing_key", "fail", "built-in"),
     ]
+    everything = logsh("config", "list", "-v").stdout
+    assert "best_effort\tfalse\tbuilt-in\non_missing_key\tfail\tbuilt-in\n" in everything
 
 
 def test_list_as_json_has_every_setting_in_one_line(logsh: Logsh) -> None:
@@ -163,6 +164,26 @@ def test_set_and_unset_change_one_profile_and_keep_comments(logsh: Logsh, config
     done = logsh("config", "unset", "workspace", env={"LOGSH_PROFILE": "work"})
     assert done.stdout == "workspace is not set (profile work)\n"
     assert saved(config) == {"workspace": "shop", "profiles": {"work": {}}}
+
+
+def test_a_change_that_something_else_overrules_says_so(logsh: Logsh) -> None:
+    done = logsh("config", "set", "workspace", "shop", env={"LOGSH_WORKSPACE": "other"})
+    assert "LOGSH_WORKSPACE sets workspace to other here, and goes before the profile" in done.stderr
+    Path(".logsh.toml").write_text('icon = "🚀"\n')
+    assert ".logsh.toml sets icon to 🚀 here" in logsh("config", "set", "icon", ":tada:").stderr
+    assert ".logsh.toml sets icon to 🚀 here" in logsh("config", "unset", "icon").stderr
+    done = logsh("config", "set", "workspace", "shop", "-p", "default", env={"LOGSH_WORKSPACE": "other"})
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "way"), [("best_effort", "LOGSH_BEST_EFFORT"), ("metadata", ".logsh.toml"), ("profile", "LOGSH_PROFILE")]
+)
+def test_what_no_profile_holds_is_refused_with_the_place_where_it_is_set(key: str, way: str, logsh: Logsh) -> None:
+    for words in (("set", key, "x"), ("unset", key)):
+        done = logsh("config", *words)
+        assert done.code == 2
+        assert way in done.stderr
 
 
 def test_set_and_unset_as_json_and_quietly(logsh: Logsh, config: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
 import tomllib
@@ -13,9 +14,11 @@ from typing import Any
 
 import pytest
 
+from logsh_cli.outbox import Outbox, Owner
 from tests.support import server as scripted
 from tests.support.certs import authority
 from tests.support.command import LOGSH, Completed, environment
+from tests.support.sending import kept_rows, wait_for_background
 from tests.support.server import COLUMNS, Answer, Server
 
 KEY = "logsh_CANARY0123456789wxyz"
@@ -43,8 +46,12 @@ def test_a_good_key_is_verified_without_creating_an_event_and_saved_with_its_url
     logsh: Logsh, service: Server, config: Path
 ) -> None:
     done = login(logsh, "--api-url", service.url + "/api/event", "--workspace", " shop ")
-    assert (done.code, done.stderr) == (0, "")
-    assert done.stdout == f"saved {MASKED} for {service.url} in {config} (profile default, verified)\n"
+    where = f"logsh: the key is for {service.url} (profile default); keys are made at {service.url}/dashboard\n"
+    assert (done.code, done.stderr) == (0, where)
+    assert done.stdout.splitlines() == [
+        f"saved {MASKED} for {service.url} in {config} (profile default, verified)",
+        'try it: logsh send -e hello -d "it works"',
+    ]
     assert saved(config) == {"api_key": KEY, "workspace": "shop", "api_url": service.url}
     assert [request.json for request in service.requests] == [{}]
     assert service.requests[0].headers["authorization"] == f"Bearer {KEY}"
@@ -210,6 +217,10 @@ def test_without_a_terminal_and_without_key_stdin_it_says_so(logsh: Logsh) -> No
         (["--workspace", "x" * 36], "--workspace must be at most 35 characters; yours has 36"),
         (["--workspace", " "], "--workspace must not be empty"),
         (["--api-url", "http://logsh.example"], "--api-url must start with https://"),
+        (
+            ["--api-url", "logsh_CANARY0123456789"],
+            "(that looks like an API key, which goes into LOGSH_API_KEY, or to `logsh login --key-stdin`)",
+        ),
         (["--api-url", "https://me:secret@logsh.example"], "--api-url must not contain a user name or password"),
         (["--profile", ""], "--profile: a profile's name must not be empty"),
         (["--profile", "a\tb"], "--profile: a profile's name must be printable"),
@@ -221,7 +232,7 @@ def test_what_is_wrong_with_the_options_is_said_before_the_key_is_read(
     done = logsh("login", "--key-stdin", *args, stdin=b"")
     assert done.code == 2
     assert said in done.stderr
-    assert "secret" not in done.stderr
+    assert not re.search("secret|CANARY", done.stderr)
 
 
 def test_a_wrong_configuration_file_is_an_error_and_stays_as_it_is(logsh: Logsh, config: Path) -> None:
@@ -242,28 +253,86 @@ def test_a_key_of_the_environment_that_comes_before_the_saved_one_is_mentioned(l
     assert "LOGSH_API_KEY is set and comes before this key" in done.stderr
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX terminals")
-def test_at_a_terminal_the_key_is_asked_for_without_echo(service: Server, config: Path) -> None:
+def at_terminal(*args: str, answers: dict[bytes, bytes], env: dict[str, str] | None = None) -> tuple[int, str]:
+    """Run ``logsh login ARGS`` at a terminal of its own, giving each answer once what it is to has been asked."""
     manager, terminal = pty.openpty()
     # A session of its own with this terminal: the prompt goes to /dev/tty.
     starter = (
         "import os, sys, fcntl, termios\n"
         "os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
     )
-    command = [sys.executable, "-c", starter, str(LOGSH), "login", "--api-url", service.url]
-    with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment()) as process:
+    command = [sys.executable, "-c", starter, str(LOGSH), "login", *args]
+    with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment(env)) as process:
         os.close(terminal)
         seen = b""
-        # The space comes once the echo is off, which throws away what was typed before.
-        while b"API key: " not in seen:
-            seen += os.read(manager, 1024)
-        os.write(manager, KEY.encode() + b"\n")
+        for question, answer in answers.items():
+            # The space comes once the echo is off, which throws away what was typed before.
+            while question not in seen and (chunk := read_or_end(manager)):
+                seen += chunk
+            os.write(manager, answer + b"\n")
         while chunk := read_or_end(manager):
             seen += chunk
     os.close(manager)
-    assert process.returncode == 0, seen
     assert b"CANARY" not in seen
-    assert saved(config)["api_key"] == KEY
+    return process.returncode, seen.decode()
+
+
+posix_terminal = pytest.mark.skipif(sys.platform == "win32", reason="POSIX terminals")
+
+
+@posix_terminal
+def test_at_a_terminal_the_key_is_asked_for_without_echo_and_then_a_workspace(service: Server, config: Path) -> None:
+    answers = {b"API key: ": KEY.encode(), b"none): ": b"x" * 36, b"yours has 36": b" shop "}
+    code, seen = at_terminal("--api-url", service.url, answers=answers)
+    assert code == 0, seen
+    assert saved(config) == {"api_key": KEY, "api_url": service.url, "workspace": "shop"}
+    assert seen.index(f"the key is for {service.url}") < seen.index("API key: ")
+    assert f"keys are made at {service.url}/dashboard" in seen
+    assert 'try it: logsh send -e hello -d "it works"' in seen
+
+
+@posix_terminal
+def test_a_workspace_is_not_asked_for_where_there_is_one(service: Server, config: Path) -> None:
+    code, seen = at_terminal("--api-url", service.url, "-w", "shop", answers={b"API key: ": KEY.encode()})
+    assert (code, "Default workspace" in seen) == (0, False)
+    code, seen = at_terminal("--api-url", service.url, answers={b"API key: ": KEY.encode()})
+    assert (code, "Default workspace" in seen) == (0, False)
+    assert saved(config)["workspace"] == "shop"
+
+
+@posix_terminal
+@pytest.mark.parametrize("answer", [b"y", b"n"])
+def test_at_a_terminal_it_asks_whether_to_send_what_waits_under_another_key(
+    answer: bytes, service: Server, tmp_path: Path
+) -> None:
+    keep_under_another_key(service, tmp_path)
+    questions = {b"API key: ": KEY.encode(), b"with this one? [Y/n]: ": answer}
+    code, seen = at_terminal("--api-url", service.url, "-w", "shop", answers=questions)
+    assert (code, "2 events of profile default wait under another key" in seen) == (0, True)
+    if answer == b"y":
+        assert wait_for_background(service, 2, tmp_path)
+    else:
+        assert "logsh outbox flush --adopt" in seen
+        assert len(kept_rows(tmp_path)) == 2
+
+
+def test_adopt_sends_what_waits_under_the_former_key(logsh: Logsh, service: Server, tmp_path: Path) -> None:
+    keep_under_another_key(service, tmp_path)
+    done = login(logsh, "--api-url", service.url, "-w", "shop")
+    assert "2 events of profile default wait under another key; `logsh outbox flush --adopt`" in done.stderr
+    assert len(kept_rows(tmp_path)) == 2
+    done = login(logsh, "--api-url", service.url, "--adopt")
+    assert "2 events of profile default waited under another key, and go out with this one now" in done.stderr
+    assert wait_for_background(service, 2, tmp_path)
+
+
+def keep_under_another_key(service: Server, tmp_path: Path) -> None:
+    """Store two events of the default profile under a key that is not the service's."""
+    store = Outbox.open(tmp_path / "state")
+    body = b'{"workspace":"shop","event":"deploy.done","description":"v1"}'
+    store.add(Owner("default", store.fingerprint("logsh_former_key_of_this_profile")), [body, body])
+    store.close()
+    assert service.events == []
 
 
 def read_or_end(manager: int) -> bytes:

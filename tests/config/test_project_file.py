@@ -98,6 +98,25 @@ def test_what_is_wrong_with_it_is_said_with_its_path(text: str, said: str, tree:
     assert said in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("#" * 4097, "too large: at most 4 KiB"),
+        ("x." * 65 + "x = 1", "line 1: more than 64 dots in a line"),
+        ("[" + "x." * 65 + "x]", "line 1: more than 64 dots in a line"),
+        ('a = [ """\n""", {' + "x." * 65 + "x = 1}]", "line 2: more than 64 dots in a line"),
+    ],
+    ids=["size", "key", "header", "hidden"],
+)
+def test_one_that_would_take_the_parser_forever_is_refused_before_it_is_parsed(
+    text: str, said: str, tree: Path
+) -> None:
+    path = tree / ".logsh.toml"
+    path.write_text(text)
+    with pytest.raises(BadConfig, match=said):
+        read(path)
+
+
 @pytest.mark.parametrize("make", ["directory", "broken-link"])
 def test_one_that_can_not_be_read_is_an_error(make: str, tree: Path) -> None:
     path = tree / ".logsh.toml"

@@ -345,6 +345,36 @@ def test_a_misplaced_key_is_an_error_that_says_what_to_set(
     assert "--profile default" in str(caught.value.hint)
 
 
+KEY_SHAPED = "logsh_0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"LOGSH_API_KEY_FILE": KEY_SHAPED},
+        {"LOGSH_PROFILE": KEY_SHAPED},
+        {"LOGSH_API_URL": KEY_SHAPED, "LOGSH_API_KEY": KEY},
+        {"LOGSH_API_URL": f"https://logsh.example?api_key={KEY_SHAPED}", "LOGSH_API_KEY": KEY},
+    ],
+    ids=lambda env: next(iter(env)),
+)
+def test_a_key_in_the_wrong_place_is_told_where_it_belongs(env: dict[str, str], config: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(config, env).destination()
+    assert "LOGSH_API_KEY" in str(caught.value.hint)
+    assert "--key-stdin" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("localhost:1234", "http://localhost:1234"), ("logsh.example/x", "https://logsh.example/x"), ("??", LOGSH)],
+)
+def test_a_url_without_its_scheme_is_told_the_whole(given: str, meant: str, config: Path) -> None:
+    with pytest.raises(BadConfig, match="must start with https://") as caught:
+        load(config, {"LOGSH_API_URL": given, "LOGSH_API_KEY": KEY}).destination()
+    assert caught.value.hint == f"it takes a base URL such as {meant}"
+
+
 @pytest.mark.parametrize(
     "key",
     [
