@@ -1,0 +1,297 @@
+"""What the store outlives: older and newer versions, steps of the clock, full disks, forbidding masks, held locks."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import stat
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from logsh_cli.clock import BootTime, Clock
+from logsh_cli.errors import NotKept
+from logsh_cli.outbox import LEASE_S, MemoryOutbox, Outbox, StoreUnavailable, open_store
+from tests.outbox.test_outbox_file import AS_NOBODY, ME, as_root, body, process, run, shared
+from tests.support.inprocess import call_main
+from tests.support.kept import arrived, keep
+from tests.support.sending import kept_rows, settings_for
+
+if TYPE_CHECKING:
+    from tests.support.server import Server
+
+__all__ = ["shared"]
+
+VERSION_1 = Path(__file__).with_name("store_of_version_1.db")
+DAY = 86_400.0
+TIGHT_DISK = """
+import resource
+outbox = Outbox.open(directory)
+size = lambda: sum(path.stat().st_size for path in directory.glob("outbox.db*"))
+"""
+
+
+class Boot:
+    """A machine whose clocks a test sets."""
+
+    def __init__(self) -> None:
+        self.wall = 1_700_000_000.0
+        self.up = BootTime("first", 1_000.0)
+
+    def open(self, directory: Path) -> Outbox:
+        return Outbox.open(directory, now=lambda: self.wall, boot=lambda: self.up)
+
+    def pass_time(self, seconds: float) -> None:
+        self.wall += seconds
+        self.up = self.up._replace(seconds=self.up.seconds + seconds)
+
+
+def spoil(directory: Path, statement: str) -> None:
+    db = sqlite3.connect(directory / "outbox.db")
+    db.execute(statement)
+    db.commit()
+    db.close()
+
+
+# Versions
+
+
+def test_a_store_of_the_version_before_opens_and_delivers(tmp_path: Path, service: Server) -> None:
+    (tmp_path / "state").mkdir()
+    shutil.copy(VERSION_1, tmp_path / "state" / "outbox.db")
+    assert [(row.id, row.state, row.attempts) for row in kept_rows(tmp_path)] == [
+        (1, "pending", 0),
+        (2, "pending", 2),
+        (3, "rejected", 1),
+        (4, "pending", 0),
+    ]
+    done = call_main("outbox", "flush", env=settings_for(service))
+    assert (done.code, arrived(service)) == (0, ["failed", "untried"])
+    assert Outbox.open(tmp_path / "state").last_outcome("default", "shop", "backup") == "failed"
+    assert keep(tmp_path, "new") == [5]
+
+
+def test_what_can_be_read_of_a_damaged_store_of_the_version_before_goes_on(tmp_path: Path) -> None:
+    content = bytearray(VERSION_1.read_bytes())
+    content[4096 * 7 :] = b"\xa5" * len(content[4096 * 7 :])
+    (tmp_path / "outbox.db").write_bytes(content[: 4096 * 7 + 10])
+    outbox = Outbox.open(tmp_path)
+    assert [row.id for row in outbox.rows()] == [1, 2, 3, 4]
+
+
+def test_a_store_whose_later_steps_only_added_is_used_by_this_version(tmp_path: Path, service: Server) -> None:
+    keep(tmp_path, "a")
+    spoil(tmp_path / "state", "ALTER TABLE events ADD COLUMN colour TEXT")
+    spoil(tmp_path / "state", "CREATE TABLE more (x)")
+    spoil(tmp_path / "state", "PRAGMA user_version = 99")
+    keep(tmp_path, "b")
+    assert call_main("outbox", "flush", env=settings_for(service)).code == 0
+    assert arrived(service) == ["a", "b"]
+    db = sqlite3.connect(tmp_path / "state" / "outbox.db")
+    assert db.execute("PRAGMA user_version").fetchone() == (99,)
+    db.close()
+
+
+# Clocks
+
+
+@pytest.mark.parametrize("step", [-DAY, -3600.0, 3600.0, 30 * DAY])
+def test_a_step_of_the_wall_clock_neither_ends_nor_prolongs_a_lease(tmp_path: Path, step: float) -> None:
+    machine = Boot()
+    outbox = machine.open(tmp_path)
+    outbox.add(ME, [body("x")], lease="holder")
+    machine.wall += step
+    other = machine.open(tmp_path)
+    assert not other.pending_exists(ME)
+    assert other.take(ME, lease="other", limit=1) == []
+    assert [row.state for row in other.rows()] == ["leased"]
+    machine.pass_time(LEASE_S - 1)
+    assert other.take(ME, lease="other", limit=1) == []
+    machine.pass_time(1)
+    assert other.pending_exists(ME)
+    assert [row.id for row in other.take(ME, lease="other", limit=1)] == [1]
+    assert outbox.renew([1], "holder") == set()
+
+
+def test_a_lease_from_before_a_reboot_ends_within_a_minute_of_it(tmp_path: Path) -> None:
+    machine = Boot()
+    machine.open(tmp_path).add(ME, [body("x")], lease="dead")
+    machine.wall += 20
+    machine.up = BootTime("second", 5.0)
+    outbox = machine.open(tmp_path)
+    assert outbox.take(ME, lease="l", limit=1) == []
+    machine.pass_time(41)
+    assert [row.id for row in outbox.take(ME, lease="l", limit=1)] == [1]
+
+
+def test_processes_of_one_boot_count_leases_alike_though_they_see_other_wall_clocks(tmp_path: Path) -> None:
+    machine = Boot()
+    machine.open(tmp_path).add(ME, [body("a")], lease="l")
+    machine.wall -= 3600
+    machine.open(tmp_path).add(ME, [body("b")], lease="l")
+    machine.wall += 7200
+    outbox = machine.open(tmp_path)
+    assert outbox.counts().leased == 2
+    machine.pass_time(61)
+    assert outbox.counts().leased == 0
+
+
+def test_the_commands_count_leases_from_the_boot(tmp_path: Path, service: Server) -> None:
+    keep(tmp_path, "a", lease="holder")
+    store = Outbox.open(tmp_path / "state", boot=Clock().boot)
+    assert store.renew([1], "holder") == {1}
+    an_hour_on = Clock(time=lambda: time.time() + 3600)
+    done = call_main("outbox", "list", env=settings_for(service), clock=an_hour_on)
+    assert done.stdout.split("\t")[1] == "waiting"
+    assert [row.state for row in open_store(lambda: tmp_path / "state", boot=Clock().boot).rows()] == ["leased"]
+
+
+# Full disks
+
+
+def test_what_was_delivered_on_a_full_disk_is_not_delivered_again(tmp_path: Path) -> None:
+    out = run(
+        TIGHT_DISK
+        + """
+ids = outbox.add(ME, [body(str(n)) for n in range(300)], lease="l")
+resource.setrlimit(resource.RLIMIT_FSIZE, (17_000, resource.RLIM_INFINITY))
+outbox.delivered(ids[:100], "l")
+outbox.delivered(ids[100:150], "l")
+outbox.delivered([ids[200]], "l")
+outbox.delivered(ids[:1], "another")
+try:
+    outbox.release(ids, "l")
+except StoreUnavailable:
+    print("full", flush=True)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+os._exit(0)
+""",
+        tmp_path,
+    )
+    assert out == "full\n"
+    outbox = Outbox.open(tmp_path, now=lambda: time.time() + LEASE_S + 1)
+    left = [*range(151, 201), *range(202, 301)]
+    assert [row.id for row in outbox.take(ME, lease="m", limit=400)] == left
+    assert [row.id for row in outbox.rows()] == left
+    assert outbox.add(ME, [body("new")]) == [301]
+    assert len(list(outbox.rows())) == len(left) + 1, "what was noted is forgotten once it is deleted"
+
+
+def test_what_can_not_even_be_noted_is_said(tmp_path: Path) -> None:
+    out = run(
+        TIGHT_DISK
+        + """
+ids = outbox.add(ME, [body(str(n)) for n in range(300)], lease="l")
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
+try:
+    outbox.delivered(ids, "l")
+except StoreUnavailable as error:
+    print(error.exit_code, flush=True)
+os._exit(0)
+""",
+        tmp_path,
+    )
+    assert out == "69\n"
+
+
+def test_a_spoilt_ledger_deletes_nothing(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path)
+    outbox.add(ME, [body("a"), body("b")])
+    ledger = tmp_path / "outbox.ledger"
+    content = bytearray(ledger.read_bytes())
+    content[24:64] = b"\x00\x00\x00\x00\x00\x00\x00\x01" * 5
+    ledger.write_bytes(content)
+    assert outbox.add(ME, [body("c")]) == [3]
+    assert len(list(Outbox.open(tmp_path).rows())) == 3
+
+
+def test_a_ledger_of_another_store_says_nothing_about_this_one(tmp_path: Path) -> None:
+    for name in ("here", "there"):
+        Outbox.open(tmp_path / name).add(ME, [body("a")])
+    Outbox.open(tmp_path / "there").add(ME, [body("a")] * 50)
+    shutil.copy(tmp_path / "there" / "outbox.ledger", tmp_path / "here" / "outbox.ledger")
+    outbox = Outbox.open(tmp_path / "here")
+    assert outbox.notices == []
+    assert outbox.add(ME, [body("b")]) == [2]
+
+
+# Modes
+
+
+def test_modes_are_tightened_at_opening_and_kept_for_whoever_asks(tmp_path: Path) -> None:
+    directory = tmp_path / "state"
+    Outbox.open(directory).add(ME, [body("x")])
+    directory.chmod(0o777)
+    for name in ("outbox.db", "outbox.db-wal"):
+        (directory / name).chmod(0o644)
+    outbox = Outbox.open(directory)
+    assert [line.split(" could")[0] for line in outbox.tightened()] == [
+        str(directory),
+        str(directory / "outbox.db"),
+        str(directory / "outbox.db-wal"),
+    ]
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o600}
+    assert Outbox.open(directory).tightened() == []
+    assert outbox.notices == []
+
+
+@as_root
+def test_a_directory_made_under_a_mask_that_forbids_its_owner_heals(shared: Path) -> None:
+    shared.chmod(0o777)
+    script = """
+(directory / "state").mkdir(mode=0o500)
+for name in ("outbox.lock", "flush.lock"):
+    os.close(os.open(directory / name, os.O_CREAT, 0o400))
+os.umask(0o277)
+for _ in range(2):
+    outbox = Outbox.open(directory / "state")
+    print(outbox.add(ME, [body("x")]))
+    with outbox.flush_lock() as held:
+        print(held)
+"""
+    assert run(AS_NOBODY + script, shared).split() == ["[1]", "True", "[2]", "True"]
+
+
+# Locks
+
+
+def test_no_wait_for_a_lock_is_longer_than_the_patience(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, patience_s=0.2)
+    holder = """
+import fcntl, sqlite3
+locks = [open(directory / name, "a") for name in ("outbox.lock", "flush.lock")]
+for lock in locks:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+db = sqlite3.connect(directory / "outbox.db", isolation_level=None)
+db.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.read()
+"""
+    with process(holder, tmp_path) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(StoreUnavailable, match="locked for too long"):
+            outbox.add(ME, [body("x")])
+        with outbox.flush_lock(patience_s=0.1) as held:
+            assert held is False
+        assert list(Outbox.open(tmp_path, patience_s=0.2).rows()) == [], "reading waits for nobody"
+        (tmp_path / "outbox.db").rename(tmp_path / "elsewhere")
+        assert isinstance(open_store(lambda: tmp_path, patience_s=0.2), MemoryOutbox)
+        other.kill()
+
+
+def test_ids_delivered_while_the_store_is_locked_are_noted(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, patience_s=0.2)
+    ids = outbox.add(ME, [body("a"), body("b")], lease="l")
+    db = sqlite3.connect(tmp_path / "outbox.db", isolation_level=None)
+    db.execute("BEGIN IMMEDIATE")
+    outbox.delivered(ids[:1], "l")
+    with pytest.raises(NotKept):
+        outbox.release(ids, "l")
+    db.execute("ROLLBACK")
+    db.close()
+    outbox.release(ids, "l")
+    assert [row.id for row in outbox.rows()] == [2]
