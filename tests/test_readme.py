@@ -18,6 +18,7 @@ from tests.support.documents import README, ROOT, block, blocks, recipe, table
 from tests.support.machine import Machine
 from tests.support.pty_session import Session
 from tests.support.sending import KEY, settings_for
+from tests.test_layers import HOUSE, PACKAGE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,6 +65,22 @@ def test_what_it_and_the_pages_link_to_is_there() -> None:
         text = page.read_text(encoding="utf-8")
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_contributing_draws_the_house_as_it_is() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    drawn = text.split("## The house\n")[1].split("```")[1]
+    names = [
+        name.strip(" ,/") for line in drawn.splitlines() for name in line.split("  ")[0].split(",") if name.strip()
+    ]
+    rooms = {path.name for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert set(names) | {"__init__.py"} == rooms
+    # From the top down, but for what one line has together, at the bottom.
+    order = [name.removesuffix(".py") for name in names]
+    *upper, _, _, _ = order
+    assert upper == sorted(upper, key=HOUSE.index)
+    for path in re.findall(r"`([a-z_]+(?:/[a-z_]+)*\.py)`", text):
+        assert any(any(place.glob(path)) for place in (ROOT, PACKAGE, *PACKAGE.iterdir()) if place.is_dir()), path
 
 
 def test_the_table_of_commands_names_each_of_them() -> None:
