@@ -150,6 +150,11 @@ def plant_modules(directory: Path) -> None:
             (package / file).write_text(f"open({str(directory / 'pwned')!r}, 'a').write('{name} ')\n")
 
 
+def skip_without_index(installed: subprocess.CompletedProcess[str]) -> None:
+    if re.search(r"NewConnectionError|No matching distribution found|Read timed out", installed.stderr):
+        pytest.skip(f"pip can't reach a package index: {installed.stderr.strip().splitlines()[-1]}")
+
+
 @pytest.mark.timeout(300)
 def test_it_installs_itself_beside_modules_of_a_pull_request_and_runs_none_of_them(
     runner: Runner, service: Server
@@ -161,8 +166,7 @@ def test_it_installs_itself_beside_modules_of_a_pull_request_and_runs_none_of_th
     assert runner.step("python", GIVEN, env).returncode == 0
     assert re.fullmatch(r"3\.\d+\.\d+\S*-[0-9a-f]{16}", runner.outputs["python"]["key"])
     installed = runner.step("install", GIVEN, env)
-    if re.search(r"NewConnectionError|No matching distribution found|Read timed out", installed.stderr):
-        pytest.skip(f"pip can't reach a package index: {installed.stderr.strip().splitlines()[-1]}")
+    skip_without_index(installed)
     assert (installed.returncode, installed.stdout, installed.stderr) == (0, "", "")
     down = {**env, "LOGSH_API_URL": "http://127.0.0.1:1", "LOGSH_DEADLINE": "0.5"}
     kept = runner.step("use", {**GIVEN, "description": "v0 is live"}, down)
@@ -174,6 +178,23 @@ def test_it_installs_itself_beside_modules_of_a_pull_request_and_runs_none_of_th
     assert len(service.wait_for_events(3)) == 3
     wait_until(lambda: not processes_with(runner.temp / "logsh-state"), "the courier to end")
     assert not (runner.work / "pwned").exists(), (runner.work / "pwned").read_text()
+
+
+@pytest.mark.timeout(300)
+def test_it_finds_python_where_an_environment_keeps_its_programs_in_scripts(runner: Runner, tmp_path: Path) -> None:
+    """As on Windows; here a ``python`` that makes environments of that shape."""
+    maker = tmp_path / "python"
+    moved = 'mv "$4/bin" "$4/Scripts" && mv "$4/Scripts/python" "$4/Scripts/python.exe"'
+    maker.write_text(f'#!/bin/sh\n{sys.executable} "$@" && [ "$3" = venv ] && {moved}\n')
+    maker.chmod(0o755)
+    runner.outputs["python"] = {"program": str(maker)}
+
+    installed = runner.step("install", GIVEN)
+
+    skip_without_index(installed)
+    assert (installed.returncode, installed.stdout) == (0, "")
+    assert runner.outputs["install"]["program"].endswith("/Scripts/python.exe")
+    assert runner.step("use", {**GIVEN, "run": "exit 3"}).returncode == 3
 
 
 @pytest.mark.timeout(300)
@@ -268,10 +289,11 @@ def test_a_signal_of_the_runner_reaches_the_command(runner: Runner, service: Ser
 
 def test_each_option_has_its_effect(runner: Runner, service: Server) -> None:
     run = {**GIVEN, "run": "echo the last words; exit 4", "metadata": "team=web\nbuild:=7\n"}
-    runner.use({**run, "tail": "5", "notify-on": "always", "start": "true", "description": "nightly"})
+    told = {"tail": "5", "notify-on": "always", "start": "true", "description": "nightly", "icon": ":fire:"}
+    runner.use({**run, **told})
     start, end = service.wait_for_events(2)
     assert (start["metadata"]["status"], end["metadata"]["team"], end["metadata"]["build"]) == ("started", "web", 7)
-    assert (end["metadata"]["output"], end["notify"]) == ("words", True)
+    assert (end["metadata"]["output"], end["notify"], end["icon"]) == ("words", True, "🔥")
     assert end["description"].startswith("nightly: failed with exit code 4")
     runner.use({**run, "on": "failure", "success-codes": "0,4"})
     assert len(service.events) == 2
