@@ -12,10 +12,13 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from logsh_cli.clock import Budget
+from logsh_cli.config.files import read_config
+from logsh_cli.config.key import KEY_VARIABLES, environment_key
 from logsh_cli.config.resolve import BUILT_IN, Flags, Settings, value_of
 from logsh_cli.delivery.courier import end_of_the_road, leave_to_courier
 from logsh_cli.delivery.road import skips_without_key
 from logsh_cli.errors import (
+    ConfigError,
     ExitCode,
     InvalidEvent,
     LogshError,
@@ -44,7 +47,7 @@ from logsh_cli.output.streams import Streams
 from logsh_cli.output.text import REDACTED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from logsh_cli.app import AppContext
     from logsh_cli.delivery.road import Accepted, Road
@@ -232,9 +235,10 @@ class JobReport:
     def _ending_event(self, outcome: Outcome, tail: bytes = b"", *, push: bool) -> Event:
         output = None
         if self.given.tail is not None and tail and outcome.failed:
-            from logsh_cli.job.redact import scrub_output  # noqa: PLC0415 - its patterns take 10 ms to compile
+            from logsh_cli.job.redact import scrub_output, secret_values  # noqa: PLC0415 - its patterns take 50 ms
 
-            output = scrub_output(tail, self.given.tail, self._known_secrets()) or None
+            known = [*secret_values(self.app.env), *_every_key(self._load_settings(), self.app.env)]
+            output = scrub_output(tail, self.given.tail, known) or None
         facts: dict[str, Scalar] = {**metadata(outcome, _host(), self.name, output, self.run_id)}
         standard = _ICONS.get(outcome.status, _ICON_FAILURE)
         icon = Icon(self.given.icon or standard, standard, "--icon")
@@ -280,10 +284,6 @@ class JobReport:
             self.settings = self.app.settings(flags)
         return self.settings
 
-    def _known_secrets(self) -> list[str]:
-        settings = self._load_settings()
-        return [settings.api_key.value] if settings.api_key is not None else []
-
     def _note(self, text: str) -> None:
         self.troubles.append(lambda printer: printer.note(text))
 
@@ -300,6 +300,17 @@ class _Start:
         self.report = report
         self.thread = threading.Thread(target=report.report_start, daemon=True)
         self.thread.start()
+
+
+def _every_key(settings: Settings, env: Mapping[str, str]) -> Iterator[str]:
+    """Every key that is set anywhere: a job may print one that is not the one in use."""
+    for variable in KEY_VARIABLES:
+        with suppress(ConfigError):
+            if key := environment_key({variable: env.get(variable, "")}):
+                yield key.text
+    with suppress(ConfigError):
+        for profile in read_config(settings.config_path).profiles.values():
+            yield str(profile.get("api_key", ""))
 
 
 def _silent(app: AppContext) -> AppContext:

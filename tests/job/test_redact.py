@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+from urllib.parse import quote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from logsh_cli.event import utf16_length
-from logsh_cli.job.redact import scrub_output
+from logsh_cli.job.redact import scrub_output, secret_values
+from logsh_cli.output.text import REDACTED
+from tests.job.corpus import SECRET, contexts, ordinary_lines, tokens
 
 PRIVATE_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\nAAAA\n-----END OPENSSH PRIVATE KEY-----"
 
@@ -88,3 +93,48 @@ def test_any_bytes_make_a_text_that_can_be_sent(raw: bytes, limit: int) -> None:
 def test_a_long_line_does_not_take_for_ever(unit: str) -> None:
     raw = (unit * 65536)[:65536].encode()
     assert len(scrub_output(raw, 500, ["0123456789" * 5])) <= 500
+
+
+def test_nine_of_ten_secrets_are_hidden_by_their_shape_or_by_what_stands_around_them() -> None:
+    seen = [token for token in tokens() if token in scrub_output(f"got {token} here".encode(), 500)]
+    seen += [text for text in contexts() if SECRET in scrub_output(f"before\n{text}\nafter\n".encode(), 500)]
+    total = len(list(tokens())) + len(list(contexts()))
+    assert total >= 150
+    assert len(seen) <= total * 0.1, seen
+
+
+def test_what_stands_around_a_secret_is_left_to_be_read() -> None:
+    for text in contexts():
+        shown = scrub_output(f"before\n{text}\n\nafter\n".encode(), 500)
+        assert shown.startswith("before")
+        assert shown.endswith("after") or "BEGIN" in text or "Lines" in text, text
+
+
+def test_one_ordinary_line_in_fifty_at_most_is_touched() -> None:
+    lines = ordinary_lines(10_000)
+    touched = [line for line in lines if scrub_output(line.encode(), 500) != line.strip()]
+    assert len(touched) <= 200, touched[:20]
+
+
+def test_values_of_variables_that_are_secret_by_name_are_known() -> None:
+    env = {
+        "GH_TOKEN": "12345678",
+        "DB_PASSWORD": "hunter2x",
+        "apiKey": "k" * 8,
+        "SECRET": "short",
+        "PATH": "/usr/bin:/bin",
+    }
+    assert secret_values(env) == ["12345678", "hunter2x", "k" * 8]
+
+
+@pytest.mark.parametrize("secret", ["pa ss/wo+rd=1", "logsh_abcdefghijk", "zwölf Küken", "12345678"])
+def test_a_known_secret_is_hidden_percent_encoded_and_in_base64_wherever_it_stands(secret: str) -> None:
+    forms = [secret, quote(secret, safe="")]
+    for before in ("", "u", "us", "user:"):
+        raw = f"{before}{secret}:tail".encode()
+        forms += [base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()]
+    for form in forms:
+        shown = scrub_output(f"x {form} y".encode(), 500, [secret])
+        # Of base64 the characters at the secret's edges stay: they are made of its neighbours, too.
+        assert REDACTED in shown, form
+        assert len(shown) <= len(f"x {form} y") - len(secret) + len(REDACTED) + 2, (form, shown)
