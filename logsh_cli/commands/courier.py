@@ -6,6 +6,7 @@ Not for people, and so hidden: it has no streams, and its exit code is read by n
 from __future__ import annotations
 
 import gc
+import os
 from typing import TYPE_CHECKING
 
 from logsh_cli.app import AppContext
@@ -39,6 +40,7 @@ def register(app: typer.Typer) -> None:
 
 def courier(ctx: typer.Context, profile: options.Profile = None) -> int:
     gc.enable()  # it may be at work for minutes
+    os.chdir(os.sep)  # away from the caller's directory, which it would keep from being unmounted
     app: AppContext = ctx.obj
     settings = app.settings(Flags(profile=profile))
     destination = settings.destination()

@@ -113,6 +113,18 @@ def test_paths_mean_the_same_to_a_courier(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert courier_environment({"GITHUB_TOKEN": "x", "PGPASSWORD": "y"}) == {}
 
 
+def test_no_descriptor_of_the_callers_is_kept_open(service: Server, gate: threading.Event, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    command = [str(LOGSH), "send", "-b", *EVENT]
+    subprocess.run(command, env=environment(settings_for(service)), pass_fds=[writing], capture_output=True, check=True)
+    service.wait_for(1)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert pipe.read() == b""
+    gate.set()
+    wait_until_none_is_left(tmp_path / "state")
+
+
 def test_the_caller_is_not_kept_waiting_for_an_answer(
     logsh: Logsh, service: Server, gate: threading.Event, tmp_path: Path
 ) -> None:
