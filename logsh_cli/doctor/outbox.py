@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from logsh_cli.config.paths import HOMELESS
+from logsh_cli.delivery.adopt import under_other_keys
 from logsh_cli.doctor import Check, failed, passed, skipped, warned
-from logsh_cli.errors import NotKept
+from logsh_cli.errors import NotDelivered, NotKept
 from logsh_cli.outbox import MAX_PENDING, Outbox, OutboxFull, StoreUnavailable
 from logsh_cli.outbox.rows import age
 
@@ -35,11 +36,12 @@ def outbox_checks(
         yield from (skipped(name, "not known, since there is no outbox") for name in ("waiting", "refused"))
         return
     try:
-        if store.notices:
-            yield warned("outbox", "; ".join(store.notices), "what can be read of it: sqlite3 FILE .recover")
+        if found := [*store.notices, *store.tightened()]:
+            yield warned("outbox", "; ".join(found))
         else:
             yield passed("outbox", f"{directory} can be written")
-        yield _waiting_check(store, owner, clock())
+        yield from _set_aside_checks(store)
+        yield _waiting_check(store, owner(store), clock())
         yield _refused_check(store)
     finally:
         store.close()
@@ -54,33 +56,45 @@ def _unusable(directory: Path, error: StoreUnavailable) -> Check:
     return failed("outbox", NotKept(f"{error.message}; {lost}", hint=error.hint or hint))
 
 
-def _waiting_check(store: Store, owner: Callable[[Store], Owner | None], now: float) -> Check:
+def _set_aside_checks(store: Store) -> Iterator[Check]:
+    """Fail as long as a damaged file holds events that nobody has read: they are kept, and not delivered."""
+    if files := store.set_aside():
+        unread = "; ".join(f"{file.path} still holds events: {file.unread}" for file in files)
+        new = any(file.read is None for file in files)
+        hint = "`logsh outbox recover` reads what can be read" if new else "move it away when you no longer need it"
+        yield failed("set_aside", NotDelivered(f"a damaged outbox was set aside: {unread}", hint=hint))
+
+
+def _waiting_check(store: Store, mine: Owner | None, now: float) -> Check:
     counts = store.counts()
     if not counts.pending:
         return passed("waiting", "no events")
-    detail = _events(counts.pending)
-    oldest = next(store.rows(state="pending"), None)
-    waited = 0.0 if oldest is None else now - oldest.accepted_at
-    if oldest is not None:
+    detail, hint = _events(counts.pending), "`logsh outbox flush` sends them now"
+    waited = 0.0
+    if (oldest := next(store.rows(state="pending"), None)) is not None:
+        waited = now - oldest.accepted_at
         detail += f", the oldest for {age(waited)}"
         if oldest.error_message:
             detail += f", last because {oldest.error_message}"
-    hint = "`logsh outbox flush` sends them now"
-    mine = owner(store)
-    strangers = 0 if mine is None else counts.pending - store.counts(mine).pending
-    if strangers:
-        detail += f"; {_events(strangers)} of other profiles or keys"
-        hint += ", with --adopt also those of another key"
+    stuck = 0 if mine is None else under_other_keys(store, mine)
+    elsewhere = 0 if mine is None else counts.pending - store.counts(mine).pending - stuck
+    if elsewhere:
+        detail += f"; {_events(elsewhere)} of other profiles"
+    if stuck:
+        detail += f"; {_events(stuck)} accepted under another key"
+        hint = "`logsh outbox flush --adopt` sends them, those of the other key too"
     if counts.pending >= MAX_PENDING:
         return failed("waiting", OutboxFull(f"the outbox is full: {detail}", hint=hint))
-    return warned("waiting", detail, hint) if waited > OLD_S else passed("waiting", detail)
+    return warned("waiting", detail, hint) if waited > OLD_S or stuck else passed("waiting", detail)
 
 
 def _refused_check(store: Store) -> Check:
-    refused = store.counts().rejected
-    if not refused:
-        return passed("refused", "no events")
-    return warned("refused", f"{_events(refused)} refused by the service", "`logsh outbox list` shows them")
+    counts = store.counts()
+    dropped = f"; {counts.dropped:,} dropped so far, since only the newest 1,000 are kept" if counts.dropped else ""
+    if not counts.rejected:
+        return passed("refused", f"no events{dropped}")
+    detail = f"{_events(counts.rejected)} refused by the service{dropped}"
+    return warned("refused", detail, "`logsh outbox list` shows them")
 
 
 def _events(number: int) -> str:

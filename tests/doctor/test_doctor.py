@@ -611,13 +611,19 @@ def test_every_variable_that_logsh_reads_is_known_to_the_doctor() -> None:
 
 
 def fill(
-    directory: Path, *, pending: int = 0, refused: int = 0, hours_ago: float = 0, profile: str = "default"
+    directory: Path,
+    *,
+    pending: int = 0,
+    refused: int = 0,
+    hours_ago: float = 0,
+    profile: str = "default",
+    key: str = KEY,
 ) -> None:
     def then() -> float:
         return time.time() - hours_ago * 3600
 
     store = Outbox.open(directory, now=then)
-    owner = Owner(profile, store.fingerprint(KEY))
+    owner = Owner(profile, store.fingerprint(key))
     if refused:
         for row_id in store.add(owner, [BODY] * refused, lease="me"):
             why = "Icon must be a valid emoji"
@@ -649,8 +655,40 @@ def test_the_age_and_owner_of_what_waits_are_said(logsh: Logsh, tmp_path: Path, 
     fill(tmp_path / "state", pending=2, hours_ago=3)
     fill(tmp_path / "state", pending=1, profile="work")
     detail = details(logsh("doctor", "--json", env=at(server.url)))["waiting"]
-    assert detail.startswith("warning: 3 events, the oldest for 3h; 1 event of other profiles or keys (")
+    assert detail.startswith("warning: 3 events, the oldest for 3h; 1 event of other profiles (")
     assert "logsh outbox flush" in detail
+
+
+def test_events_of_another_key_are_a_warning_that_says_what_sends_them(
+    logsh: Logsh, tmp_path: Path, server: Server
+) -> None:
+    fill(tmp_path / "state", pending=1)
+    fill(tmp_path / "state", pending=2, key="logsh_former")
+    done = logsh("doctor", "--json", env=at(server.url))
+    assert done.code == 0
+    assert re.match(r"warning: 3 events, .*; 2 events accepted under another key \(", details(done)["waiting"])
+    assert "logsh outbox flush --adopt" in details(done)["waiting"]
+
+
+def test_a_set_aside_file_that_nobody_has_read_is_a_failure(logsh: Logsh, tmp_path: Path, server: Server) -> None:
+    fill(tmp_path / "state")
+    aside = tmp_path / "state" / "outbox.db.corrupt-20261125-010203"
+    aside.write_bytes(b"nonsense" * 1000)
+    done = logsh("doctor", "--json", env=at(server.url))
+    assert (done.code, not_ok(done)) == (75, {"set_aside"})
+    assert str(aside) in details(done)["set_aside"]
+    assert "logsh outbox recover" in details(done)["set_aside"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="modes are POSIX")
+def test_modes_that_let_others_read_the_outbox_are_tightened_and_said(
+    logsh: Logsh, tmp_path: Path, server: Server
+) -> None:
+    fill(tmp_path / "state")
+    (tmp_path / "state").chmod(0o755)
+    done = logsh("doctor", "--json", env=at(server.url))
+    assert done.code == 0
+    assert "could be read by others (mode 0755); tightened to 0700" in details(done)["outbox"]
 
 
 def test_an_outbox_that_cannot_be_made_is_a_failure(logsh: Logsh, tmp_path: Path, server: Server) -> None:
@@ -668,8 +706,8 @@ def test_a_damaged_outbox_is_set_aside_and_said(logsh: Logsh, tmp_path: Path, se
     for path in (tmp_path / "state").glob("outbox.db*"):
         path.write_bytes(b"nonsense" * 1000)
     done = logsh("doctor", "--json", env=at(server.url))
-    assert done.code == 0
-    assert "was damaged" in details(done)["outbox"]
+    assert (done.code, not_ok(done)) == (75, {"set_aside"})
+    assert "damaged" in details(done)["outbox"]
     assert list((tmp_path / "state").glob("outbox.db.corrupt-*"))
 
 
