@@ -187,7 +187,7 @@ def _first(templates: tuple[str, ...], env: Mapping[str, str]) -> str:
     for template in templates:
         if all(env.get(name, "").strip() for name in _VARIABLE.findall(template)):
             filled = _VARIABLE.sub(lambda match: env[match[1]].strip(), template)
-            return USERINFO.sub("", printable(filled))
+            return re.sub(USERINFO, "", printable(filled))
     return ""
 
 

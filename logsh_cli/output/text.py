@@ -10,18 +10,20 @@ if TYPE_CHECKING:
 
 REDACTED = "[redacted]"
 
+# The patterns are texts, compiled when a text needs them: most calls print one harmless line.
+
 # C0, DEL and C1 drive terminals; U+2028/9 break lines; the bidirectional controls reorder what a reader sees;
 # surrogates have no UTF-8 form and would make the write itself fail.
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
+_UNSAFE = r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+USERINFO = r"(?<=://)[^/?#\s]*@"
 """The user information of a URL, a lone token included. One run of characters from each ``://``: linear time."""
 
-_KEY_SHAPE = re.compile(r"logsh_(?:[A-Za-z0-9_-]{8,}|[A-Za-z0-9_-]+(?=…))")
+_KEY_SHAPE = r"logsh_(?:[A-Za-z0-9_-]{8,}|[A-Za-z0-9_-]+(?=…))"
 """What looks like one of Logsh's keys, whole or cut by ``excerpt``; a masked one (``logsh_…wxyz``) does not."""
 
 _LONGEST_NAME = 100
 _SHORTEST_BEGINNING = 2
-_RUNNER_COMMAND = re.compile(r"(##(?:vso)?)\[", re.IGNORECASE)
+_RUNNER_COMMAND = r"(?i)(##(?:vso)?)\["
 _SHORTEST_SECRET = 4
 _SHORTEST_PART = 8
 _PIECE = 12
@@ -30,13 +32,15 @@ _CUT = "…"
 
 def printable(text: str) -> str:
     """The text with every character that could move a cursor, break a line or reorder it shown as an escape."""
-    return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+    if text.isprintable():  # which spares most texts the pattern; some that are harmless it does not
+        return text
+    return re.sub(_UNSAFE, lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def json_escaped(text: str) -> str:
     """The same for a line of JSON, which stays JSON and means what it meant; no CI runner finds a command in it."""
-    text = _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-    return _RUNNER_COMMAND.sub(r"\1\\u005b", text)
+    text = re.sub(_UNSAFE, lambda match: f"\\u{ord(match[0]):04x}", text)
+    return re.sub(_RUNNER_COMMAND, r"\1\\u005b", text)
 
 
 def without_commands(text: str) -> str:
@@ -45,7 +49,7 @@ def without_commands(text: str) -> str:
     GitHub's runner obeys ``::`` at the start of a line, spaces before it or not, and ``##[`` anywhere in one; Azure's
     obeys ``##vso[`` anywhere.
     """
-    text = _RUNNER_COMMAND.sub(r"\1\\x5b", text)
+    text = re.sub(_RUNNER_COMMAND, r"\1\\x5b", text)
     return re.sub(r"(?m)^([^\S\n]*)::", r"\1\\x3a:", text)
 
 
@@ -97,7 +101,9 @@ class Redactor:
                 text = _without_pieces(text, found)
             if _CUT in text:
                 text = _without_part(text, secret)
-        return USERINFO.sub(f"{REDACTED}@", _KEY_SHAPE.sub(REDACTED, text))
+        if "logsh_" in text:
+            text = re.sub(_KEY_SHAPE, REDACTED, text)
+        return re.sub(USERINFO, f"{REDACTED}@", text) if "://" in text else text
 
 
 def _without_pieces(text: str, pieces: Iterable[str]) -> str:
