@@ -1,0 +1,40 @@
+"""Bits flip, and ends are cut off, in the store's file, its log, the log's index and the ledger."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.benchmarks.campaigns.toll import Toll, count, said_by, work
+
+if TYPE_CHECKING:
+    import random
+
+SIZE = 800
+FILES = ("outbox.db", "outbox.db-wal", "outbox.db-shm", "outbox.ledger")
+
+
+def campaign(dice: random.Random, size: int) -> Toll:
+    """Damage a store ``size`` times, in one place each time."""
+    total, doubled = Toll(), 0
+    with tempfile.TemporaryDirectory() as place:
+        whole = Path(place) / "whole"
+        said = said_by(work(whole, rounds=50))
+        for _ in range(size):
+            directory = Path(place) / "damaged"
+            shutil.copytree(whole, directory)
+            file = directory / dice.choice(FILES)
+            content = bytearray(file.read_bytes())
+            if dice.random() < 0.5:
+                content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
+            else:
+                del content[dice.randrange(len(content)) :]
+            file.write_bytes(content)
+            toll = count(directory, said)
+            doubled += toll.doubled
+            total += toll
+            shutil.rmtree(directory)
+    note = f"{size} damaged stores; {doubled} acknowledgements were in what was damaged"
+    return total._replace(doubled=0, note=note)
