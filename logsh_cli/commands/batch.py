@@ -13,7 +13,7 @@ from logsh_cli.batch.lines import LineReader
 from logsh_cli.batch.pump import BatchJob, parse_line
 from logsh_cli.clock import option_seconds
 from logsh_cli.config.resolve import Flags, Settings, value_of
-from logsh_cli.delivery.courier import end_of_the_road
+from logsh_cli.delivery import end_of_the_road
 from logsh_cli.delivery.drain import DEFAULT_JOBS, Drain
 from logsh_cli.delivery.road import FORGIVABLE, skips_without_key
 from logsh_cli.delivery.stop import StopRequest

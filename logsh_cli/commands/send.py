@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from logsh_cli.app import AppContext
 from logsh_cli.clock import Budget, option_seconds
 from logsh_cli.config.resolve import Flags, Settings, value_of
-from logsh_cli.delivery.courier import end_of_the_road, leave_to_courier
+from logsh_cli.delivery import end_of_the_road, leave_to_courier
 from logsh_cli.delivery.road import FORGIVABLE, skips_without_key
 from logsh_cli.errors import ExitCode, InvalidEvent, MissingKey, MissingWorkspace, UsageError
 from logsh_cli.event import FLAG_LABELS, Draft, Event, build_event, parse_metadata

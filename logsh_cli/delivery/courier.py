@@ -9,38 +9,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from logsh_cli import own_command
-from logsh_cli.errors import NotKept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from logsh_cli.app import AppContext
-    from logsh_cli.config.resolve import Settings
-    from logsh_cli.delivery.road import Road
-
 COURIER = "courier"
 _STREAMS = 3
-
-
-def end_of_the_road(app: AppContext, settings: Settings, road: Road, *, takes_along: bool) -> None:
-    """Say what could not be acknowledged; after a success have older events of the same owner delivered, if any."""
-    if (words := road.last_words()) is not None:
-        app.printer.warn(words)
-    if not takes_along:
-        return
-    with suppress(NotKept):  # a store that can't be read now must not make a failure of a delivery
-        if road.store.pending_exists(road.owner):
-            leave_to_courier(app, settings)
-
-
-def leave_to_courier(app: AppContext, settings: Settings) -> None:
-    """Start a process that delivers what is stored; warn when there can be none."""
-    explicit = settings.profile.source == "--profile"
-    try:
-        start_courier(app.env, settings.profile.value if explicit else None)
-    except OSError as error:
-        # What it would have carried is stored, and goes out with the next success or flush.
-        app.printer.warn(f"could not start a delivery process: {error.strerror}")
 
 
 def start_courier(env: Mapping[str, str], profile: str | None) -> None:

@@ -16,7 +16,6 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from logsh_cli.errors import InvalidEvent, MissingWorkspace
-from logsh_cli.event.icons import resolve_icon
 from logsh_cli.output.text import excerpt, nearest
 
 Scalar: TypeAlias = str | int | float | bool
@@ -260,6 +259,8 @@ class _Check:
         text = self.text("icon", given, sys.maxsize)
         if not text or _first_surrogate(text) is not None:
             return text
+        from logsh_cli.event.icons import resolve_icon  # noqa: PLC0415 - most events have none
+
         try:
             return resolve_icon(text)
         except ValueError as error:

@@ -15,7 +15,7 @@ from logsh_cli.clock import Budget
 from logsh_cli.config.files import read_config
 from logsh_cli.config.key import KEY_VARIABLES, environment_key
 from logsh_cli.config.resolve import BUILT_IN, Flags, Settings, value_of
-from logsh_cli.delivery.courier import end_of_the_road, leave_to_courier
+from logsh_cli.delivery import end_of_the_road, leave_to_courier
 from logsh_cli.delivery.road import skips_without_key
 from logsh_cli.errors import (
     ConfigError,
