@@ -136,17 +136,20 @@ class AppContext:
         destination: Destination,
         *,
         store: Store | None = None,
+        connector: Connector | None = None,
         ahead: bool = False,
         stopping: threading.Event | None = None,
     ) -> Road:
         """Return the road of events to one destination, over the outbox or a ``store`` that is open already.
+
+        ``connector`` is one for this destination that was made before.
 
         ``ahead``: the client will be needed, so load it now: the store's synced commit waits for the disk meanwhile.
         ``stopping`` ends what is under way on it, waits first.
         """
         from logsh_cli.delivery.road import Road  # noqa: PLC0415 - built when asked for
 
-        connector = self.connector(destination)
+        connector = connector or self.connector(destination)
         connect = Background(connector).result if ahead else connector
         store = store or self.store()
         clock = self.clock if stopping is None else self.clock._replace(sleep=stopping.wait)

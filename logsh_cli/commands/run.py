@@ -243,8 +243,10 @@ def supervise(app: AppContext, given: RunOptions) -> int:
         kill_after_s=given.kill_after_s,
     )
     report = _prepare_report(app, given, started=child.started)
-    if given.start and child.started and not isinstance(report, Exception):
-        report.begin()
+    if child.started and not isinstance(report, Exception):
+        report.load()
+        if given.start:
+            report.begin()
     ending = child.wait()
     status = shell_status(ending)
     if given.quiet_job and status not in given.success_codes:

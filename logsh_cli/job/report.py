@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from logsh_cli.clock import Budget
 from logsh_cli.config.files import read_config
 from logsh_cli.config.key import KEY_VARIABLES, environment_key
-from logsh_cli.config.resolve import BUILT_IN, Flags, Settings, value_of
+from logsh_cli.config.resolve import BUILT_IN, Flags, Settings, load_settings, value_of
 from logsh_cli.delivery import end_of_the_road, leave_to_courier
 from logsh_cli.delivery.road import skips_without_key
 from logsh_cli.errors import (
@@ -50,8 +51,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from logsh_cli.app import AppContext
+    from logsh_cli.config.key import Destination
     from logsh_cli.delivery.road import Accepted, Road
     from logsh_cli.event import Scalar
+    from logsh_cli.http.connector import Connector
     from logsh_cli.job.child import Child
     from logsh_cli.job.options import RunOptions
     from logsh_cli.job.outcome import Outcome
@@ -62,6 +65,9 @@ AFTER_THE_JOB_S = 3.0
 AFTER_A_STOP_S = 1.0
 """Somebody waits for logsh to be gone: ``docker stop``, a shell at its prompt. So too while the network is down."""
 LATELY_S = 60.0
+
+_SETTLED_S = 0.2
+_LOWEST_PRIORITY = 19
 
 _ICONS = {"succeeded": "✅", "stopped": "⏹️", "started": "▶️"}
 _ICON_FAILURE = "❌"
@@ -94,7 +100,10 @@ class JobReport:
         self.run_id = run_id or (os.urandom(8).hex() if given.start else None)
         self.settings: Settings | None = None
         self.troubles: list[Callable[[Printer], None]] = []
+        self._flags = Flags(given.profile, given.workspace, deadline=given.deadline_s)
         self._start: _Start | None = None
+        self._is_over = threading.Event()
+        self._loaded: tuple[Destination, Connector] | None = None
 
     def begin(self) -> None:
         """Report the start on a thread, so that signals to the job are not kept waiting."""
@@ -104,8 +113,25 @@ class JobReport:
         except RuntimeError as error:  # no more threads to be had
             self._note(f"the start is not reported: {error}")
 
+    def load(self) -> None:
+        """While the command runs, load what its end will need, but for the network, out of its way."""
+        with suppress(RuntimeError):  # no more threads to be had: then it is loaded at the end
+            threading.Thread(target=self._load, daemon=True).start()
+
+    def _load(self) -> None:
+        if self._is_over.wait(_SETTLED_S):
+            return  # such a short command is best left alone
+        with suppress(Exception):  # whatever it is will show again, and be told, at the end
+            if sys.platform == "linux":  # where it is the thread's own
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
+            destination = load_settings(self._flags, self.app.env, self.app.cwd()).destination()
+            connector = self.app.connector(destination)
+            connector()
+            self._loaded = destination, connector
+
     def finish(self, ending: Ending, child: Child) -> None:
         """Report how it ended: first make that safe, then let signals end the wait for its delivery."""
+        self._is_over.set()
         with self._guarded():
             settings = self._load_settings()
             way = self._accept_ending(settings, self.app.store(), ending)
@@ -225,7 +251,10 @@ class JobReport:
     def _road(self, settings: Settings, store: Store) -> Road | None:
         """Return the way to the service; ``None`` when there is no key, and that is to be skipped."""
         try:
-            return self.app.road(settings.destination(), store=store, ahead=not self.given.background)
+            destination = settings.destination()
+            # What was set may have changed since: a key that was rotated while the job ran.
+            connector = self._loaded[1] if self._loaded and self._loaded[0] == destination else None
+            return self.app.road(destination, store=store, connector=connector, ahead=not self.given.background)
         except MissingKey as error:
             if not skips_without_key(self.given.on_missing_key, settings):
                 raise
@@ -280,8 +309,7 @@ class JobReport:
 
     def _load_settings(self) -> Settings:
         if self.settings is None:
-            flags = Flags(self.given.profile, self.given.workspace, deadline=self.given.deadline_s)
-            self.settings = self.app.settings(flags)
+            self.settings = self.app.settings(self._flags)
         return self.settings
 
     def _note(self, text: str) -> None:

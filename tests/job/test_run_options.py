@@ -7,7 +7,9 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +21,6 @@ from tests.support.server import gated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from tests.support.command import Completed
     from tests.support.sending import Logsh
@@ -224,3 +225,14 @@ def test_in_the_background_nothing_waits(service: Server, gate: threading.Event,
     assert len(kept_rows(tmp_path)) == 1
     gate.set()
     wait_until(lambda: not kept_rows(tmp_path), "the courier to deliver it")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_while_the_job_runs_what_its_end_needs_is_loaded_and_nothing_is_sent(service: Server) -> None:
+    env = dict(settings_for(service))
+    process = start_logsh("run", "--", "cat", env=env, stdin=subprocess.PIPE)
+    libraries = Path(f"/proc/{process.pid}/maps")
+    wait_until(lambda: "/_ssl." in libraries.read_text(), "the library that a request needs")
+    assert service.requests == []
+    assert finish(process).code == 0
+    assert len(service.events) == 1
