@@ -15,9 +15,8 @@ import httpx
 from logsh_cli.clock import Budget
 from logsh_cli.config.urls import DEFAULT_API_URL, EVENT_PATH, clean_api_url
 from logsh_cli.errors import BadConfig, InternalError, LogshError, Unanswered, Unreachable
-from logsh_cli.http import wire
+from logsh_cli.http import PROXY_VARIABLES, wire
 from logsh_cli.http.network import Network, ProxySocket, system_lookup
-from logsh_cli.http.proxies import proxy_for
 from logsh_cli.http.tls import make_context
 from logsh_cli.output.text import Redactor
 
@@ -87,7 +86,7 @@ class Client:
         host = self._url.netloc.decode().removesuffix(f":{self._url.port}")
         port = self._url.port or (443 if secure else 80)
         self._host = f"{host}:{port}"
-        self._proxy = proxy_for(host, port, env) if secure else None
+        self._proxy = _proxy_for(host, port, env) if secure else None
         self._network = Network(connect_timeout, secure + _is_secure(self._proxy), lookup)
         trust = (context or make_context(ca_file, env)) if secure else None
         proxy = None
@@ -185,6 +184,14 @@ def _endpoint(api_url: str) -> httpx.URL:
         return httpx.URL(wire.event_url(clean_api_url(api_url)))
     except (ValueError, httpx.InvalidURL) as error:
         raise BadConfig(f"api_url {error}", hint=f"it takes a base URL such as {DEFAULT_API_URL}") from error
+
+
+def _proxy_for(host: str, port: int, env: Mapping[str, str]) -> Proxy | None:
+    if not any(env.get(name) for name in PROXY_VARIABLES):
+        return None
+    from logsh_cli.http.proxies import proxy_for  # noqa: PLC0415 - few have one
+
+    return proxy_for(host, port, env)
 
 
 def _is_secure(proxy: Proxy | None) -> bool:

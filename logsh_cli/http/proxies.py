@@ -13,12 +13,12 @@ from urllib.parse import unquote, urlsplit
 
 from logsh_cli.config.urls import is_loopback
 from logsh_cli.errors import BadConfig
+from logsh_cli.http import PROXY_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SCHEMES = ("http", "https", "socks5", "socks5h")
-_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -49,7 +49,7 @@ def proxy_for(host: str, port: int, env: Mapping[str, str]) -> Proxy | None:
     """
     if is_loopback(host):
         return None
-    variable = next((name for name in _VARIABLES if env.get(name)), None)
+    variable = next((name for name in PROXY_VARIABLES if env.get(name)), None)
     if variable is None or _excepted(host, port, env.get("no_proxy") or env.get("NO_PROXY") or ""):
         return None
     return _parse(variable, env[variable].strip())
