@@ -29,6 +29,7 @@ def page(tree: Command) -> str:
         ),
         _table("Environment", ("variable", "meaning"), ENVIRONMENT),
         _table("Results as JSON", ("field", "meaning"), RESULT_FIELDS),
+        "[result.schema.json](result.schema.json) says the same to programs, and the forms of the other commands.\n",
         _table("States of a kept event", ("for people", "in JSON"), STATES),
     )
     return "\n".join([_HEAD, *(line for command in commands for line in _section(command)), *topics])

@@ -97,7 +97,7 @@ def run(argv: Sequence[str], context: AppContext) -> int:
         raise KeyboardInterrupt from None
     except typer.TyperException as error:
         # Layout words all others: a group without a command, whose help is the message.
-        context.streams.err(error.format_message())
+        context.streams.err(str(error))
         return int(ExitCode.USAGE)
     except OSError:
         if _SHOWS_ONLY.isdisjoint(argv):

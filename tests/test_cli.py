@@ -170,7 +170,6 @@ def test_options_are_not_abbreviated_in_silence() -> None:
         ("nonsense", "--json"),
         ("outbox", "show", "7", "--json"),
         ("config", "set", "--json"),
-        ("login", "--json"),
         ("--json",),
     ],
     ids=" ".join,

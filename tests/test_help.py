@@ -30,7 +30,7 @@ EVERY = {" ".join(command.path): command for command in TREE.walk()}
 EVERYDAY = ("send", "run", "batch", "outbox", "login")
 TALLEST = 40
 
-OWN_WORDS = {"--deadline", "--event", "--desc", "--description", "--workspace", "--json", "--dry-run"}
+OWN_WORDS = {"--adopt", "--deadline", "--event", "--desc", "--description", "--workspace", "--json", "--dry-run"}
 """Options that mean something else from command to command."""
 
 
@@ -188,6 +188,16 @@ def test_help_is_coloured_on_a_terminal_that_wants_it(env: dict[str, str], colou
     assert ("\x1b[1mEvent:\x1b[0m" in shown) is coloured
     assert ("\x1b[36m-e, --event NAME\x1b[0m" in shown) is coloured
     assert coloured or "\x1b[" not in shown
+
+
+def test_the_help_that_stands_for_a_command_that_is_missing_is_coloured_where_it_is_shown() -> None:
+    with Session(["sh", "-c", f"{LOGSH} 2>/dev/null; {LOGSH} outbox >/dev/null"], env={"TERM": "xterm"}) as session:
+        shown = session.rest().decode()
+        assert session.wait() == 2
+    assert shown.startswith("\x1b[1mUsage:\x1b[0m logsh outbox")
+    done = call_main("outbox", env={"TERM": "xterm"})
+    assert (done.code, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: logsh outbox")
 
 
 def test_force_color_colours_help_in_a_pipe_too(logsh: Logsh) -> None:

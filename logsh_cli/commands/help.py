@@ -39,7 +39,7 @@ def command_help(ctx: Any, words: list[str]) -> str:
     at = ctx.find_root()
     for word in words:
         if not hasattr(at.command, "resolve_command"):
-            raise usage.too_many(at, [word])
+            raise usage.no_such_command(at, [word], ())
         name, command, _ = at.command.resolve_command(at, [word])
         at = type(ctx)(command, info_name=name, parent=at, **command.context_settings)
     at.meta[WHOLE] = True

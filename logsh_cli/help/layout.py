@@ -80,13 +80,17 @@ class ArrangedGroup(TyperGroup):
     headings: Mapping[str, Sequence[str]] | None = None
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Take the group's own options. Raises ``UsageError`` when they can't be understood."""
+        """Take the group's own options.
+
+        Raises:
+            UsageError: they can't be understood.
+            typer.TyperException: there is nothing; the help is the message.
+        """
+        if not args:
+            raise typer.TyperException(coloured(super().get_help(ctx), ctx, "stderr"))
         try:
             return super().parse_args(ctx, args)
         except typer.TyperException as error:
-            # Without a command, the help is the message. The class has no public name.
-            if type(error).__name__ == "NoArgsIsHelpError":
-                raise
             raise usage.complaint(error, ctx, args, self.commands) from None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -132,10 +136,10 @@ def arrange(app: typer.Typer) -> None:
             arrange(group.typer_instance)
 
 
-def coloured(text: str, ctx: Any) -> str:
-    """The help with headings and names standing out, if standard output is a terminal that shows colours."""
-    app = ctx.find_root().obj
-    if app is None or not app.streams.is_rich(app.streams.stdout) or app.streams.env.get("NO_COLOR"):
+def coloured(text: str, ctx: Any, stream: str = "stdout") -> str:
+    """The help with headings and names standing out, if the stream is a terminal that shows colours."""
+    streams = getattr(ctx.find_root().obj, "streams", None)
+    if streams is None or not streams.is_rich(getattr(streams, stream)) or streams.env.get("NO_COLOR"):
         return text
     ctx.color = True  # or Typer takes the colours away again where FORCE_COLOR asked for them
     text = _ROW.sub(lambda found: f"  {typer.style(found[1], fg='cyan')}", text)

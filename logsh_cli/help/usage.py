@@ -40,6 +40,7 @@ COMMANDS_MEANT = {
     ("notify",): "logsh send",
     ("push",): "logsh send",
     ("queue",): "logsh outbox list",
+    ("recover",): "logsh outbox recover",
     ("retry",): "logsh outbox retry",
     ("serve",): "logsh sandbox",
     ("server",): "logsh sandbox",
