@@ -86,12 +86,18 @@ class AppContext:
             self.printer.warn(warning)
         return settings
 
-    def store(self) -> Store:
-        """The outbox, or memory where none can be had (its ``unkept_because`` says why)."""
-        from logsh_cli.config.paths import state_dir  # noqa: PLC0415 - the same road
-        from logsh_cli.outbox import open_store  # noqa: PLC0415 - sqlite3 costs 8 ms
+    def store(self, *, patience_s: float | None = None) -> Store:
+        """The outbox, or memory where none can be used (its ``unkept_because`` says why).
 
-        store = open_store(lambda: state_dir(self.env), now=self.clock.time, boot=self.clock.boot)
+        No lock is waited for longer than ``patience_s``, the outbox's own patience unless given.
+        """
+        from logsh_cli.config.paths import state_dir  # noqa: PLC0415 - the same road
+        from logsh_cli.outbox import PATIENCE_S, open_store  # noqa: PLC0415 - sqlite3 costs 8 ms
+
+        patience_s = PATIENCE_S if patience_s is None else patience_s
+        store = open_store(
+            lambda: state_dir(self.env), now=self.clock.time, boot=self.clock.boot, patience_s=patience_s
+        )
         self._stores[store] = 0
         self.tell_notices()
         if store.unkept_because is not None:

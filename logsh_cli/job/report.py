@@ -65,6 +65,8 @@ AFTER_THE_JOB_S = 3.0
 AFTER_A_STOP_S = 1.0
 """Somebody waits for logsh to be gone: ``docker stop``, a shell at its prompt. So too while the network is down."""
 LATELY_S = 60.0
+LOCK_PATIENCE_S = 5.0
+"""For the store's lock, whose holder may be stopped: then the report goes out without having been kept."""
 
 _SETTLED_S = 0.2
 _LOWEST_PRIORITY = 19
@@ -134,7 +136,7 @@ class JobReport:
         self._is_over.set()
         with self._guarded():
             settings = self._load_settings()
-            way = self._accept_ending(settings, self.app.store(), ending)
+            way = self._accept_ending(settings, self.app.store(patience_s=LOCK_PATIENCE_S), ending)
             _raise_on_stop()
             budget = Budget(self._patience_s(settings, ending, way), self.app.clock.monotonic)
             try:
@@ -189,7 +191,7 @@ class JobReport:
             icon = Icon(_ICONS["started"], _ICONS["started"], FLAG_LABELS["icon"])
             event = self._event(with_prefix(self.prefix, "started"), icon, facts, push=False)
             settings = self._load_settings()
-            if (road := self._road(settings, self.app.store())) is not None:
+            if (road := self._road(settings, self.app.store(patience_s=LOCK_PATIENCE_S))) is not None:
                 # A courier that this thread started would inherit the signals blocked in it; the ending will start one.
                 budget = Budget(settings.deadline.value, self.app.clock.monotonic)
                 self._tell(road.deliver(road.accept(encode_body(event.body())), budget))

@@ -284,8 +284,10 @@ def test_in_place_of_a_damaged_store_events_are_kept_and_delivered(
     check_result(done, status="queued", exit_code=75)
     down.default = says.ok()
     done = call_main("outbox", "flush", "--json", env=settings_for(down))
-    assert done.code == 0, done.stderr
     assert set(arrived(down)) - {"kept before"} == {"deploy.done"}
+    # What was kept before has arrived as well, or the damaged file still has it, and the flush says so.
+    assert done.code == (0 if "kept before" in arrived(down) else 75), done.stderr
+    assert done.json["queued"] == 0
 
 
 @pytest.mark.parametrize("how", DAMAGES.values(), ids=DAMAGES.keys())
@@ -339,3 +341,26 @@ def test_a_success_under_a_clock_set_back_takes_along_what_waits(logsh: Logsh, d
     down.wait_for_events(2)
     wait_until_none_is_left(tmp_path / "state")
     assert kept_rows(tmp_path) == []
+
+
+# A lock that is not given back
+
+
+def test_run_reports_its_job_though_a_stopped_process_holds_the_store(
+    logsh: Logsh, service: Server, tmp_path: Path
+) -> None:
+    keep(tmp_path, "kept before")
+    holder = sqlite3.connect(tmp_path / "state" / "outbox.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    try:
+        done = logsh("run", "-e", "job", "--", "sh", "-c", "exit 3", env=settings_for(service))
+        assert done.code == 3
+        assert [event["event"] for event in service.events] == ["job"]
+        service.default = says.error(503, headers=LATER)
+        done = logsh("run", "-e", "job", "--", "true", env=settings_for(service))
+        assert done.code == 0
+        assert "could not be kept: " in done.stderr
+        assert "locked for too long" in done.stderr
+        assert done.stderr.count("\n") == 1
+    finally:
+        holder.close()

@@ -64,8 +64,8 @@ class TidyContext(AppContext):
         for made in self._made:
             made.close()
 
-    def store(self) -> Store:
-        return self._noted(super().store())
+    def store(self, *, patience_s: float | None = None) -> Store:
+        return self._noted(super().store(patience_s=patience_s))
 
     def existing_store(self) -> Store:
         return self._noted(super().existing_store())
