@@ -176,9 +176,21 @@ def make_event(app: AppContext, given: SendOptions, settings: Settings) -> Event
             extra_problems=given.meta_problems,
         )
     except InvalidEvent as error:
-        if draft.description is None and app.streams.has_input():
+        if draft.description is None and has_input(app):
             error.hint = "`-d -` reads standard input"
         raise
+
+
+def has_input(app: AppContext) -> bool:
+    """Return True if standard input is a pipe or a file, and not a terminal or nothing."""
+    import os  # noqa: PLC0415 - for a hint about what was forgotten
+    import stat  # noqa: PLC0415 - the same
+
+    try:
+        mode = os.fstat(app.streams.stdin.fileno()).st_mode if app.streams.stdin is not None else 0
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
 
 
 def read_description(app: AppContext) -> str:

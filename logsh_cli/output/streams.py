@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
@@ -70,16 +68,6 @@ class Streams:
         self.stderr.write(f"{question} [y/N] ")
         self.stderr.flush()
         return self.stdin.readline().strip().lower() in ("y", "yes")
-
-    def has_input(self) -> bool:
-        """Return True if standard input is a pipe, or a file with something in it."""
-        try:
-            status = os.fstat(self.stdin.fileno()) if self.stdin is not None else None
-        except (OSError, ValueError):
-            return False
-        return status is not None and (
-            stat.S_ISFIFO(status.st_mode) or (stat.S_ISREG(status.st_mode) and status.st_size > 0)
-        )
 
     def flush(self) -> None:
         """Push out what is buffered; a reader that went away is not an error of ours."""
