@@ -91,7 +91,7 @@ class AppContext:
 
         No lock is waited for longer than ``patience_s``, the outbox's own patience unless given.
         """
-        from logsh_cli.config.paths import state_dir  # noqa: PLC0415 - the same road
+        from logsh_cli.config import state_dir  # noqa: PLC0415 - the same road
         from logsh_cli.outbox import PATIENCE_S, open_store  # noqa: PLC0415 - sqlite3 costs 8 ms
 
         patience_s = PATIENCE_S if patience_s is None else patience_s
@@ -106,7 +106,7 @@ class AppContext:
 
     def existing_store(self) -> Store:
         """The outbox for commands that only look or tidy up: none is created, and one that can't be used is said."""
-        from logsh_cli.config.paths import state_dir  # noqa: PLC0415 - the same road
+        from logsh_cli.config import state_dir  # noqa: PLC0415 - the same road
         from logsh_cli.outbox import open_store  # noqa: PLC0415 - sqlite3 costs 8 ms
 
         store = open_store(lambda: state_dir(self.env), now=self.clock.time, boot=self.clock.boot, create=False)

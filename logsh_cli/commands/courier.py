@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from logsh_cli.app import AppContext
-from logsh_cli.config.paths import state_dir
+from logsh_cli.config import state_dir
 from logsh_cli.config.resolve import Flags
 from logsh_cli.delivery.drain import DEFAULT_JOBS, Drain
 from logsh_cli.delivery.flush import Flush

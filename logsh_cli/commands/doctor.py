@@ -40,7 +40,7 @@ def doctor(
 def examine(app: AppContext, flags: Flags) -> list[Section]:
     """Look at everything; each check is made when it is asked for. What is minor is left out without ``-v``."""
     # The HTTP client and the store: 80 ms, which `logsh --help` need not pay.
-    from logsh_cli.config.paths import state_dir  # noqa: PLC0415
+    from logsh_cli.config import state_dir  # noqa: PLC0415
     from logsh_cli.doctor import Section, shielded, version_checks  # noqa: PLC0415
     from logsh_cli.doctor.outbox import outbox_checks  # noqa: PLC0415
     from logsh_cli.doctor.service import service_checks  # noqa: PLC0415

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from logsh_cli.app import AppContext
 from logsh_cli.clock import Budget
+from logsh_cli.config import DEFAULT_API_URL
 from logsh_cli.config.edit import StoredProfile, open_profile
 from logsh_cli.config.files import DEFAULT_PROFILE
 from logsh_cli.config.key import (
@@ -19,7 +20,6 @@ from logsh_cli.config.key import (
     same_url,
 )
 from logsh_cli.config.resolve import in_config_dir
-from logsh_cli.config.urls import DEFAULT_API_URL
 from logsh_cli.config.values import parse_value
 from logsh_cli.delivery.adopt import adopt, under_other_keys
 from logsh_cli.delivery.courier import start_courier

@@ -1,1 +1,121 @@
-"""Where settings come from, and where a key may go: the user's file, the project's file, the environment."""
+"""Where settings come from, and where a key may go: the user's file, the project's file, the environment.
+
+In here are the places themselves, without I/O: the directories of this user, and URLs. The directories are
+platformdirs' ones. On Linux they are worked out here, because importing platformdirs costs 5 ms at every call and its
+rule there is the XDG one, which is two lines; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_API_URL = "https://logsh.co"
+EVENT_PATH = "/api/event"
+
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+_HIGHEST_PORT = 65535
+# Compiled when used: most calls meet only the built-in URL.
+_HOST = r"[\w.-]+|\[[0-9a-fA-F:.]+\]"
+
+HOMELESS = Path(os.devnull) / "logsh"
+"""The directory of a user who has none: it never exists and can't be made, so nothing is read or kept, and nobody
+else can plant a file there (as they could under ``/tmp``)."""
+
+
+def config_dir(env: Mapping[str, str]) -> Path:
+    """The directory of ``config.toml``: ``LOGSH_CONFIG_DIR``, else the user's configuration directory."""
+    return _directory(env, "LOGSH_CONFIG_DIR", "XDG_CONFIG_HOME", ".config")
+
+
+def state_dir(env: Mapping[str, str]) -> Path:
+    """The directory of the outbox: ``LOGSH_STATE_DIR``, else the user's state directory."""
+    return _directory(env, "LOGSH_STATE_DIR", "XDG_STATE_HOME", ".local/state")
+
+
+def _directory(env: Mapping[str, str], override: str, xdg: str, below_home: str) -> Path:
+    if given := env.get(override, "").strip():
+        return _absolute(Path(os.path.expanduser(given)))  # noqa: PTH111 - Path.expanduser raises without a home
+    if sys.platform == "linux" and not hasattr(sys, "getandroidapilevel"):
+        if (base := Path(env.get(xdg, ""))).is_absolute():
+            return base / "logsh"
+        if (home := Path(env.get("HOME", ""))).is_absolute():
+            return home / below_home / "logsh"
+    import platformdirs  # noqa: PLC0415 - for the other systems, and a Linux without HOME
+
+    find = platformdirs.user_config_path if override == "LOGSH_CONFIG_DIR" else platformdirs.user_state_path
+    try:
+        return find("logsh", appauthor=False)
+    except RuntimeError:  # neither HOME nor an entry in the user database, as in some containers
+        return HOMELESS
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.absolute()
+    except OSError:  # the working directory was deleted
+        return path
+
+
+def clean_api_url(text: str) -> str:
+    """Return the base URL in its one form: lower-case host, no default port, no slash and no ``/api/event`` at its end.
+
+    People paste the whole endpoint from the API reference, so that is understood as the base URL that it belongs to.
+
+    Raises:
+        ValueError: it can't be used; the message is a sentence that lacks its subject, and never has a password in it.
+    """
+    if text == DEFAULT_API_URL:
+        return text
+    if not text.isprintable() or " " in text or "\\" in text:
+        raise ValueError("must not contain white space, control characters or backslashes")
+    scheme, separator, _ = text.partition("://")
+    scheme = scheme.lower()
+    if not separator or scheme not in _DEFAULT_PORTS:
+        raise ValueError("must start with https://")
+    if "?" in text or "#" in text:
+        raise ValueError("must not have a query (?) or a fragment (#)")
+    from urllib.parse import urlsplit  # noqa: PLC0415 - 2 ms, which Logsh's own URL does not need
+
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("must have a valid host and a port from 1 to 65535") from None
+    if "@" in parts.netloc:
+        raise ValueError("must not contain a user name or password")
+    if not host:
+        raise ValueError("must have a host, as in https://logsh.co")
+    host = f"[{host}]" if ":" in host else host
+    if not re.fullmatch(_HOST, host) or (port is not None and not 1 <= port <= _HIGHEST_PORT):
+        raise ValueError("must have a valid host and a port from 1 to 65535")
+    if scheme == "http" and not is_loopback(host):
+        raise ValueError("must start with https:// (plain http only to this machine: localhost, 127.0.0.1 or [::1])")
+    suffix = "" if port in (None, _DEFAULT_PORTS[scheme]) else f":{port}"
+    path = parts.path.rstrip("/").removesuffix(EVENT_PATH).rstrip("/")
+    return f"{scheme}://{host}{suffix}{path}"
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host, as a URL has it, is this machine for certain: ``localhost``, 127.0.0.0/8 or ``[::1]``.
+
+    ``NAME.localhost`` is not: a resolver that does not know the convention asks the network for it.
+    """
+    if host.startswith("["):
+        import ipaddress  # noqa: PLC0415 - 3 ms, for the rare literal
+
+        try:
+            # Not is_loopback: from 3.13 on it is true of IPv4 addresses in IPv6 form as well, which nobody means.
+            return ipaddress.IPv6Address(host[1:-1]) == ipaddress.IPv6Address("::1")
+        except ValueError:
+            return False
+    numbers = host.split(".")
+    if len(numbers) == 4 and numbers[0] == "127":  # noqa: PLR2004 - an IPv4 address
+        return all(re.fullmatch(r"(?:0|[1-9]\d{0,2})", n, re.ASCII) and int(n) <= 255 for n in numbers)  # noqa: PLR2004
+    return host == "localhost"

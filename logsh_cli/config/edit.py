@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from logsh_cli.config import config_dir
 from logsh_cli.config.files import (
     CONFIG_FILE,
     DEFAULT_PROFILE,
@@ -22,7 +23,6 @@ from logsh_cli.config.files import (
     read_config,
     unreadable,
 )
-from logsh_cli.config.paths import config_dir
 from logsh_cli.config.resolve import profile_values, selected_profile
 from logsh_cli.errors import BadConfig, UsageError
 from logsh_cli.files import check_owner, file_lock, make_directory, write_atomically

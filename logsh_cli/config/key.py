@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from logsh_cli.config.urls import DEFAULT_API_URL, clean_api_url
+from logsh_cli.config import DEFAULT_API_URL, clean_api_url
 from logsh_cli.errors import BadConfig, MisplacedKey, MissingKey
 
 if TYPE_CHECKING:

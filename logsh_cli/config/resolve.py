@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logsh_cli.clock import parse_duration
+from logsh_cli.config import DEFAULT_API_URL, clean_api_url, config_dir, is_loopback
 from logsh_cli.config.files import (
     CONFIG_FILE,
     DEFAULT_PROFILE,
@@ -29,8 +30,6 @@ from logsh_cli.config.key import (
     misplacement,
     same_url,
 )
-from logsh_cli.config.paths import config_dir
-from logsh_cli.config.urls import DEFAULT_API_URL, clean_api_url, is_loopback
 from logsh_cli.errors import BadConfig, ConfigError, MissingKey, MissingWorkspace, UnknownProfile, UsageError
 from logsh_cli.output.text import excerpt, without_userinfo
 

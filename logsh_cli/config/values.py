@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from logsh_cli.config import clean_api_url
 from logsh_cli.config.files import KEYS
 from logsh_cli.config.key import key_hint, mask_key
 from logsh_cli.config.resolve import BUILT_IN, Setting, parse_boolean, parse_deadline
-from logsh_cli.config.urls import clean_api_url
 from logsh_cli.errors import UsageError
 from logsh_cli.event import MAX_WORKSPACE, WHITE_SPACE
 from logsh_cli.event.icons import resolve_icon

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from logsh_cli.config.paths import HOMELESS
+from logsh_cli.config import HOMELESS
 from logsh_cli.delivery.adopt import under_other_keys
 from logsh_cli.doctor import Check, failed, passed, skipped, warned
 from logsh_cli.errors import NotDelivered, NotKept

@@ -13,7 +13,7 @@ import httpcore
 import httpx
 
 from logsh_cli.clock import Budget
-from logsh_cli.config.urls import DEFAULT_API_URL, EVENT_PATH, clean_api_url
+from logsh_cli.config import DEFAULT_API_URL, EVENT_PATH, clean_api_url
 from logsh_cli.errors import BadConfig, InternalError, LogshError, Unanswered, Unreachable
 from logsh_cli.http import PROXY_VARIABLES, wire
 from logsh_cli.http.network import Network, ProxySocket, system_lookup

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from logsh_cli.config.urls import is_loopback
+from logsh_cli.config import is_loopback
 from logsh_cli.errors import BadConfig
 from logsh_cli.http import PROXY_VARIABLES
 

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logsh_cli import __version__
-from logsh_cli.config.urls import EVENT_PATH
+from logsh_cli.config import EVENT_PATH
 from logsh_cli.output.text import REDACTED
 
 if TYPE_CHECKING:

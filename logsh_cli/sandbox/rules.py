@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from logsh_cli.config.urls import EVENT_PATH
+from logsh_cli.config import EVENT_PATH
 from logsh_cli.errors import InvalidEvent, UsageError
 from logsh_cli.event import FIELD_LABELS, WHITE_SPACE, build_event, draft_from_json
 

@@ -10,8 +10,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
+from logsh_cli.config import config_dir
 from logsh_cli.config.files import CONFIG_FILE, read_config
-from logsh_cli.config.paths import config_dir
 from logsh_cli.delivery.stop import StopRequest
 from logsh_cli.errors import NotKept, UsageError, raise_term_signal
 from logsh_cli.job import child, signals

@@ -126,7 +126,7 @@ def _judged(ratio: float) -> str:
 _FILL = """
 import json, os, sys
 from logsh_cli.outbox import Outbox, Owner
-from logsh_cli.config.paths import state_dir
+from logsh_cli.config import state_dir
 count, key = int(sys.argv[1]), sys.argv[2]
 store = Outbox.open(state_dir(os.environ))
 owner = Owner("default", store.fingerprint(key))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logsh_cli.config.urls import clean_api_url
+from logsh_cli.config import clean_api_url
 from logsh_cli.output.text import without_userinfo
 
 

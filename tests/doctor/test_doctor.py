@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import logsh_cli
-from logsh_cli.config.paths import HOMELESS
+from logsh_cli.config import HOMELESS
 from logsh_cli.doctor import Check, exit_code_of, failed, passed, plain, shielded, skipped, summary, to_json, warned
 from logsh_cli.doctor.outbox import outbox_checks
 from logsh_cli.doctor.settings import VARIABLES, misspelt_variables

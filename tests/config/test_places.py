@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from logsh_cli.config.paths import HOMELESS, config_dir, state_dir
+from logsh_cli.config import HOMELESS, config_dir, state_dir
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -43,7 +43,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
 )
 def test_the_shortcut_on_linux_agrees_with_platformdirs(env: dict[str, str]) -> None:
     program = (
-        "import os, platformdirs, logsh_cli.config.paths as paths\n"
+        "import os, platformdirs, logsh_cli.config as paths\n"
         "print(platformdirs.user_config_path('logsh') == paths.config_dir(os.environ),"
         " platformdirs.user_state_path('logsh') == paths.state_dir(os.environ))"
     )
@@ -55,7 +55,7 @@ def test_the_shortcut_on_linux_agrees_with_platformdirs(env: dict[str, str]) -> 
 def test_a_user_without_any_home_gets_a_directory_that_can_not_exist() -> None:
     # The process changes its own identity, since another user need not be allowed to start this interpreter.
     program = (
-        "import os, platformdirs, logsh_cli.config.paths as paths\n"
+        "import os, platformdirs, logsh_cli.config as paths\n"
         "os.setgroups([]); os.setgid(54321); os.setuid(54321)\n"
         "print(paths.config_dir({}), paths.state_dir({}))"
     )
