@@ -249,7 +249,7 @@ def flush_all(app: AppContext, flags: Flags, *, adopt: bool, jobs: int) -> Tally
         error = NotDelivered("a damaged outbox holds events that were not read", hint="see `logsh outbox list`")
         exit_code = error.exit_code
     elapsed_ms = round((app.clock.monotonic() - started) * 1000)
-    return Tally(len(job.tried), counts["delivered"], waiting, counts["rejected"], 0, elapsed_ms, exit_code, error)
+    return Tally(job.tried, counts["delivered"], waiting, counts["rejected"], 0, elapsed_ms, exit_code, error)
 
 
 def retry(

@@ -26,11 +26,14 @@ class Flush:
         self.drain = drain
         self.road = drain.road
         self.adopt = adopt
-        self.tried: set[int] = set()
+        self.tried = 0
+        self._passed: set[int] = set()
+        """Events that others were delivering when the walk began; no more ids are held, or memory would grow."""
 
     def walk(self, *, ignore_wait: bool) -> Iterator[None]:
         """Deliver every event that is free now, oldest first, each once however it ends; yield now and then."""
         after = 0
+        self._passed = self._leased()
         while not self.road.stopping.is_set():
             rows = self._take(after=after, ignore_wait=ignore_wait)
             if not rows:
@@ -45,7 +48,7 @@ class Flush:
     def walk_held(self) -> Iterator[None]:
         """After ``walk``: wait for events that other processes were delivering, and take those that they give back."""
         # Some may be free again by now, and were passed over all the same.
-        held = {row.id for row in self.road.store.rows() if self._is_ours(row)} - self.tried
+        held = self._passed | self._leased()
         while held and not self.road.stopping.is_set():
             found = (self.road.store.get(event_id) for event_id in held)
             rows = [row for row in found if row is not None and self._is_ours(row)]
@@ -64,6 +67,9 @@ class Flush:
             road.owner, lease=road.lease, limit=PORTION, after=after, ids=ids, ignore_wait=ignore_wait, adopt=self.adopt
         )
 
+    def _leased(self) -> set[int]:
+        return {row.id for row in self.road.store.rows(state="leased") if self._is_ours(row)}
+
     def _is_ours(self, row: Row) -> bool:
         mine = self.road.owner
         whose = row.owner == mine or (self.adopt and row.owner.profile == mine.profile)
@@ -72,6 +78,7 @@ class Flush:
     def _feed(self, rows: Iterable[Row]) -> None:
         now = self.road.clock.time()
         for row in rows:
-            self.tried.add(row.id)
+            self.tried += 1
+            self._passed.discard(row.id)
             unanswered = row.attempts if row.error_name == Unanswered.name else 0
             self.drain.feed(Accepted(row.id, row.body, row.accepted_at, now, row.attempts, unanswered))
