@@ -84,7 +84,7 @@ class Runner:
         }
         github = {"GITHUB_ACTIONS": "true", "CI": "true", "GITHUB_REPOSITORY": "o/r", "GITHUB_SHA": "abc"}
         github |= {"RUNNER_TEMP": str(self.temp), "GITHUB_OUTPUT": str(self.temp / name)}
-        github |= {"LOGSH_API_URL": self._service.url, "LOGSH_DEADLINE": "2"}
+        github |= {"LOGSH_API_URL": self._service.url, "LOGSH_DEADLINE": "30"}
         script = self.temp / "step.sh"
         script.write_text(step["run"])
         (self.temp / name).touch()
@@ -297,6 +297,8 @@ def test_each_option_has_its_effect(runner: Runner, service: Server) -> None:
     assert end["description"].startswith("nightly: failed with exit code 4")
     runner.use({**run, "on": "failure", "success-codes": "0,4"})
     assert len(service.events) == 2
+    quiet = {**GIVEN, "run": "echo noise", "quiet-job": "true", "longer-than": "1m"}
+    assert (runner.use(quiet).stdout, len(service.events)) == ("", 2)
     timed_out = runner.use({**run, "run": "sleep 60", "timeout": "1s"})
     assert timed_out.returncode
     assert service.events[-1]["metadata"]["status"] == "timed_out"
@@ -374,7 +376,7 @@ def test_a_service_that_is_down_is_one_warning_and_never_the_steps_failure(
     runner: Runner, service: Server, inputs: dict[str, str], status: int, told: str
 ) -> None:
     service.stop()
-    done = runner.use({**GIVEN, **inputs})
+    done = runner.use({**GIVEN, **inputs, "deadline": "1"})
     assert (done.returncode, done.stderr.count("\n")) == (status, 1)
     assert done.stderr.startswith("::warning title=logsh::not delivered, kept as #1: ")
     assert runner.outputs["use"]["status"] == told

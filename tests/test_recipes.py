@@ -455,7 +455,7 @@ class Container:
             pytest.skip("a process namespace needs root, and a kernel that allows it")
         self.process = subprocess.Popen(
             [*first, *entry, *command],
-            env=environment({**machine.env, **SHOP}),
+            env=environment({**machine.env, **SHOP, "LOGSH_DEADLINE": "30"}),  # not the second that a stop leaves
             cwd=machine.work,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

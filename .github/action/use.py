@@ -34,6 +34,8 @@ RUN_OPTIONS = {
     "SUCCESS_CODES": "--success-codes",
     "TAIL": "--tail",
     "TIMEOUT": "--timeout",
+    "LONGER_THAN": "--longer-than",
+    "NOTIFY_AFTER": "--notify-after",
 }
 
 
@@ -63,6 +65,7 @@ def command_line(given: Mapping[str, str]) -> list[str]:
     options += [f"{option}={given[name]}" for name, option in RUN_OPTIONS.items() if given.get(name)]
     options += [f"--desc={given['DESCRIPTION']}"] * bool(given.get("DESCRIPTION"))
     options += [f"--icon={icon}"] * bool(icon) + ["--start"] * (given.get("START") == "true")
+    options += ["--quiet-job"] * (given.get("QUIET_JOB") == "true")
     # The first bash on PATH, as the runner itself chooses it: on Windows the system's folder, with another one, is
     # searched first.
     bash = shutil.which("bash") or "bash"

@@ -117,7 +117,9 @@ def test_the_owner_is_filled_in_by_the_command_that_contributing_shows(tmp_path:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     found = re.search(r"(?m)^(grep -rlF OWNER/logsh-cli .+)$", text)
     assert found
-    shutil.copytree(ROOT, tmp_path / "copy", ignore=shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis"))
+    shutil.copytree(
+        ROOT, tmp_path / "copy", ignore=shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "PKG-INFO")
+    )
     subprocess.run(["sh", "-euc", found[1].replace("YOU/", "somebody/")], cwd=tmp_path / "copy", check=True)
     left = subprocess.run(
         ["grep", "-rlF", "OWNER/logsh-cli", "."], cwd=tmp_path / "copy", capture_output=True, text=True, check=False
