@@ -168,7 +168,7 @@ def make_event(app: AppContext, given: SendOptions, settings: Settings) -> Event
                 description=description,
                 icon=value_of(settings.icon),
                 notify=value_of(settings.notify),
-                metadata={**ci, **settings.metadata, **draft.metadata},
+                metadata={**ci, **settings.metadata.value, **draft.metadata},
             ),
             labels=labels,
             validate=given.validate,

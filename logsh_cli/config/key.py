@@ -7,7 +7,7 @@ environment (or to Logsh itself, when nobody names another). What does not fit t
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logsh_cli.config import DEFAULT_API_URL, clean_api_url
 from logsh_cli.errors import BadConfig, MisplacedKey, MissingKey
@@ -35,19 +35,22 @@ class Destination(NamedTuple):
         return f"Destination({self.profile} at {self.api_url})"
 
 
-class Sourced(NamedTuple):
-    """A key or a URL as it was given, and by what; ``path`` is the file that a key was read from."""
+class Setting(NamedTuple):
+    """A value and its source: ``--workspace``, ``LOGSH_WORKSPACE``, a file, a profile, or ``built-in``."""
 
-    text: str
+    value: Any
     source: str
-    from_environment: bool = False
-    path: str | None = None
+
+    @property
+    def from_environment(self) -> bool:
+        """True of what a variable gives, itself or by the file that it names."""
+        return self.source.startswith(("LOGSH_", "$"))
 
     def __repr__(self) -> str:
-        return f"Sourced(from {self.source})"
+        return f"Setting(from {self.source})"  # it may be the key
 
 
-def environment_key(env: Mapping[str, str]) -> Sourced | None:
+def environment_key(env: Mapping[str, str]) -> Setting | None:
     """Return the key from the environment: the variable, the file it names, or systemd's credential, in this order.
 
     Raises:
@@ -55,7 +58,7 @@ def environment_key(env: Mapping[str, str]) -> Sourced | None:
             that is no reason to take another key.
     """
     if key := env.get("LOGSH_API_KEY", "").strip():
-        return Sourced(key, "LOGSH_API_KEY", from_environment=True)
+        return Setting(key, "LOGSH_API_KEY")
     if path := env.get("LOGSH_API_KEY_FILE", "").strip():
         return _key_from_file(os.path.expanduser(path), f"LOGSH_API_KEY_FILE ({path})")  # noqa: PTH111 - never raises
     if directory := env.get("CREDENTIALS_DIRECTORY", "").strip():
@@ -86,19 +89,19 @@ def check_key(key: str) -> str | None:
     return None
 
 
-def misplacement(profile: str, key: Sourced, url: Sourced, profile_url: str | None) -> MisplacedKey | None:
+def misplacement(profile: str, key: Setting, url: Setting, profile_url: str | None) -> MisplacedKey | None:
     """Return why this key must not go to this URL, or ``None``.
 
     ``url`` is the effective one, in its one form; ``profile_url`` the profile's own, ``None`` where it has none.
     """
-    if not key.from_environment and not same_url(url.text, profile_url or DEFAULT_API_URL):
+    if not key.from_environment and not same_url(url.value, profile_url or DEFAULT_API_URL):
         return MisplacedKey(
-            f"the key of profile {profile} does not belong to the URL from {url.source} ({url.text})",
+            f"the key of profile {profile} does not belong to the URL from {url.source} ({url.value})",
             hint=f"set LOGSH_API_KEY as well, or unset LOGSH_API_URL, or use --profile {profile}",
         )
-    if key.from_environment and not url.from_environment and url.text != DEFAULT_API_URL:
+    if key.from_environment and not url.from_environment and url.value != DEFAULT_API_URL:
         return MisplacedKey(
-            f"the key from {key.source} does not belong to the URL of {url.source} ({url.text})",
+            f"the key from {key.source} does not belong to the URL of {url.source} ({url.value})",
             hint=f"set LOGSH_API_URL as well, or use --profile {profile} for the profile's own key",
         )
     return None
@@ -119,7 +122,7 @@ def mask_key(key: str) -> str:
     return f"{KEY_PREFIX if key.startswith(KEY_PREFIX) else ''}…{key[-4:]}"
 
 
-def _key_from_file(path: str, source: str) -> Sourced:
+def _key_from_file(path: str, source: str) -> Setting:
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - may be a pipe, as `<(pass show logsh)` makes one: wait for it
             content = file.read(_MAX_KEY + 100)
@@ -130,4 +133,4 @@ def _key_from_file(path: str, source: str) -> Sourced:
     key = content.decode("utf-8-sig", "replace").strip()
     if not key:
         raise MissingKey(f"the key file is empty: {source}", hint="put the API key into it")
-    return Sourced(key, source, from_environment=True, path=path)
+    return Setting(key, source)

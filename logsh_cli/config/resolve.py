@@ -23,7 +23,7 @@ from logsh_cli.config.files import (
 from logsh_cli.config.key import (
     COPY_AGAIN,
     Destination,
-    Sourced,
+    Setting,
     check_key,
     environment_key,
     key_hint,
@@ -46,13 +46,6 @@ _FALSE = ("0", "false", "no", "off")
 _NEEDED_TO_SEND = ("api_url", "api_key")
 
 
-class Setting(NamedTuple):
-    """A value and its source: ``--workspace``, ``LOGSH_WORKSPACE``, a file, a profile, or ``built-in``."""
-
-    value: Any
-    source: str
-
-
 def value_of(setting: Setting | None) -> Any:
     """Return the value, or ``None`` where nothing sets it."""
     return None if setting is None else setting.value
@@ -73,7 +66,7 @@ class Settings(NamedTuple):
 
     ``workspace``, ``icon`` and ``metadata`` are as they were given: the event's rules judge them with the rest.
     ``warnings`` are sentences about the files that were read, ``problems`` what could not be used, both by the name of
-    the setting or file; ``place`` is what ``destination`` returns, ``key_path`` the file that the key was read from.
+    the setting or file; ``place`` is what ``destination`` returns.
     """
 
     profile: Setting
@@ -84,13 +77,11 @@ class Settings(NamedTuple):
     notify: Setting | None
     deadline: Setting
     ca_file: Setting | None
-    metadata: Mapping[str, str | int | float | bool]
-    metadata_source: str | None
+    metadata: Setting
     best_effort: bool
     on_missing_key: str | None
     config_path: Path
     project_path: Path | None
-    key_path: str | None
     warnings: Mapping[str, str]
     problems: Mapping[str, ConfigError]
     place: Destination | None
@@ -234,20 +225,18 @@ class _Sources:
         ca_file = self.ca_file(url)
         return Settings(
             profile=self.profile,
-            api_url=Setting(url.text, url.source),
-            api_key=None if key is None else Setting(key.text, key.source),
+            api_url=url,
+            api_key=key,
             workspace=self.pick("workspace", self.flags.workspace, self.project.workspace),
             icon=self.pick("icon", self.flags.icon, self.project.icon),
             notify=self.pick("notify", self.flags.notify, self.project.notify, parse_boolean),
             deadline=self.deadline(),
             ca_file=ca_file,
-            metadata=self.project.metadata,
-            metadata_source=str(self.project.path) if self.project.metadata else None,
+            metadata=Setting(self.project.metadata, str(self.project.path) if self.project.metadata else BUILT_IN),
             best_effort=bool(self.variable("best_effort", parse_boolean)),
             on_missing_key=self.variable("on_missing_key", _fail_or_skip),
             config_path=self.path,
             project_path=self.project_path,
-            key_path=None if key is None else key.path,
             warnings=self.warnings,
             place=self.place(key, url, value_of(ca_file)),  # the last to find problems
             problems=self.problems,
@@ -288,41 +277,41 @@ class _Sources:
             self.problems["deadline"] = BadConfig(f"the deadline from {setting.source} {error}; got {got}")
             return Setting(DEFAULT_DEADLINE_S, BUILT_IN)
 
-    def url(self) -> Sourced:
+    def url(self) -> Setting:
         """Return the URL in its one form; one that can't be used without what could be a password in it."""
-        given = Sourced(DEFAULT_API_URL, BUILT_IN)
+        given = Setting(DEFAULT_API_URL, BUILT_IN)
         if not self.explicit and (text := self.variable("api_url")):
-            given = Sourced(text, "LOGSH_API_URL", from_environment=True)
+            given = Setting(text, "LOGSH_API_URL")
         elif text := self.values.get("api_url"):
-            given = Sourced(text, self.profile_source)
+            given = Setting(text, self.profile_source)
         try:
-            return given._replace(text=clean_api_url(given.text))
+            return given._replace(value=clean_api_url(given.value))
         except ValueError as error:
-            shown = without_userinfo(given.text)
-            hint = key_hint(given.text, f"it takes a base URL such as {_example(given.text)}")
+            shown = without_userinfo(given.value)
+            hint = key_hint(given.value, f"it takes a base URL such as {_example(given.value)}")
             self.problems["api_url"] = BadConfig(f"the URL {excerpt(shown)} from {given.source} {error}", hint=hint)
-            return given._replace(text=shown)
+            return given._replace(value=shown)
 
-    def ca_file(self, url: Sourced) -> Setting | None:
+    def ca_file(self, url: Setting) -> Setting | None:
         if not self.explicit and (given := self.variable("ca_file")):
             return Setting(os.path.expanduser(given), "LOGSH_CA_FILE")  # noqa: PTH111 - raises nothing
         # A profile says whom to trust at its own URL only.
         own = self.values.get("ca_file")
-        if own is None or not same_url(url.text, self.values.get("api_url") or DEFAULT_API_URL):
+        if own is None or not same_url(url.value, self.values.get("api_url") or DEFAULT_API_URL):
             return None
         return Setting(in_config_dir(self.path, own), self.profile_source)
 
-    def key(self) -> Sourced | None:
+    def key(self) -> Setting | None:
         try:
             given = None if self.explicit else environment_key(self.env)
         except ConfigError as error:
             self.problems["api_key"] = error
             return None
         if given is None and (own := self.values.get("api_key")) is not None:
-            given = Sourced(own, self.profile_source)
+            given = Setting(own, self.profile_source)
         if given is None:
             self.problems["api_key"] = self.missing_key()
-        elif problem := check_key(given.text):
+        elif problem := check_key(given.value):
             self.problems["api_key"] = BadConfig(f"the API key from {given.source} {problem}", hint=COPY_AGAIN)
         return given
 
@@ -335,13 +324,13 @@ class _Sources:
             )
         return MissingKey("there is no API key", hint="run `logsh login`, or set LOGSH_API_KEY")
 
-    def place(self, key: Sourced | None, url: Sourced, ca_file: str | None) -> Destination | None:
+    def place(self, key: Setting | None, url: Setting, ca_file: str | None) -> Destination | None:
         if key is None or not self.problems.keys().isdisjoint(_NEEDED_TO_SEND):
             return None
         if problem := misplacement(self.profile.value, key, url, self.values.get("api_url")):
             self.problems["api_key"] = problem
             return None
-        return Destination(self.profile.value, url.text, key.text, ca_file)
+        return Destination(self.profile.value, url.value, key.value, ca_file)
 
 
 def _fail_or_skip(text: str) -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from logsh_cli.config import clean_api_url
 from logsh_cli.config.files import KEYS
-from logsh_cli.config.key import key_hint, mask_key
-from logsh_cli.config.resolve import BUILT_IN, Setting, parse_boolean, parse_deadline
+from logsh_cli.config.key import Setting, key_hint, mask_key
+from logsh_cli.config.resolve import BUILT_IN, parse_boolean, parse_deadline
 from logsh_cli.errors import UsageError
 from logsh_cli.event import MAX_WORKSPACE, WHITE_SPACE
 from logsh_cli.event.icons import resolve_icon
@@ -33,6 +33,7 @@ SET_ELSEWHERE = {
 }
 """Settings that no profile holds, and how each is set."""
 
+_SHOWN = ("profile", "api_url", "api_key", "workspace", "icon", "notify", "deadline", "ca_file")
 _PEM_MARKS = (b"-----BEGIN CERTIFICATE-----", b"-----BEGIN TRUSTED CERTIFICATE-----")
 _LONGEST_BUNDLE = 10 * 1024 * 1024
 
@@ -42,21 +43,14 @@ def effective(settings: Settings, *, reveal: bool = False) -> dict[str, Setting 
     key = settings.api_key
     if key is not None and not reveal:
         key = Setting(mask_key(key.value), key.source)
-    metadata = Setting(dict(settings.metadata), settings.metadata_source) if settings.metadata_source else None
     return {
-        "profile": settings.profile,
-        "api_url": settings.api_url,
+        **{name: getattr(settings, name) for name in _SHOWN},
         "api_key": key,
-        "workspace": settings.workspace,
-        "icon": settings.icon,
-        "notify": settings.notify,
-        "deadline": settings.deadline,
-        "ca_file": settings.ca_file,
-        "metadata": metadata,
+        "metadata": settings.metadata if settings.metadata.value else None,
         "best_effort": Setting(settings.best_effort, "LOGSH_BEST_EFFORT" if settings.best_effort else BUILT_IN),
-        "on_missing_key": Setting(
-            settings.on_missing_key or "fail", "LOGSH_ON_MISSING_KEY" if settings.on_missing_key else BUILT_IN
-        ),
+        "on_missing_key": Setting("fail", BUILT_IN)
+        if settings.on_missing_key is None
+        else Setting(settings.on_missing_key, "LOGSH_ON_MISSING_KEY"),
     }
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logsh_cli.config.files import PROJECT_FILE
-from logsh_cli.config.key import KEY_VARIABLES
-from logsh_cli.config.resolve import BUILT_IN, Setting, Settings
+from logsh_cli.config.key import CREDENTIAL, KEY_VARIABLES, Setting
+from logsh_cli.config.resolve import BUILT_IN, Settings
 from logsh_cli.config.values import effective, plain
 from logsh_cli.doctor import Check, failed, passed, skipped, warned
 from logsh_cli.errors import BadConfig, MissingKey
@@ -51,7 +51,7 @@ def settings_checks(found: Settings, env: Mapping[str, str], cwd: Path) -> Itera
         elif problem is not None:
             yield failed(name, problem)
         elif setting is not None:
-            yield _setting_check(name, setting, found)
+            yield _setting_check(name, setting, found, env)
         elif name == "workspace" and (unread or "project_file" in found.problems):
             yield skipped(name, "not known, since a file that may set it can't be read")
         elif name == "workspace":
@@ -121,13 +121,13 @@ def _environment_check(env: Mapping[str, str]) -> Check:
     return passed("environment", f"{', '.join(names)} set" if names else "no LOGSH_ variables set", minor=not names)
 
 
-def _setting_check(name: str, setting: Setting, found: Settings) -> Check:
+def _setting_check(name: str, setting: Setting, found: Settings, env: Mapping[str, str]) -> Check:
     if name in _JUDGED_BY_THE_EVENT and (problems := problems_of(name, setting.value)):
         return failed(name, BadConfig("; ".join(problems), hint=f"correct it: it comes from {setting.source}"))
     # The file has a check of its own, with its path.
     source = setting.source.removesuffix(f" ({found.config_path})")
     detail = f"{plain(setting.value)}, {source if source == BUILT_IN else f'from {source}'}"
-    path = None if name != "api_key" or found.key_path is None else Path(found.key_path)
+    path = _key_file(source, env) if name == "api_key" else None
     mode = None if path is None or sys.platform == "win32" else _mode(path)
     if mode is None:
         return passed(name, detail, minor=source == BUILT_IN and name != "api_url")
@@ -135,6 +135,14 @@ def _setting_check(name: str, setting: Setting, found: Settings) -> Check:
     if mode & _OTHERS and not setting.source.startswith("$CREDENTIALS_DIRECTORY"):
         return warned(name, f"{detail}, which others can read (mode {mode:04o})", f"chmod 600 {path}")
     return passed(name, f"{detail}, mode {mode:04o}")
+
+
+def _key_file(source: str, env: Mapping[str, str]) -> Path | None:
+    if source.startswith("LOGSH_API_KEY_FILE"):
+        return Path(os.path.expanduser(env["LOGSH_API_KEY_FILE"].strip()))  # noqa: PTH111 - raises nothing
+    if source.startswith("$CREDENTIALS_DIRECTORY"):
+        return Path(env["CREDENTIALS_DIRECTORY"].strip()) / CREDENTIAL
+    return None
 
 
 def _mode(path: Path) -> int | None:

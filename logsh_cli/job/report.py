@@ -289,7 +289,7 @@ class JobReport:
             description=description,
             icon=icon.wanted,
             notify=push or None,
-            metadata={**ci, **settings.metadata, **facts, **own},
+            metadata={**ci, **settings.metadata.value, **facts, **own},
         )
         labels = {**FLAG_LABELS, "icon": icon.flag}
         if settings.workspace is not None:
@@ -337,7 +337,7 @@ def _every_key(settings: Settings, env: Mapping[str, str]) -> Iterator[str]:
     for variable in KEY_VARIABLES:
         with suppress(ConfigError):
             if key := environment_key({variable: env.get(variable, "")}):
-                yield key.text
+                yield key.value
     with suppress(ConfigError):
         for profile in read_config(settings.config_path).profiles.values():
             yield str(profile.get("api_key", ""))

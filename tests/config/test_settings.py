@@ -63,7 +63,7 @@ def test_with_nothing_set_there_are_only_built_in_values(config: Path) -> None:
     assert (found.api_url.value, found.api_url.source) == (LOGSH, "built-in")
     assert (found.deadline.value, found.deadline.source) == (10.0, "built-in")
     assert (found.workspace, found.icon, found.notify, found.ca_file, found.api_key) == (None,) * 5
-    assert (found.metadata, found.metadata_source, found.warnings, found.project_path) == ({}, None, {}, None)
+    assert (found.metadata, found.warnings, found.project_path) == (({}, "built-in"), {}, None)
     assert (found.best_effort, found.on_missing_key) == (False, None)
     assert found.config_path == config
 
@@ -134,8 +134,7 @@ def test_a_named_profile_inherits_nothing(config: Path) -> None:
 def test_the_project_file_brings_metadata(config: Path) -> None:
     path = project("[metadata]\nteam = 'shop'\nlevel = 3\n")
     found = load(config)
-    assert found.metadata == {"team": "shop", "level": 3}
-    assert found.metadata_source == path
+    assert found.metadata == ({"team": "shop", "level": 3}, path)
 
 
 @pytest.mark.parametrize(
