@@ -149,7 +149,11 @@ _logsh_table() {
         options=(
             '--port|text'
             '--fail|text'
+            '*--expect|text'
+            '--expect-count|text'
+            '--expect-none|'
             '--json|'
+            '--output|text'
             '-q --quiet|'
             '-h --help|'
         )

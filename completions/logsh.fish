@@ -28,13 +28,13 @@ function __logsh_read
         else if test -z "$ended"; and string match -q -- '--*=*' $word
             set -a given (string split -m 1 = -- $word)[1]
         else if test -z "$ended"; and string match -q -- '--*' $word
-            contains -- $word --api-url --deadline --desc --description --event --fail --icon --icon-failure --icon-success --jobs --kill-after --longer-than --meta --notify-after --notify-on --on --on-missing-key --port --profile --rate --success-codes --tail --timeout --workspace -d -e -i -m -p -w; and set value $word; or set -a given $word
+            contains -- $word --api-url --deadline --desc --description --event --expect --expect-count --fail --icon --icon-failure --icon-success --jobs --kill-after --longer-than --meta --notify-after --notify-on --on --on-missing-key --output --port --profile --rate --success-codes --tail --timeout --workspace -d -e -i -m -p -w; and set value $word; or set -a given $word
         else if test -z "$ended"; and string match -q -- '-?*' $word
             set -l letters (string split '' -- (string sub -s 2 -- $word))
             while set -q letters[1]
                 set -l name -$letters[1]
                 set -e letters[1]
-                if contains -- $name --api-url --deadline --desc --description --event --fail --icon --icon-failure --icon-success --jobs --kill-after --longer-than --meta --notify-after --notify-on --on --on-missing-key --port --profile --rate --success-codes --tail --timeout --workspace -d -e -i -m -p -w
+                if contains -- $name --api-url --deadline --desc --description --event --expect --expect-count --fail --icon --icon-failure --icon-success --jobs --kill-after --longer-than --meta --notify-after --notify-on --on --on-missing-key --output --port --profile --rate --success-codes --tail --timeout --workspace -d -e -i -m -p -w
                     set -q letters[1]; and set -a given $name; or set value $name
                     break
                 end
@@ -251,7 +251,11 @@ complete -c logsh -n '__logsh_takes \'outbox recover\' -h --help' -s h -l help -
 complete -c logsh -n '__logsh_at \'sandbox\'' -a '(__logsh_command)'
 complete -c logsh -n '__logsh_takes \'sandbox\' --port' -l port -x -d 'Where to listen; 0 is a free port'
 complete -c logsh -n '__logsh_takes \'sandbox\' --fail' -l fail -x -d 'Answer the first requests so: statuses, drop, slow, html; e.g. 503,429,drop'
-complete -c logsh -n '__logsh_takes \'sandbox\' --json' -l json -d 'Print each received event as one line of JSON'
+complete -c logsh -n '__logsh_takes \'sandbox\'' -l expect -x -d 'End with 1 unless one event has this; repeat for more, metadata.KEY=VALUE too'
+complete -c logsh -n '__logsh_takes \'sandbox\' --expect-count' -l expect-count -x -d 'End with 1 unless exactly N events are so'
+complete -c logsh -n '__logsh_takes \'sandbox\' --expect-none' -l expect-none -d 'End with 1 if any event is so'
+complete -c logsh -n '__logsh_takes \'sandbox\' --json' -l json -d 'Print each event as a line of JSON; the command\'s output goes to standard error'
+complete -c logsh -n '__logsh_takes \'sandbox\' --output' -l output -x -d 'Write the events there instead, as lines of JSON'
 complete -c logsh -n '__logsh_takes \'sandbox\' -q --quiet' -s q -l quiet -d 'Print nothing on success'
 complete -c logsh -n '__logsh_takes \'sandbox\' -h --help' -s h -l help -d 'Show this message and exit'
 

@@ -1,6 +1,7 @@
 """Everything that can go wrong, and the exit code each of it ends with.
 
     LogshError
+    ├── Unexpected              1   the sandbox did not receive what was expected
     ├── UsageError              2   the command line is wrong
     │   └── InvalidEvent        2   the event breaks documented rules; lists every one
     ├── EventRefused           65   the service will never take this event
@@ -35,6 +36,7 @@ class ExitCode(IntEnum):
     """The process exit codes that scripts may rely on."""
 
     OK = 0
+    UNEXPECTED = 1
     USAGE = 2
     REFUSED = 65
     NOT_KEPT = 69
@@ -48,6 +50,7 @@ class ExitCode(IntEnum):
 
 EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
     ExitCode.OK: "the service has the event (with --background: it is stored)",
+    ExitCode.UNEXPECTED: "what the sandbox received is not what --expect asks for",
     ExitCode.USAGE: "wrong usage, or an event that breaks a documented rule: nothing stored, nothing sent",
     ExitCode.REFUSED: "the service refused the event, or a line of a batch is bad",
     ExitCode.NOT_KEPT: "not delivered, and it could not be kept either",
@@ -74,6 +77,13 @@ class LogshError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class Unexpected(LogshError):
+    """The sandbox did not receive what was expected."""
+
+    name = "unexpected"
+    exit_code = ExitCode.UNEXPECTED
 
 
 class UsageError(LogshError):

@@ -90,6 +90,7 @@ def test_the_table_of_commands_names_each_of_them() -> None:
 
 
 FAILURES: dict[int, tuple[list[str], dict[str, Any]]] = {
+    1: (["sandbox", "--expect", "event=backup.nightly", "--", "true"], {}),
     2: (["send", "-e", "a", "-d", "x" * 151], {}),
     65: (["send", "-e", "a", "-d", "b"], {"answer": says.error(400, "bad_request", "No.")}),
     69: (["send", "-e", "a", "-d", "b"], {**GONE, "LOGSH_STATE_DIR": "/dev/null/x"}),

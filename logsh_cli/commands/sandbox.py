@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from logsh_cli.app import AppContext
+from logsh_cli.errors import UsageError
+from logsh_cli.sandbox.expectations import parse_expectations
 from logsh_cli.sandbox.rules import parse_faults
 
 if TYPE_CHECKING:
@@ -47,15 +49,41 @@ def sandbox(
             help="Answer the first requests so: statuses, drop, slow, html; e.g. 503,429,drop.",
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print each received event as one line of JSON.")] = False,
+    expect: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--expect",
+            metavar="FIELD=VALUE",
+            help="End with 1 unless one event has this; repeat for more, metadata.KEY=VALUE too.",
+        ),
+    ] = None,
+    expect_count: Annotated[
+        int | None,
+        typer.Option("--expect-count", min=0, metavar="N", help="End with 1 unless exactly N events are so."),
+    ] = None,
+    expect_none: Annotated[bool, typer.Option("--expect-none", help="End with 1 if any event is so.")] = False,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="Print each event as a line of JSON; the command's output goes to standard error."),
+    ] = False,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", metavar="FILE", help="Write the events there instead, as lines of JSON."),
+    ] = None,
     quiet: options.Quiet = False,
 ) -> int:
     from logsh_cli.sandbox import session  # noqa: PLC0415 - a server and SQLite, which `--help` can do without
 
     app: AppContext = ctx.obj
     app.configure_output(json=json, quiet=quiet)
-    faults = parse_faults(fail) if fail is not None else ()
-    return session.around(app, command, faults, port or 0) if command else session.alone(app, faults, port)
+    expected = parse_expectations(expect or (), none=expect_none, count=expect_count)
+    file = None if output is None else app.cwd() / output
+    plan = session.Plan(parse_faults(fail) if fail is not None else (), port, file, expected)
+    if command:
+        return session.around(app, command, plan)
+    if expected is not None:
+        raise UsageError("--expect needs a command to check", hint="logsh sandbox --expect … -- COMMAND")
+    return session.alone(app, plan)
 
 
 HELP = """\
@@ -64,9 +92,11 @@ Run a local Logsh on 127.0.0.1: the documented rules, no account, nothing leaves
 \b
   logsh sandbox
   logsh sandbox -- ./backup.sh
+  logsh sandbox --expect event=backup.done -- ./backup.sh
   logsh sandbox --json -- ./deploy.sh > events.jsonl
   logsh sandbox --fail 503,429,drop -- logsh send -e test -d retries
 
 Alone it serves until Ctrl-C and shows events as they arrive. With a command it serves while that runs with an API URL,
 a key, a configuration and an outbox of its own, then prints what was received and exits with the command's status.
+If that is 0 and no event is as --expect says, it shows the difference and exits with 1.
 """

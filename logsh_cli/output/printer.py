@@ -60,12 +60,16 @@ class Printer:
         if not self.quiet or (tally.exit_code and tally.error is None):
             (self.note if tally.exit_code else self.line)(plain_tally(tally))
 
-    def json_line(self, value: object) -> None:
-        """One JSON line on standard output; ASCII only where the stream can't take more."""
+    def json_line(self, value: object, file: TextIO | None = None) -> None:
+        """One JSON line on standard output, or in a file; ASCII only where the stream can't take more."""
         # Text by text: a secret that looks like JSON must not take the line's own brackets and quotes with it.
         hidden = _each_text(value, self.redact)
-        ascii_only = not self.streams.takes_unicode(self.streams.stdout)
-        self.streams.out(json_escaped(_json(hidden, ascii_only=ascii_only)))
+        ascii_only = file is None and not self.streams.takes_unicode(self.streams.stdout)
+        line = json_escaped(_json(hidden, ascii_only=ascii_only))
+        if file is None:
+            self.streams.out(line)
+        else:
+            print(line, file=file, flush=True)
 
     def line(self, text: str) -> None:
         """One line of result on standard output."""

@@ -1,7 +1,8 @@
 """How the sandbox answers: the documented contract, and the faults of ``--fail``. Pure: no sockets, no clock.
 
-The contract is the API reference of "Event": 200 with a JSON body, or 400, 401 and 429 with a message. Beyond the
-reference, ``details`` names every field and rule that was broken, and 404, 405 and 413 look as a web server's do.
+The contract is the API reference of "Event": 400, 401 and 429 with a message, and success, for which the service says
+201 where the reference says 200. Beyond both, ``details`` names every field and rule that was broken, and 404, 405, 413
+and 421 look as a web server's do.
 """
 
 from __future__ import annotations
@@ -69,8 +70,13 @@ def _fault(item: str) -> Fault | None:
     return int(item) if re.fullmatch("[45][0-9]{2}", item) else _NAMED_FAULTS.get(item)
 
 
-def misrouted(method: str, target: str) -> Reply | None:
-    """The answer to a request that is not ``POST /api/event``, or ``None`` when it is."""
+def misrouted(method: str, target: str, host: str | None, port: int) -> Reply | None:
+    """Return the answer to a request that is not ``POST /api/event`` at this address, or ``None`` when it is.
+
+    ``host`` is the header: with any other name, a page in a browser could send what a test then takes for its own.
+    """
+    if (host or "").lower() not in {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}:
+        return _error(421, reason=f"Host: {host}: the sandbox answers to 127.0.0.1:{port} only")
     try:
         path = urlsplit(target).path
     except ValueError:
@@ -112,7 +118,7 @@ def judge(authorization: str | None, content_type: str | None, body: bytes | Non
     problems = _problems(parsed)
     if problems:
         return _error(400, reason="; ".join(problems))
-    return Reply(200, b'{"status":true}', (_JSON,), event=parsed)
+    return Reply(201, b'{"status":true}', (_JSON,), event=parsed)
 
 
 def _has_key(authorization: str | None) -> bool:

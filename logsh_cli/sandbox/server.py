@@ -199,7 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, body: bytes | None) -> None:
         sandbox = self.server.sandbox
         headers = {name.lower(): value for name, value in self.headers.items() if name.lower() != "authorization"}
-        reply = misrouted(self.command, self.path)
+        reply = misrouted(self.command, self.path, self.headers.get("Host"), sandbox.port)
         fault = None if reply else sandbox.next_fault()
         if fault == "drop":
             self.close_connection = True

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import queue
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 
 from logsh_cli.config import config_dir
 from logsh_cli.config.files import CONFIG_FILE, read_config
 from logsh_cli.delivery.stop import StopRequest
-from logsh_cli.errors import NotKept, UsageError, raise_term_signal
+from logsh_cli.errors import ExitCode, NotKept, Unexpected, UsageError, raise_term_signal
 from logsh_cli.job import child, signals
 from logsh_cli.outbox import open_store
-from logsh_cli.sandbox.home import SANDBOX_KEY, throwaway_home
+from logsh_cli.sandbox.home import DEFAULT_WORKSPACE, SANDBOX_KEY, throwaway_home
 from logsh_cli.sandbox.server import Received, SandboxServer
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from logsh_cli.app import AppContext
     from logsh_cli.output.printer import Printer
+    from logsh_cli.sandbox.expectations import Expectations
     from logsh_cli.sandbox.rules import Fault
 
 USUAL_PORT: Final = 5647
@@ -36,83 +38,135 @@ PATIENCE_S: Final = 10.0
 """and no longer than this."""
 
 _LOOK_AGAIN_S: Final = 0.2
+_STDOUT, _STDERR = 1, 2
 
 
-def alone(app: AppContext, faults: Sequence[Fault], port: int | None) -> int:
-    """Serve until INT or TERM, showing each request as it comes. Without a ``port``, on the usual one if it is free."""
+class Plan(NamedTuple):
+    """What the options ask for: ``faults`` for the first requests, ``output`` a file that gets the events."""
+
+    faults: Sequence[Fault] = ()
+    port: int | None = None
+    output: Path | None = None
+    expected: Expectations | None = None
+
+
+def alone(app: AppContext, plan: Plan) -> int:
+    """Serve until INT or TERM, showing each request as it comes. Without a port, on the usual one if it is free."""
     gc.enable()  # it may serve for days
     arrivals: queue.SimpleQueue[Received] = queue.SimpleQueue()
-    with StopRequest() as stop, _server(arrivals, faults, port) as server:
+    with _file(plan.output) as file, StopRequest() as stop, _server(arrivals, plan) as server:
         if not app.printer.quiet:
             _say_how(app, server.url)
         while not (stop and arrivals.empty()):
             with contextlib.suppress(queue.Empty):
-                show(app.printer, arrivals.get(timeout=_LOOK_AGAIN_S))
+                _show(app.printer, arrivals.get(timeout=_LOOK_AGAIN_S), file)
     return 0
 
 
-def around(app: AppContext, command: Sequence[str], faults: Sequence[Fault], port: int) -> int:
-    """Serve while the command runs, show what came, and return the command's exit status."""
+def around(app: AppContext, command: Sequence[str], plan: Plan) -> int:
+    """Serve while the command runs, show what came, and return the command's exit status.
+
+    If that is 0 and what came is not what was expected, say how it differs and return 1.
+    """
     gc.enable()
     config = read_config(config_dir(app.env) / CONFIG_FILE)
     if config.warning:
         app.printer.warn(config.warning)
     received: list[Received] = []
     with (
+        _file(plan.output) as file,
         _ends_tidily(),
         _held_signals() as held,
-        SandboxServer(received.append, port=port, faults=faults) as server,
+        SandboxServer(received.append, port=plan.port or 0, faults=plan.faults) as server,
         throwaway_home(server.url, env=app.env, profiles=config.profiles) as home,
     ):
-        started = child.start(command, env=home.env, held=held)
-        ending = started.wait()
-        started.release_signals()
+        with _stdout_on_stderr() if app.printer.json and file is None else contextlib.nullcontext():
+            running = child.start(command, env=home.env, held=held)
+        ending = running.wait()
         undelivered = _await_deliveries(home.state_dir, received)
-    if not ending.started:
-        app.printer.note(f"could not start {command[0]}: {ending.reason}")
-    elif app.printer.json or not app.printer.quiet:
-        show_all(app.printer, received, undelivered)
+        if not ending.started:
+            app.printer.note(f"could not start {command[0]}: {ending.reason}")
+        elif file is not None or app.printer.json or not app.printer.quiet:
+            _show_all(app.printer, received, undelivered, file)
     if ending.signal == signal.SIGINT:
         app.fatal_signal = signal.SIGINT
-    return child.shell_status(ending)
+    return child.shell_status(ending) or _check(app, received, plan.expected)
 
 
-def show_all(printer: Printer, received: list[Received], undelivered: int) -> None:
-    """What came while the command ran: the events on standard output, all else on standard error."""
+def _check(app: AppContext, received: Sequence[Received], expected: Expectations | None) -> int:
+    complaint = expected.complaint([request.event for request in received if request.event]) if expected else []
+    if not complaint:
+        return ExitCode.OK
+    app.printer.error(Unexpected(complaint[0]))
+    for line in complaint[1:]:
+        app.streams.err(app.printer.safe(line))
+    return ExitCode.UNEXPECTED
+
+
+def _show_all(printer: Printer, received: list[Received], undelivered: int, file: TextIO | None) -> None:
     events = sum(request.event is not None for request in received)
-    if not printer.json or not events:
-        printer.note(f"the sandbox received {_count(events)}{':' if events else ''}")
+    if not printer.quiet and (file is not None or not printer.json or not events):
+        printer.note(f"the sandbox received {_count(events)}{':' if events and file is None else ''}")
     for request in received:
-        show(printer, request)
+        _show(printer, request, file)
     if undelivered:
         printer.note(f"{_count(undelivered)} had not been delivered when the sandbox closed")
 
 
-def show(printer: Printer, request: Received) -> None:
-    """One request: an event is a result, and one that was refused or failed on purpose is a note."""
+def _show(printer: Printer, request: Received, file: TextIO | None) -> None:
+    """Show one request: an event is a result, and one that was refused or failed on purpose is a note."""
     if request.event is None:
         what = "not answered" if request.status is None else f"answered {request.status}"
         printer.note(f"{what}: {request.reason}")
-    elif printer.json:
+    elif printer.json or file is not None:
         at = request.at.isoformat(timespec="milliseconds")
-        printer.json_line({"event": request.event, "received_at": at, "status": request.status})
+        printer.json_line({"event": request.event, "received_at": at, "status": request.status}, file)
     else:
         printer.arrival(f"{request.at.astimezone():%H:%M:%S}", request.event)
 
 
-def _server(arrivals: queue.SimpleQueue[Received], faults: Sequence[Fault], port: int | None) -> SandboxServer:
-    if port is None:
+@contextlib.contextmanager
+def _file(path: Path | None) -> Iterator[TextIO | None]:
+    if path is None:
+        yield None
+        return
+    try:
+        file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--output can't be written: {path}: {error.strerror}", hint="name another file") from None
+    with file:
+        yield file
+
+
+@contextlib.contextmanager
+def _stdout_on_stderr() -> Iterator[None]:
+    """A command that starts meanwhile writes to standard error: standard output has the received events alone."""
+    try:
+        kept = os.dup(_STDOUT)
+    except OSError:  # there is none
+        yield
+        return
+    try:
+        os.dup2(_STDERR, _STDOUT)
+        yield
+    finally:
+        os.dup2(kept, _STDOUT)
+        os.close(kept)
+
+
+def _server(arrivals: queue.SimpleQueue[Received], plan: Plan) -> SandboxServer:
+    if plan.port is None:
         # Taken by another sandbox, most likely.
         with contextlib.suppress(UsageError):
-            return SandboxServer(arrivals.put, port=USUAL_PORT, faults=faults)
-    return SandboxServer(arrivals.put, port=port or 0, faults=faults)
+            return SandboxServer(arrivals.put, port=USUAL_PORT, faults=plan.faults)
+    return SandboxServer(arrivals.put, port=plan.port or 0, faults=plan.faults)
 
 
 def _say_how(app: AppContext, url: str) -> None:
     # Past the redactor, for which this key is a secret as soon as somebody has followed the advice.
     write = app.streams.err if app.printer.json else app.streams.out
     write(f"A sandbox at {url} until Ctrl-C. To send there, in another shell:")
-    write(f"  export LOGSH_API_URL={url} LOGSH_API_KEY={SANDBOX_KEY}")
+    write(f"  export LOGSH_API_URL={url} LOGSH_API_KEY={SANDBOX_KEY} LOGSH_WORKSPACE={DEFAULT_WORKSPACE}")
 
 
 def _count(events: int) -> str:

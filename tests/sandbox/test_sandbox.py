@@ -46,6 +46,10 @@ class Sandbox:
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.server.port), timeout=30)
 
+    def send(self, connection: socket.socket, data: bytes) -> None:
+        """Send a raw request, in which ``PORT`` stands for the sandbox's own."""
+        connection.sendall(data.replace(b"PORT", str(self.server.port).encode()))
+
 
 @contextmanager
 def running(faults: str = "") -> Iterator[Sandbox]:
@@ -65,17 +69,17 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def raw_post(body: bytes, *extra: str) -> bytes:
-    head = "POST /api/event HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer k\r\n"
-    return (head + "".join(line + "\r\n" for line in extra) + "\r\n").encode() + body
+    headers = ("Host: localhost:PORT", "Content-Type: application/json", "Authorization: Bearer k", *extra)
+    return ("POST /api/event HTTP/1.1\r\n" + "".join(f"{line}\r\n" for line in headers) + "\r\n").encode() + body
 
 
 # The documented contract
 
 
-def test_a_good_event_is_answered_200_with_status_true_and_received_as_it_was_sent(sandbox: Sandbox) -> None:
+def test_a_good_event_is_answered_201_with_status_true_and_received_as_it_was_sent(sandbox: Sandbox) -> None:
     event = {**EVENT, "icon": "👤", "notify": True, "metadata": {"plan": "pro", "seats": 3, "trial": False}}
     answer = sandbox.post(event)
-    assert (answer.status_code, answer.json()) == (200, {"status": True})
+    assert (answer.status_code, answer.json()) == (201, {"status": True})
     assert sandbox.events == [event]
 
 
@@ -133,7 +137,7 @@ def test_the_documented_content_type_is_required(sandbox: Sandbox) -> None:
     as_form = sandbox.post(json=None, content=content, headers={**KEY, "Content-Type": "text/plain"})
     with_charset = {**KEY, "Content-Type": "Application/JSON; charset=utf-8"}
     assert (as_form.status_code, "Content-Type" in as_form.json()["details"]) == (400, True)
-    assert sandbox.post(json=None, content=content, headers=with_charset).status_code == 200
+    assert sandbox.post(json=None, content=content, headers=with_charset).status_code == 201
 
 
 @pytest.mark.parametrize(
@@ -150,10 +154,21 @@ def test_a_request_without_a_bearer_key_gets_401_before_its_body_is_judged(
     assert answer.json()["message"] == "Your Bearer Token is missing, invalid or expired."
 
 
+@pytest.mark.parametrize(
+    "host", ["evil.test", "evil.test:{port}", "127.0.0.1", "127.0.0.1:1", "127.0.0.1.evil.test:{port}"]
+)
+def test_a_request_for_another_host_is_misdirected_and_uses_up_no_fault(host: str) -> None:
+    with running("503") as sandbox:
+        answer = sandbox.post(headers={**KEY, "Host": host.format(port=sandbox.server.port)})
+        assert (answer.status_code, answer.json()["name"]) == (421, "misdirected_request")
+        assert sandbox.post(headers={**KEY, "Host": f"LOCALHOST:{sandbox.server.port}"}).status_code == 503
+        assert sandbox.events == []
+
+
 @pytest.mark.parametrize("path", ["/", "/api/events", "/api/event/", "//[", "/%00"])
 def test_another_path_gets_a_404_page_in_html(sandbox: Sandbox, path: str) -> None:
     with sandbox.connect() as connection:
-        connection.sendall(f"POST {path} HTTP/1.0\r\n\r\n".encode())
+        sandbox.send(connection, f"POST {path} HTTP/1.0\r\nHost: localhost:PORT\r\n\r\n".encode())
         answer = read_all(connection)
     assert answer.startswith(b"HTTP/1.1 404 ")
     assert b"text/html" in answer
@@ -169,7 +184,7 @@ def test_another_method_gets_405_in_json(sandbox: Sandbox, method: str) -> None:
 def test_a_head_request_gets_no_body_and_leaves_the_connection_usable(sandbox: Sandbox) -> None:
     with httpx.Client(base_url=sandbox.server.url, headers=KEY) as client:
         assert client.head("/api/event").status_code == 405
-        assert client.post("/api/event", json=EVENT).status_code == 200
+        assert client.post("/api/event", json=EVENT).status_code == 201
 
 
 def test_a_body_over_a_megabyte_gets_413_and_one_at_the_limit_is_read(sandbox: Sandbox) -> None:
@@ -177,16 +192,16 @@ def test_a_body_over_a_megabyte_gets_413_and_one_at_the_limit_is_read(sandbox: S
     assert (too_long.status_code, too_long.json()["name"]) == (413, "payload_too_large")
     head = {**KEY, "Content-Type": "application/json"}
     at_limit = json.dumps(EVENT).encode().ljust(MAX_BODY_BYTES)
-    assert sandbox.post(json=None, content=at_limit, headers=head).status_code == 200
+    assert sandbox.post(json=None, content=at_limit, headers=head).status_code == 201
 
 
 def test_a_chunked_body_is_read_and_bounded_like_any_other(sandbox: Sandbox) -> None:
     content = json.dumps(EVENT).encode()
     head = {**KEY, "Content-Type": "application/json"}
     parts = iter([content[:10], content[10:]])
-    assert sandbox.post(json=None, content=parts, headers=head).status_code == 200
+    assert sandbox.post(json=None, content=parts, headers=head).status_code == 201
     with sandbox.connect() as connection:
-        connection.sendall(raw_post(b"200000\r\n", "Transfer-Encoding: chunked") + b"x" * 0x200000)
+        sandbox.send(connection, raw_post(b"200000\r\n", "Transfer-Encoding: chunked") + b"x" * 0x200000)
         assert read_all(connection).startswith(b"HTTP/1.1 413 ")
     assert sandbox.events == [EVENT]
 
@@ -218,9 +233,9 @@ def test_no_key_is_remembered(sandbox: Sandbox) -> None:
 def test_a_status_in_fail_is_answered_once_with_its_name_and_is_no_event(status: int, name: str) -> None:
     with running(str(status)) as sandbox:
         failed, served = sandbox.post(), sandbox.post()
-    assert (failed.status_code, failed.json()["name"], served.status_code) == (status, name, 200)
+    assert (failed.status_code, failed.json()["name"], served.status_code) == (status, name, 201)
     assert failed.headers.get("Retry-After") == ("1" if status == 429 else None)
-    assert [received.status for received in sandbox.requests] == [status, 200]
+    assert [received.status for received in sandbox.requests] == [status, 201]
     assert len(sandbox.events) == 1
 
 
@@ -228,7 +243,7 @@ def test_drop_closes_the_connection_without_an_answer() -> None:
     with running("drop") as sandbox:
         with pytest.raises(httpx.RemoteProtocolError):
             sandbox.post()
-        assert sandbox.post().status_code == 200
+        assert sandbox.post().status_code == 201
     assert sandbox.reasons == ["--fail drop", None]
     assert sandbox.requests[0].status is None
 
@@ -243,17 +258,17 @@ def test_slow_holds_an_ordinary_answer_back_and_nobody_elses() -> None:
     with running("slow") as sandbox:
         with pytest.raises(httpx.ReadTimeout):
             sandbox.post(timeout=0.5)
-        assert sandbox.post(timeout=SLOW_S / 2).status_code == 200
+        assert sandbox.post(timeout=SLOW_S / 2).status_code == 201
         assert len(sandbox.events) == 2, "a slow service has the event although its client has gone"
 
 
 def test_a_slow_answer_comes_in_the_end_and_a_stop_does_not_wait_for_it() -> None:
     with running("slow") as sandbox:
         answer = sandbox.post()
-    assert (answer.status_code, answer.elapsed.total_seconds() >= SLOW_S) == (200, True)
+    assert (answer.status_code, answer.elapsed.total_seconds() >= SLOW_S) == (201, True)
     with running("slow") as sandbox:
         connection = sandbox.connect()
-        connection.sendall(raw_post(b"{}", "Content-Length: 2"))
+        sandbox.send(connection, raw_post(b"{}", "Content-Length: 2"))
         while not sandbox.requests:
             threading.Event().wait(0.01)
     with connection:
@@ -263,7 +278,7 @@ def test_a_slow_answer_comes_in_the_end_and_a_stop_does_not_wait_for_it() -> Non
 def test_the_first_requests_get_the_faults_in_their_order_and_other_paths_use_none_up() -> None:
     with running("503, 429 ,HTML") as sandbox:
         assert httpx.post(f"{sandbox.server.url}/other").status_code == 404
-        assert [sandbox.post().status_code for _ in range(4)] == [503, 429, 502, 200]
+        assert [sandbox.post().status_code for _ in range(4)] == [503, 429, 502, 201]
 
 
 def test_a_fault_comes_before_the_key_and_the_body_are_looked_at() -> None:
@@ -295,13 +310,13 @@ def test_a_connection_is_kept_open_for_the_next_request_whatever_the_answers_wer
             raw_post(body, f"Content-Length: {len(body)}"),
             raw_post(b"", "Content-Length: 0"),
             raw_post(b"{", "Content-Length: 1"),
-            b"PUT /x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
+            b"PUT /x HTTP/1.1\r\nHost: localhost:PORT\r\nContent-Length: 3\r\n\r\nabc",
         ):
-            connection.sendall(request)
+            sandbox.send(connection, request)
             assert connection.recv(65536).startswith(b"HTTP/1.1 ")
-        connection.sendall(raw_post(body, f"Content-Length: {len(body)}", "Connection: close"))
-        assert read_all(connection).startswith(b"HTTP/1.1 200 ")
-    assert [received.status for received in sandbox.requests] == [503, 502, 400, 404, 200]
+        sandbox.send(connection, raw_post(body, f"Content-Length: {len(body)}", "Connection: close"))
+        assert read_all(connection).startswith(b"HTTP/1.1 201 ")
+    assert [received.status for received in sandbox.requests] == [503, 502, 400, 404, 201]
 
 
 def test_many_connections_at_once_are_all_served(sandbox: Sandbox) -> None:
@@ -314,14 +329,14 @@ def test_many_connections_at_once_are_all_served(sandbox: Sandbox) -> None:
 
     with ThreadPoolExecutor(60) as pool:
         statuses = [status for conversation in pool.map(converse, range(60)) for status in conversation]
-    assert statuses == [200] * 300
+    assert statuses == [201] * 300
     assert len({event["metadata"]["n"] for event in sandbox.events}) == 300
 
 
 def test_connections_that_say_nothing_hold_nobody_up(sandbox: Sandbox) -> None:
     silent = [socket.create_connection(("127.0.0.1", sandbox.server.port)) for _ in range(200)]
     try:
-        assert sandbox.post().status_code == 200
+        assert sandbox.post().status_code == 201
     finally:
         for connection in silent:
             connection.close()
@@ -356,14 +371,14 @@ def test_rubbish_and_half_requests_make_no_event_and_harm_nobody(
 ) -> None:
     with sandbox.connect() as connection:
         try:
-            connection.sendall(rubbish)
+            sandbox.send(connection, rubbish)
             connection.shutdown(socket.SHUT_WR)
             answer = read_all(connection)
         except OSError:  # the server may have answered and hung up before it had read all of it
             answer = b""
-    assert b" 200 " not in answer[:20]
+    assert b" 201 " not in answer[:20]
     assert sandbox.events == []
-    assert sandbox.post().status_code == 200
+    assert sandbox.post().status_code == 201
     assert capfd.readouterr() == ("", "")
 
 
@@ -373,8 +388,8 @@ def test_a_client_that_resets_its_connection_is_not_reported(
     for _ in range(20):
         with sandbox.connect() as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            connection.sendall(raw_post(b"{", "Content-Length: 100"))
-    assert sandbox.post().status_code == 200
+            sandbox.send(connection, raw_post(b"{", "Content-Length: 100"))
+    assert sandbox.post().status_code == 201
     assert len(sandbox.requests) == 1
     assert capfd.readouterr() == ("", "")
 
@@ -388,7 +403,7 @@ def test_a_port_in_use_is_a_usage_error_that_names_it(sandbox: Sandbox) -> None:
 def test_a_stopped_sandbox_closes_its_connections_and_frees_its_port() -> None:
     with running() as sandbox:
         connection = sandbox.connect()
-        connection.sendall(raw_post(b"{}", "Content-Length: 2"))
+        sandbox.send(connection, raw_post(b"{}", "Content-Length: 2"))
         assert connection.recv(65536)
     with connection:
         assert connection.recv(65536) == b""
@@ -407,9 +422,10 @@ def test_ten_thousand_events_leave_nothing_behind_in_the_server() -> None:
     request = raw_post(body, f"Content-Length: {len(body)}")
 
     def talk(server: SandboxServer, times: int) -> None:
+        to_here = request.replace(b"PORT", str(server.port).encode())
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
             for _ in range(times):
-                connection.sendall(request)
+                connection.sendall(to_here)
                 assert connection.recv(4096)
 
     with SandboxServer(counted) as server:

@@ -71,6 +71,7 @@ def serving(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
             stream.readline()
             variables = dict(word.split("=", 1) for word in shlex.split(stream.readline())[1:])
             assert variables["LOGSH_API_KEY"]
+            assert variables["LOGSH_WORKSPACE"] == "sandbox"
             yield process, variables["LOGSH_API_URL"]
         finally:
             process.kill()
@@ -106,7 +107,7 @@ def test_alone_with_json_standard_output_has_one_line_for_each_event_and_nothing
         out, err = process.communicate(timeout=PATIENCE_S)
     (received,) = lines(out)
     assert list(received) == ["event", "received_at", "status"]
-    assert (received["event"], received["status"]) == (EVENT, 200)
+    assert (received["event"], received["status"]) == (EVENT, 201)
     assert received["received_at"].endswith("+00:00")
     assert [line.partition(": ")[2] for line in err.splitlines()[:2]] == [
         "answered 503: --fail",
@@ -142,7 +143,7 @@ def test_the_advice_shows_the_key_although_it_is_this_shells_key_already(monkeyp
 def test_two_sandboxes_alone_do_not_get_in_each_others_way() -> None:
     with serving() as (_, one), serving() as (_, other):
         assert one != other
-        assert (post(one).status_code, post(other).status_code) == (200, 200)
+        assert (post(one).status_code, post(other).status_code) == (201, 201)
 
 
 def test_a_port_that_is_taken_is_a_usage_error(logsh: Logsh) -> None:
@@ -348,10 +349,14 @@ def test_a_signal_reaches_the_command_and_what_it_sent_is_reported(number: signa
     name = number.name.removeprefix("SIG")
     script = f"trap 'logsh send -q -e stopped -d {name}; exit 7' {name}; echo ready; while :; do sleep 0.05; done"
     with subprocess.Popen(
-        [LOGSH, "sandbox", "--json", *sh(script)], stdout=subprocess.PIPE, text=True, env=environment()
+        [LOGSH, "sandbox", "--json", *sh(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
     ) as process:
-        assert process.stdout
-        assert process.stdout.readline() == "ready\n"
+        assert process.stderr
+        assert process.stderr.readline() == "ready\n"
         process.send_signal(number)
         out, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 7
