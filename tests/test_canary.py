@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from logsh_cli.errors import ExitCode
 from tests.support import answers as says
 from tests.support.certs import authority
 from tests.support.command import LOGSH, Completed, environment
@@ -199,7 +200,6 @@ def test_a_login_shows_only_a_mask_and_keeps_the_key_to_one_file(logsh: Logsh, s
 
 
 SEND = ("send", *EVENT)
-BARE = ("LOGSH_API_KEY", "LOGSH_API_KEY_FILE", "LOGSH_API_URL", "LOGSH_PROFILE", "CREDENTIALS_DIRECTORY")
 ARGUMENTS: tuple[tuple[str, ...], ...] = (
     *((*SEND, option) for option in ("-w", "-i", "-m", "-p", "--deadline", "--on-missing-key", "--api-key", "--")),
     *(SEND, ("send", "-d", "d", "-e"), ("send", "-e", "e", "-d", "\udcff"), (*SEND, "--no-validate", "-w")),
@@ -215,57 +215,61 @@ ARGUMENTS: tuple[tuple[str, ...], ...] = (
 
 VARIABLES = (
     *("LOGSH_API_KEY_FILE", "LOGSH_PROFILE", "LOGSH_API_URL", "LOGSH_WORKSPACE", "LOGSH_ICON", "LOGSH_NOTIFY"),
-    *("LOGSH_DEADLINE", "LOGSH_BEST_EFFORT", "LOGSH_ON_MISSING_KEY", "LOGSH_CA_FILE", "LOGSH_CONFIG_DIR"),
-    *("CREDENTIALS_DIRECTORY", "HTTPS_PROXY", "HTTP_PROXY", "SSL_CERT_FILE"),
+    *("LOGSH_DEADLINE", "LOGSH_BEST_EFFORT", "LOGSH_ON_MISSING_KEY", "LOGSH_CA_FILE", "LOGSH_CONFIG_DIR", "LOGSH_KEY"),
+    *("LOGSH_STATE_DIR", "CREDENTIALS_DIRECTORY", "HTTPS_PROXY", "HTTP_PROXY", "SSL_CERT_FILE"),
 )
+COMMANDS = (
+    *(SEND, (*SEND, "--dry-run"), ("batch", "-"), ("outbox", "list"), ("outbox", "flush"), ("outbox", "show", "1")),
+    *(("config", "list"), ("config", "get", "api_key"), ("config", "get", "api_url"), ("config", "set", "icon", "🚀")),
+    *(("config", "path"), ("doctor",), ("login", "--key-stdin", "--no-verify"), ("logout",)),
+)
+"""What reads variables and files."""
+
+SETTINGS = ("workspace", "icon", "notify", "api_key", "api_url", "deadline", "x", "[metadata]\na", "[profiles.x]\nicon")
 SHAPES = ("{}", " {} ", "https://x.invalid/?api_key={}", "http://127.0.0.1:1/{}", "https://{}@x.invalid", "Bearer {}")
-"""What people paste."""
+"""Forms in which people paste a key."""
 
 KEYS = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-", min_size=20, max_size=60)
 PLACES = st.one_of(
-    st.sampled_from(ARGUMENTS).map(lambda args: ("argument", args)),
-    st.tuples(st.just("variable"), st.sampled_from(VARIABLES)),
-    st.tuples(
-        st.just("config.toml"), st.sampled_from(["workspace", "icon", "notify", "api_url", "deadline", "x", "["])
-    ),
-    st.tuples(
-        st.just(".logsh.toml"), st.sampled_from(["workspace", "icon", "api_key", "notify", "[metadata]\na", "["])
-    ),
-    st.tuples(st.just("input"), st.sampled_from(['"workspace"', '"icon"', '"x"', '"metadata": {"a"', "{"])),
+    st.tuples(st.just("argument"), st.just(""), st.sampled_from(ARGUMENTS)),
+    st.tuples(st.just("variable"), st.sampled_from(VARIABLES), st.sampled_from(COMMANDS)),
+    st.tuples(st.sampled_from(["config.toml", ".logsh.toml"]), st.sampled_from(SETTINGS), st.sampled_from(COMMANDS)),
+    st.tuples(st.just("input"), st.sampled_from(['"icon"', '"x"', '"metadata": {"a"', "{"]), st.just(("batch",))),
 )
+FORMS = st.sampled_from([(), ("--json",), ("-v",), ("-q",)])
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(key=KEYS.map("logsh_{}".format), place=PLACES, shape=st.sampled_from(SHAPES), verbose=st.booleans())
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(key=KEYS.map("logsh_{}".format), place=PLACES, shape=st.sampled_from(SHAPES), form=FORMS)
 def test_a_key_in_the_wrong_place_is_not_repeated_wherever_that_is(
-    tmp_path: Path, key: str, place: tuple[str, Any], shape: str, verbose: bool
+    tmp_path: Path, key: str, place: tuple[str, str, tuple[str, ...]], shape: str, form: tuple[str, ...]
 ) -> None:
-    """None of them is known as a key by what it stands for; each is in both forms of output, and in no file of ours."""
-    kind, where = place
-    given = shape.format(key)
+    """Nothing tells that it is a key but its shape, and the one that is in use is not shown either."""
+    kind, where, args = place
+    given, used = shape.format(key), "logsh_Vbq7ZpQx0wKt4Yhm"
     for directory in ("config", "state"):
         shutil.rmtree(tmp_path / directory, ignore_errors=True)
     (tmp_path / ".logsh.toml").unlink(missing_ok=True)
     (tmp_path / "config").mkdir(mode=0o700)
-    env = {"LOGSH_API_KEY": "other", "LOGSH_WORKSPACE": "shop", "LOGSH_DEADLINE": "0.05"}
-    env |= {"LOGSH_API_URL": "http://127.0.0.1:1", "LOGSH_DEBUG": "1"}
-    args, stdin = (*SEND, *(("-v",) if verbose else ())), b""
+    env = {"LOGSH_API_KEY": used, "LOGSH_API_URL": "http://127.0.0.1:1", "LOGSH_WORKSPACE": "shop"}
+    env |= {"LOGSH_DEADLINE": "0.05", "LOGSH_DEBUG": "1"}
+    stdin = f"{key}\n".encode()
     if kind == "argument":
-        args = (*where, given)
+        args = (*args, given)
     elif kind == "variable":
-        env = {name: value for name, value in env.items() if name not in BARE or name == "LOGSH_API_URL"}
-        env[where] = given
+        env = {**env, **({"LOGSH_API_KEY": ""} if where != "LOGSH_API_URL" else {}), where: given}
     elif kind == "input":
-        args, stdin = ("batch",), f'{{"event": "e", "description": "d", {where}: {json.dumps(given)}'.encode()
+        stdin = f'{{"event": "e", "description": "d", {where}: {json.dumps(given)}'.encode()
     else:
         path = tmp_path / "config" / kind if kind == "config.toml" else tmp_path / kind
         path.write_text(f"{where} = {json.dumps(given)}\n")
         path.chmod(0o600)
         del env["LOGSH_WORKSPACE"]
     with contextlib.chdir(tmp_path):
-        for flags in ((), ("--json",)):
-            plain = call_main(*args, *(flags if args[:1] != ("run",) else ()), env=env, stdin=stdin)
-            assert leaks(plain.stdout + plain.stderr, key) == [], (args, flags)
+        done = call_main(*args, *(form if args[:1] != ("run",) else ()), env=env, stdin=stdin)
+    assert leaks(done.stdout + done.stderr, key) == [], args
+    assert leaks(done.stdout + done.stderr, used) == [], args
+    assert done.code != ExitCode.FAULT
 
 
 def test_not_even_a_fault_that_is_traced_shows_the_key(logsh: Logsh, service: Server) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
@@ -12,6 +12,7 @@ from logsh_cli.errors import EXIT_CODE_MEANINGS
 from logsh_cli.help import ADVANCED
 from logsh_cli.help.layout import ALL, ARGUMENTS, SHORT_LIST
 from logsh_cli.help.topics import ENVIRONMENT, RESULT_FIELDS, TOPICS
+from logsh_cli.outbox.rows import State
 from logsh_cli.output.result import Result
 from logsh_cli.parser import GROUPS, build_app
 from tests.support.command import LOGSH
@@ -164,6 +165,7 @@ def test_the_topics_come_from_the_tables() -> None:
     fields = call_main("help", "json").stdout
     assert set(Result("dry_run", request={}).to_json()) == set(RESULT_FIELDS)
     assert all(f"  {name} " in fields for name in RESULT_FIELDS)
+    assert all(re.search(rf"\b{state}\b", fields) for state in get_args(State))
     for topic in TOPICS:
         assert max(map(len, call_main("help", topic).stdout.splitlines())) <= 120
 

@@ -44,6 +44,7 @@ RESULT_FIELDS = {
 STATES = {
     "waiting": "pending, or leased while a process is delivering it",
     "refused": "rejected: the service refused it; `logsh outbox retry` tries again",
+    "damaged": "damaged: what is stored can't be read; `logsh outbox drop` removes it",
 }
 """The states of a kept event as people read them, and as ``outbox list --json`` names them."""
 
