@@ -244,6 +244,13 @@ def test_a_stored_event_needs_no_typer_no_rich_and_no_http_client(service: Serve
     assert wait_for_background(service, 1, tmp_path)
 
 
+def test_a_plain_send_loads_few_modules_of_ours(service: Server) -> None:
+    loaded = loaded_by("send", *EVENT, env=settings_for(service))
+    ours = sorted(name for name in loaded if name.split(".")[0] == "logsh_cli")
+    assert len(service.events) == 1
+    assert len(ours) <= 34, ours
+
+
 def test_logsh_works_without_the_module_and_says_the_same(tmp_path: Path) -> None:
     package = Path(logsh_cli.__file__).parent
     shutil.copytree(package, tmp_path / "logsh_cli", ignore=shutil.ignore_patterns("argv.py", "__pycache__"))

@@ -21,6 +21,8 @@ HEAVY = {
     *("rich", "emoji", "tomlkit", "platformdirs", "pygments", "markdown_it", "click", "h2", "http.server"),
     *("urllib.request", "multiprocessing", "unittest", "xml", "pydantic", "tomllib"),
 }
+UNUSED = {"httpx._main", "anyio", "trio"}
+"""What httpx loads and logsh has no use for."""
 NETWORK = {"httpx", "httpcore", "h11", "ssl", "_ssl", "certifi", "idna", "anyio", "http.client", "email", "socket"}
 STORE = {"sqlite3", "_sqlite3", "hashlib", "_hashlib"}
 
@@ -28,7 +30,8 @@ STORE = {"sqlite3", "_sqlite3", "hashlib", "_hashlib"}
 def loaded_by(*argv: str, env: dict[str, str] | None = None) -> set[str]:
     """The modules that a process has loaded when ``logsh ARGV`` ends."""
     script = (
-        "import json, sys; from logsh_cli.cli import main; main(sys.argv[1:]); json.dump([*sys.modules], sys.stderr)"
+        "import json, sys; from logsh_cli.cli import main; main(sys.argv[1:]); "
+        "json.dump([name for name, module in sys.modules.items() if getattr(module, '__spec__', None)], sys.stderr)"
     )
     command = [sys.executable, "-c", script, *argv]
     done = subprocess.run(command, env=environment(env), capture_output=True, text=True, check=True, timeout=60)
@@ -54,6 +57,7 @@ def test_a_plain_send_loads_nothing_heavy_but_httpx(service: Server, httpx_alone
     loaded = loaded_by("send", *EVENT, "-m", "a=1", env=settings_for(service))
     assert len(service.events) == 1
     assert (loaded - httpx_alone) & HEAVY == set()
+    assert loaded & UNUSED == set()
     assert {name.split(".")[0] for name in loaded - httpx_alone}.isdisjoint(
         {"asyncio", "email", "logging", "http", "xml"}
     )

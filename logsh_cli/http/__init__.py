@@ -2,9 +2,10 @@
 
 import sys
 
-# Where click is installed, `import httpx` loads httpx's own command line, with rich and pygments: 40 ms for nothing.
-# None is how Python is told that a module can't be found.
-sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+# What `import httpx` loads for nothing: where click is installed, its own command line with rich and pygments (40 ms),
+# and what its asynchronous half runs on (1 ms). None is how Python is told that a module can't be found.
+for _unused in ("httpx._main", "anyio", "trio"):
+    sys.modules.setdefault(_unused, None)  # type: ignore[arg-type]
 
 PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 """Where a proxy is named, the first that is set; lower case goes before upper case, as in curl."""
