@@ -168,4 +168,5 @@ def record(param: Any, ctx: Any) -> tuple[str, str] | None:
     row = param.get_help_record(ctx)
     if row is None:
         return None
-    return (param.metavar if param.param_type_name == "argument" else row[0], _RANGE.sub(r"\1 to \2", row[1]))
+    words = _RANGE.sub(r"\1 to \2", row[1]).replace("  [x>=0]", "")
+    return (param.metavar if param.param_type_name == "argument" else row[0], words)
