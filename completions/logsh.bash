@@ -112,6 +112,7 @@ _logsh_table() {
             '--adopt|'
             '--jobs|text'
             '--deadline|text'
+            '--best-effort|'
             '-p --profile|profiles'
             '--json|'
             '-q --quiet|'
@@ -122,6 +123,8 @@ _logsh_table() {
     'logsh outbox retry')
         options=(
             '--all|'
+            '--deadline|text'
+            '-p --profile|profiles'
             '--json|'
             '-q --quiet|'
             '-h --help|'

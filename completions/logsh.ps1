@@ -116,7 +116,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
                 'list|Show what is waiting and what was refused'
                 'show|Show one kept event, whole'
                 'flush|Try everything that is waiting, now'
-                'retry|Put refused events back among the waiting ones'
+                'retry|Try refused events again, now'
                 'drop|Remove kept events for good'
                 'recover|Read what can be read of a damaged outbox that was set aside'
             )
@@ -156,6 +156,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
                 '--adopt||Also take this profile''s events that were accepted under another key'
                 '--jobs|text|Requests under way at once'
                 '--deadline|text|For all attempts of an event'
+                '--best-effort||Warn and exit 0 if delivery fails'
                 '-p --profile|profiles|Use this profile''s key and settings'
                 '--json||Print the result as one line of JSON'
                 '-q --quiet||Print nothing on success'
@@ -170,6 +171,8 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             )
             Options = @(
                 '--all||Every event that the command applies to'
+                '--deadline|text|For all attempts of an event'
+                '-p --profile|profiles|Use this profile''s key and settings'
                 '--json||Print the result as one line of JSON'
                 '-q --quiet||Print nothing on success'
                 '-h --help||Show this message and exit'

@@ -114,7 +114,8 @@ class BatchJob:
             self.keep_up()
             yield
         if self.drain is not None:
-            yield from self.drain.settled()
+            for _ in self.drain.settled():
+                yield
 
     @property
     def in_flight(self) -> int:

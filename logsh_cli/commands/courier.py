@@ -90,7 +90,7 @@ class Rounds:
 
     def _walk(self) -> int:
         drain = Drain(self.road, jobs=DEFAULT_JOBS, deadline_s=self.deadline_s)
-        for _ in Flush(drain).walk(ignore_wait=False):
+        for _ in Flush(drain).walk():
             pass
         drain.close()  # there may be hundreds of rounds
         return drain.totals.worst()[0]

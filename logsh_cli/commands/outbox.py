@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 from logsh_cli.app import AppContext
 from logsh_cli.clock import option_seconds
 from logsh_cli.config.resolve import Flags
+from logsh_cli.delivery import end_of_the_road
 from logsh_cli.delivery.drain import DEFAULT_JOBS, Drain
 from logsh_cli.delivery.flush import Flush
+from logsh_cli.delivery.road import FORGIVABLE
 from logsh_cli.delivery.stop import StopRequest
 from logsh_cli.errors import ConfigError, EventRefused, ExitCode, NotDelivered, NotKept, UsageError, interruption
 from logsh_cli.outbox import Changed, Store
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import typer
 
     from logsh_cli import options
+    from logsh_cli.config.resolve import Settings
     from logsh_cli.outbox import Owner, Row
 
 
@@ -52,9 +54,9 @@ def register(app: typer.Typer) -> None:
     group.command(
         "retry",
         help=described(
-            "Put refused events back among the waiting ones.",
+            "Try refused events again, now.",
             "logsh outbox retry 12 13",
-            "logsh outbox retry --all && logsh outbox flush",
+            "logsh outbox retry --all",
         ),
     )(retry)
     group.command(
@@ -193,6 +195,7 @@ def flush(
     ] = False,
     jobs: options.Jobs = DEFAULT_JOBS,
     deadline: options.EventDeadline = None,
+    best_effort: options.BestEffort = False,
     profile: options.Profile = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -200,69 +203,90 @@ def flush(
 ) -> int:
     app: AppContext = ctx.obj
     app.configure_output(json=json, quiet=quiet, verbose=verbose)
-    return app.finish_tally(
-        flush_all(app, Flags(profile=profile, deadline=option_seconds("--deadline", deadline)), adopt=adopt, jobs=jobs)
-    )
+    flags = Flags(profile=profile, deadline=option_seconds("--deadline", deadline))
+    return app.finish_tally(flush_all(app, flags, adopt=adopt, jobs=jobs, best_effort=best_effort))
 
 
-def flush_all(app: AppContext, flags: Flags, *, adopt: bool, jobs: int) -> Tally:
-    """Deliver what is waiting for this profile and key, after whoever else is at it."""
+def flush_all(
+    app: AppContext, flags: Flags, *, adopt: bool = False, jobs: int = DEFAULT_JOBS, best_effort: bool = False
+) -> Tally:
+    """Deliver what is waiting for this profile and key, after whoever else is at it; a timer (-q) waits for nobody."""
     started = app.clock.monotonic()
     settings = app.settings(flags)
     store = app.existing_store()
     # Nothing waits for anybody: no key or client is needed to say so. Cron calls this every minute.
-    if not store.counts().pending:
-        elapsed_ms = round((app.clock.monotonic() - started) * 1000)
-        return Tally(elapsed_ms=elapsed_ms, exit_code=tell_set_aside(app, store))
+    tally = walk_outbox(app, settings, store, adopt=adopt, jobs=jobs) if store.counts().pending else Tally()
+    if tell_set_aside(app, store) and tally.error is None:
+        error = NotDelivered("a damaged outbox holds events that were not read", hint="see `logsh outbox list`")
+        tally = tally._replace(exit_code=error.exit_code, error=error)
+    elif tally.exit_code in FORGIVABLE and (best_effort or settings.best_effort):
+        kept = tally.exit_code == ExitCode.KEPT
+        tally = tally._replace(
+            exit_code=ExitCode.OK, error=None if kept and app.printer.quiet and not app.printer.json else tally.error
+        )
+    return tally._replace(elapsed_ms=round((app.clock.monotonic() - started) * 1000))
+
+
+def walk_outbox(app: AppContext, settings: Settings, store: Store, *, adopt: bool, jobs: int) -> Tally:
+    """Deliver, and return what came of it."""
     gc.enable()  # many failed connections would leave as many cycles behind
     destination = settings.destination()
     owner = app.owner(store, destination)
     # The lock first: while we wait for it, Ctrl-C simply ends us.
-    patience_s = 0.0 if app.printer.quiet else settings.deadline.value
-    with store.flush_lock(patience_s=patience_s) as held, StopRequest() as stop:
+    timer = app.printer.quiet
+    with store.flush_lock(patience_s=0.0 if timer else settings.deadline.value) as held, StopRequest() as stop:
         if not held:
-            raise NotDelivered("another flush is under way and has not ended", hint="what waits is kept")
+            error = NotDelivered("another flush is under way and has not ended", hint="what waits is kept")
+            return Tally(queued=store.counts(owner).pending, exit_code=error.exit_code, error=error)
         road = app.road(destination, store=store, stopping=stop.event)
         drain = Drain(road, jobs=jobs, deadline_s=settings.deadline.value)
-        job = Flush(drain, adopt=adopt)
+        job = Flush(drain, adopt=adopt, ignore_wait=not timer, patient=not timer)
         counts = drain.totals.counts
         with app.printer.progress("delivering", total=store.counts(None if adopt else owner).pending) as show:
-            for _ in chain(job.walk(ignore_wait=True), job.walk_held()):
+            for _ in job.walk():
                 show(sum(counts.values()), counts)
-    waiting = store.counts(owner).pending
-    others = store.counts().pending - waiting
-    if others and not app.printer.quiet:
+    end_of_the_road(app, settings, road, takes_along=False)
+    waiting = store.counts(owner).pending - len(road.unacknowledged)
+    others = store.counts().pending - waiting - len(road.unacknowledged)
+    if others and not timer:
         app.printer.note(f"{others} more belong to another profile or key (--adopt takes those of this profile's keys)")
-    exit_code, error = drain.totals.worst()
+    _, worst = drain.totals.worst()
     if stop:
-        error = interruption(stop.error(), hint="the rest is kept")
-        exit_code = error.exit_code
+        worst = interruption(stop.error(), hint="the rest is kept")
     elif not waiting:
-        exit_code = ExitCode.OK
+        worst = None
         if refused := drain.totals.errors.get(EventRefused.exit_code):
             app.printer.note(f"{counts['rejected']} refused, see `logsh outbox list`: {refused.message}")
-        error = None
-    elif error is None:
-        error = NotDelivered(f"{waiting} events are being delivered by another process")
-        exit_code = error.exit_code
-    if tell_set_aside(app, store) and error is None:
-        error = NotDelivered("a damaged outbox holds events that were not read", hint="see `logsh outbox list`")
-        exit_code = error.exit_code
-    elapsed_ms = round((app.clock.monotonic() - started) * 1000)
-    return Tally(job.tried, counts["delivered"], waiting, counts["rejected"], 0, elapsed_ms, exit_code, error)
+    elif worst is None:
+        why = "wait for their next try, or are being delivered by another process"
+        worst = NotDelivered(job.blocked.message if job.blocked else f"{waiting} events {why}", hint="they are kept")
+    exit_code = ExitCode.OK if worst is None else worst.exit_code
+    return Tally(job.taken, counts["delivered"], waiting, counts["rejected"], exit_code=exit_code, error=worst)
 
 
 def retry(
     ctx: typer.Context,
     ids: options.Ids = None,
     everything: options.All = False,
+    deadline: options.EventDeadline = None,
+    profile: options.Profile = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
     app: AppContext = ctx.obj
     app.configure_output(json=json, quiet=quiet)
-    store = app.existing_store()
-    return report_change(app, "put back", store.retry(chosen(ids, everything)))
+    changed = app.existing_store().retry(chosen(ids, everything))
+    code = report_change(app, "put back", changed)
+    if not changed.done:
+        return code
+    try:
+        tally = flush_all(app, Flags(profile=profile, deadline=option_seconds("--deadline", deadline)))
+    except ConfigError as error:
+        app.printer.note(f"not sent yet: {error.message}")
+        return code
+    if json:  # whose one line says what was put back
+        return code or int(tally.exit_code)
+    return code or app.finish_tally(tally)
 
 
 def drop(

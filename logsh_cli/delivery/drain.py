@@ -109,8 +109,8 @@ class Drain:
             self._held[accepted.id] = accepted
         self._todo.put(accepted)
 
-    def poll(self, timeout_s: float = 0.0) -> int:
-        """Acknowledge what has ended, waiting up to ``timeout_s`` for the first; return how many that was."""
+    def poll(self, timeout_s: float = 0.0) -> list[tuple[Accepted, Tried]]:
+        """Acknowledge and return what has ended, waiting up to ``timeout_s`` for the first."""
         ended: list[tuple[Accepted, Tried]] = []
         fault: BaseException | None = None
         wait = timeout_s
@@ -137,13 +137,12 @@ class Drain:
         if fault is not None:
             raise fault
         self._renew()
-        return len(ended)
+        return ended
 
-    def settled(self) -> Iterator[None]:
-        """Wait until everything fed has ended; yield now and then, for whoever shows how far it is."""
+    def settled(self) -> Iterator[list[tuple[Accepted, Tried]]]:
+        """Wait until everything fed has ended; yield what has, now and then, for whoever shows how far it is."""
         while self.in_flight:
-            self.poll(0.1)
-            yield
+            yield self.poll(0.1)
 
     def settle(self) -> None:
         """Wait until everything fed has ended."""
@@ -179,9 +178,17 @@ class Drain:
             return error
 
     def _send(self, accepted: Accepted, client: Poster) -> Tried:
-        if (assumed := self._breaker.assumed()) is not None and not self.road.stopping.is_set():
-            return failed(0, assumed)
-        tried = self.road.send(accepted, client, Budget(self._deadline_s, self.road.clock.monotonic), self._hold)
-        if tried.end in ("delivered", "failed"):
-            self._breaker.record(tried.failure)
+        attempts, assumed = self._breaker.ask()
+        if assumed is not None:
+            return failed(0, assumed) if not self.road.stopping.is_set() else Tried("untried", 0)
+        probe = attempts == 1
+        budget = Budget(self._deadline_s, self.road.clock.monotonic)
+        try:
+            tried = self.road.send(accepted, client, budget, self._hold, most=attempts)
+            if tried.end in ("delivered", "failed"):
+                self._breaker.record(tried.failure, probe=probe)
+                probe = False
+        finally:
+            if probe:
+                self._breaker.forget_probe()
         return tried

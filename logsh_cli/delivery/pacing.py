@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from logsh_cli.delivery.retry import MAX_ATTEMPTS
 from logsh_cli.errors import ConfigError, EventRefused, KeyRefused
 
 if TYPE_CHECKING:
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from logsh_cli.delivery.retry import Failure
 
 FIRST_COOLDOWN_S, LONGEST_COOLDOWN_S = 5.0, 60.0
+PROBES_AT_ONCE = 8
+SERVER_ERROR = 500
+ENDLESS = 2**63
 
 
 class Pace:
@@ -65,42 +69,67 @@ class Hold:
 class Breaker:
     """Stops knocking at a door that does not open.
 
-    After ``threshold`` failures in a row with no success between them, events are kept without an attempt until a
-    cool-down is over; then one goes ahead as a probe. A refused key or a wrong URL opens it at once: the next event
+    After ``threshold`` failures in a row it opens: events are kept without an attempt until a cool-down is over, then
+    one goes ahead as a probe, with a single attempt. A refused key or a wrong URL opens it at once: the next event
     would fare no better. Refused events don't count, they show that the service is there.
+
+    Where it was opened by faults that may be the events' own, the next event is a probe at once, while the others wait
+    for what it finds; only after several of those are ever more events skipped between two probes.
     """
 
     def __init__(self, clock: Clock, threshold: int) -> None:
         self._clock = clock
         self._threshold = threshold
-        self._lock = threading.Lock()
+        self._found = threading.Condition()
         self._failures = 0
-        self._cooldown = FIRST_COOLDOWN_S
+        self._failed_probes = 0
+        self._probing = False
+        self._skips = 0
         self._open_until = 0.0
         self._failure: Failure | None = None
 
-    def assumed(self) -> Failure | None:
-        """Return the failure to assume without an attempt, or ``None`` to go ahead."""
-        with self._lock:
+    def ask(self) -> tuple[int, Failure | None]:
+        """Return how many attempts the next event may have; with none, the failure to assume instead."""
+        with self._found:
+            while self._probing and self._failure is not None and _may_be_the_events_own(self._failure):
+                self._found.wait()
             if self._failure is None:
-                return None
-            if self._clock.monotonic() < self._open_until:
-                return self._failure
-            # This caller is the probe; the others wait for what it finds.
-            self._open_until = self._clock.monotonic() + self._cooldown
-            return None
+                return MAX_ATTEMPTS, None
+            if self._probing or (self._skips > 0 and self._clock.monotonic() < self._open_until):
+                self._skips -= 1
+                return 0, self._failure
+            self._probing = True
+            return 1, None
 
-    def record(self, failure: Failure | None) -> None:
+    def record(self, failure: Failure | None, *, probe: bool) -> None:
         """Learn from an attempt."""
-        with self._lock:
+        with self._found:
+            if probe:
+                self._probing = False
+                self._found.notify_all()
             if failure is None or isinstance(failure.error, EventRefused):
-                self._failures, self._failure, self._cooldown = 0, None, FIRST_COOLDOWN_S
+                self._failures = self._failed_probes = 0
+                self._failure = None
                 return
             self._failures += 1
             hopeless = isinstance(failure.error, (KeyRefused, ConfigError))
-            if self._failures < self._threshold and not hopeless:
+            if (self._failures < self._threshold and not hopeless) or (self._failure is not None and not probe):
                 return
-            if self._failure is not None:
-                self._cooldown = min(self._cooldown * 2, LONGEST_COOLDOWN_S)
+            self._failed_probes += probe
             self._failure = failure
-            self._open_until = self._clock.monotonic() + self._cooldown
+            self._skips = ENDLESS
+            if _may_be_the_events_own(failure):
+                self._skips = 2 ** (self._failed_probes - PROBES_AT_ONCE) if self._failed_probes > PROBES_AT_ONCE else 0
+            cooldown = min(FIRST_COOLDOWN_S * 2.0 ** min(self._failed_probes, 10), LONGEST_COOLDOWN_S)
+            self._open_until = self._clock.monotonic() + cooldown
+
+    def forget_probe(self) -> None:
+        """Let another event be the probe: this one was not sent after all."""
+        with self._found:
+            self._probing = False
+            self._found.notify_all()
+
+
+def _may_be_the_events_own(failure: Failure) -> bool:
+    """Tell if another event might fare better: after a server's error, unless it asks for time."""
+    return failure.http_status is not None and failure.http_status >= SERVER_ERROR and failure.wait_s is None

@@ -196,8 +196,18 @@ class Road:
         self.acknowledge([(accepted, tried)])
         return result_of(accepted, tried)
 
-    def send(self, accepted: Accepted, client: Poster, budget: Budget, hold: Hold | None = None) -> Tried:
+    def send(
+        self,
+        accepted: Accepted,
+        client: Poster,
+        budget: Budget,
+        hold: Hold | None = None,
+        *,
+        most: int = retry.MAX_ATTEMPTS,
+    ) -> Tried:
         """Try until the service has it, says no, or the rules, the budget or a signal say stop. The store is not told.
+
+        There are ``most`` attempts at the most.
 
         With a ``hold``, which is a drain's, a limit that names its pause stops every worker for that long and counts as
         no attempt; the budget still bounds it.
@@ -228,7 +238,7 @@ class Road:
                 kind = (type(last.error), last.retries)
                 alike[kind] = alike.get(kind, 0) + 1
                 pause = retry.pause_before_next(last, attempts, alike[kind], budget.remaining(), self._jitter())
-                if pause is None:
+                if pause is None or attempts >= most:
                     return failed(attempts, last)
                 self.clock.sleep(pause)
         except KeyboardInterrupt as stop:
@@ -247,8 +257,7 @@ class Road:
                 self.store.delivered(self.unacknowledged, self.lease)
                 self.unacknowledged = []
         if untried := [event_id for _, event_id, tried in kept if tried.end == "untried"]:
-            with suppress(NotKept):
-                self.store.release(untried, self.lease)
+            self.give_back_all(untried)
         for accepted, event_id, tried in kept:
             if tried.end == "failed" and tried.failure is not None:
                 with suppress(NotKept):
@@ -266,6 +275,11 @@ class Road:
             return None
         ids = ", ".join(f"#{event_id}" for event_id in self.unacknowledged)
         return f"delivered, but the outbox can't be written, so that they may go out a second time: {ids}"
+
+    def give_back_all(self, event_ids: list[int]) -> None:
+        """Let others have these, as they are; should the store fail, their leases end by themselves."""
+        with suppress(NotKept):
+            self.store.release(event_ids, self.lease)
 
     def _put_back(self, event_id: int, accepted: Accepted, tried: Tried, failure: retry.Failure) -> None:
         error = failure.error

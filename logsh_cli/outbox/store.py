@@ -249,6 +249,7 @@ class Outbox:
         limit: int,
         after: int = 0,
         ids: Iterable[int] | None = None,
+        tried: bool | None = None,
         ignore_wait: bool = False,
         adopt: bool = False,
     ) -> list[Row]:
@@ -256,11 +257,13 @@ class Outbox:
 
         Only those of ``owner``; with ``adopt`` those of its profile under any key, which become the owner's for good.
         ``after``: only later ids; a walk that passes the last id it got sees every event once, however it ended.
-        ``ids``: only these. ``ignore_wait``: also those whose next attempt is not due. One that can't be read any more
-        goes to the refused ones instead.
+        ``ids``: only these. ``tried``: only those with attempts, or only those without. ``ignore_wait``: also those
+        whose next attempt is not due. One that can't be read any more goes to the refused ones instead.
         """
         whose = _OF_PROFILE if adopt else _OF_OWNER
         due = "1" if ignore_wait else _DUE
+        if tried is not None:
+            due += f" AND attempts {'>' if tried else '='} 0"
         # In the order of the table itself: rows of other owners, or not due, are passed over once in a walk.
         select = f"{_SELECT} NOT INDEXED WHERE {_PENDING} AND {whose} AND {_FREE} AND {due} AND id > :after"
         wanted = None if ids is None else sorted({_fitting(row_id) for row_id in ids})

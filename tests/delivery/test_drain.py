@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import queue
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,8 +12,8 @@ import pytest
 
 from logsh_cli.clock import Budget, Clock
 from logsh_cli.delivery.drain import RENEW_EVERY_S, SEVERITY, Drain, Totals
-from logsh_cli.delivery.pacing import FIRST_COOLDOWN_S, LONGEST_COOLDOWN_S, Breaker, Hold, Pace
-from logsh_cli.delivery.retry import Failure
+from logsh_cli.delivery.pacing import FIRST_COOLDOWN_S, LONGEST_COOLDOWN_S, PROBES_AT_ONCE, Breaker, Hold, Pace
+from logsh_cli.delivery.retry import MAX_ATTEMPTS, Failure
 from logsh_cli.delivery.road import Accepted, Road, Tried, failed, new_lease, result_of
 from logsh_cli.errors import (
     BadConfig,
@@ -222,23 +223,38 @@ def test_a_limit_pauses_all_workers(service: Server, connect: Connect, outbox: O
 # A service that is not there
 
 
-def failing(breaker: Breaker, times: int, failure: Failure = DOWN) -> None:
+def failing(breaker: Breaker, times: int, failure: Failure = DOWN, *, probe: bool = False) -> None:
     for _ in range(times):
-        breaker.record(failure)
+        breaker.record(failure, probe=probe)
+
+
+def assumed(breaker: Breaker, times: int) -> list[Failure | None]:
+    return [breaker.ask()[1] for _ in range(times)]
 
 
 def test_after_failures_in_a_row_nobody_tries_until_one_finds_it_back(time: Time) -> None:
     breaker = Breaker(time.clock, threshold=3)
     failing(breaker, 2)
-    assert breaker.assumed() is None
+    assert breaker.ask() == (MAX_ATTEMPTS, None)
     failing(breaker, 1)
-    assert [breaker.assumed() for _ in range(5)] == [DOWN] * 5
+    assert assumed(breaker, 5) == [DOWN] * 5
     time.now += FIRST_COOLDOWN_S
-    assert [breaker.assumed() for _ in range(3)] == [None, DOWN, DOWN], "one goes ahead, the others wait for it"
-    breaker.record(None)
-    assert [breaker.assumed() for _ in range(3)] == [None] * 3
+    assert [breaker.ask() for _ in range(3)] == [(1, None), (0, DOWN), (0, DOWN)], "one goes ahead, as a probe"
+    failing(breaker, 3)
+    assert assumed(breaker, 1) == [DOWN], "what was under way before has no say"
+    breaker.record(None, probe=True)
+    assert assumed(breaker, 3) == [None] * 3
     failing(breaker, 2)
-    assert breaker.assumed() is None
+    assert assumed(breaker, 1) == [None]
+
+
+def test_a_probe_that_was_not_sent_leaves_its_place_to_the_next(time: Time) -> None:
+    breaker = Breaker(time.clock, threshold=1)
+    failing(breaker, 1)
+    time.now += FIRST_COOLDOWN_S
+    assert breaker.ask() == (1, None)
+    breaker.forget_probe()
+    assert breaker.ask() == (1, None)
 
 
 @pytest.mark.parametrize("good", [None, Failure(EventRefused("bad icon"), 403)], ids=["a success", "a refused event"])
@@ -246,9 +262,9 @@ def test_a_sign_of_life_between_failures_starts_the_count_anew(time: Time, good:
     breaker = Breaker(time.clock, threshold=2)
     for _ in range(10):
         failing(breaker, 1)
-        breaker.record(good)
+        breaker.record(good, probe=False)
     failing(breaker, 1)
-    assert breaker.assumed() is None
+    assert assumed(breaker, 1) == [None]
 
 
 def test_each_probe_that_fails_doubles_the_wait_up_to_a_minute(time: Time) -> None:
@@ -257,10 +273,10 @@ def test_each_probe_that_fails_doubles_the_wait_up_to_a_minute(time: Time) -> No
     waits = []
     for _ in range(6):
         start = time.now
-        while breaker.assumed() is not None:
+        while breaker.ask()[1] is not None:
             time.now += 1
         waits.append(time.now - start)
-        failing(breaker, 1)
+        failing(breaker, 1, probe=True)
     assert waits == [5, 10, 20, 40, 60, 60]
     assert LONGEST_COOLDOWN_S == 60
 
@@ -268,9 +284,48 @@ def test_each_probe_that_fails_doubles_the_wait_up_to_a_minute(time: Time) -> No
 @pytest.mark.parametrize("error", [KeyRefused("no such key"), UnexpectedAnswer("404"), BadConfig("?")], ids=repr)
 def test_what_every_event_would_meet_stops_all_at_once(time: Time, error: LogshError) -> None:
     breaker = Breaker(time.clock, threshold=4)
-    fault = Failure(error)
-    failing(breaker, 1, fault)
-    assert breaker.assumed() is fault
+    failure = Failure(error)
+    failing(breaker, 1, failure)
+    assert assumed(breaker, 1) == [failure]
+
+
+CHOKED = Failure(ServiceUnavailable("Something went wrong."), 500, 4)
+
+
+def test_after_errors_that_may_be_the_events_own_another_event_is_the_probe_at_once(time: Time) -> None:
+    breaker = Breaker(time.clock, threshold=2)
+    failing(breaker, 2, CHOKED)
+    skipped = []
+    for _ in range(PROBES_AT_ONCE + 4):
+        count = 0
+        while breaker.ask() != (1, None):
+            count += 1
+        skipped.append(count)
+        failing(breaker, 1, CHOKED, probe=True)
+    assert skipped == [*[0] * (PROBES_AT_ONCE + 1), 2, 4, 8]
+    time.now += LONGEST_COOLDOWN_S
+    assert breaker.ask() == (1, None), "the cool-down holds as well"
+
+
+def test_a_server_that_asks_for_time_is_not_probed_before(time: Time) -> None:
+    breaker = Breaker(time.clock, threshold=1)
+    asked = CHOKED._replace(wait_s=600.0)
+    failing(breaker, 1, asked)
+    assert assumed(breaker, 3) == [asked] * 3
+
+
+def test_the_others_wait_for_what_such_a_probe_finds() -> None:
+    breaker = Breaker(Clock(), threshold=1)
+    failing(breaker, 1, CHOKED)
+    assert breaker.ask() == (1, None)
+    answers: queue.SimpleQueue[tuple[int, Failure | None]] = queue.SimpleQueue()
+    waiting = threading.Thread(target=lambda: answers.put(breaker.ask()))
+    waiting.start()
+    with pytest.raises(queue.Empty):
+        answers.get(timeout=0.1)
+    breaker.record(None, probe=True)
+    assert answers.get(timeout=30) == (MAX_ATTEMPTS, None)
+    waiting.join()
 
 
 # Several things at once

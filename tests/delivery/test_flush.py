@@ -27,7 +27,7 @@ from tests.support.server import Server
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.answers import Answer
+    from tests.support.answers import Answer, Wire
     from tests.support.command import Completed
 
 OTHER_KEY = "logsh_another_2b9c41"
@@ -138,6 +138,63 @@ def test_a_service_that_is_away_is_not_waited_for_event_by_event(tmp_path: Path)
     done = flush(service, "--deadline", "0.5")
     tally(done, accepted=300, queued=300)
     assert sum(row.attempts > 0 for row in kept_rows(tmp_path)) <= 20
+
+
+def choking_on_bad_ones(service: Server) -> None:
+    """A service that answers 500 to each event whose name begins with "bad", and takes the others."""
+
+    def play(wire: Wire) -> None:
+        answer = says.error(500) if service.requests[-1].json["event"].startswith("bad") else says.ok()
+        answer.play(wire)
+
+    service.default = says.Answer("chokes on bad ones", play)
+
+
+@pytest.mark.parametrize("bad", [8, 30])
+def test_events_that_the_service_chokes_on_do_not_hold_up_the_others(service: Server, tmp_path: Path, bad: int) -> None:
+    keep(tmp_path, *[f"bad{number}" for number in range(bad)], *[f"e{number}" for number in range(200)])
+    choking_on_bad_ones(service)
+    done = flush(service, "--deadline", "0.2", "--jobs", "1")
+    result = tally(done, accepted=200 + bad, delivered=200, queued=bad)
+    assert (done.code, result["error"]["name"]) == (75, "unavailable")
+    assert {name[:3] for name in kept_names(tmp_path)} == {"bad"}
+
+
+def test_what_was_never_tried_goes_first(service: Server, tmp_path: Path) -> None:
+    keep(tmp_path, "tried before")
+    service.default = says.error(402, "payment_required")
+    assert flush(service).code == 75
+    keep(tmp_path, "new", "newer")
+    service.default = says.ok()
+    assert flush(service, "--jobs", "1").code == 0
+    assert [body["event"] for body in service.events] == ["new", "newer", "tried before"]
+
+
+def test_a_flush_from_a_timer_waits_as_the_service_asked_and_for_nobody(service: Server, tmp_path: Path) -> None:
+    service.script(says.error(503, headers=LATER))
+    assert call_main("send", *EVENT, env=settings_for(service)).code == 75
+    keep(tmp_path, "held by another", lease="l")
+    done = flush(service, "-q")
+    result = tally(done, queued=2)
+    assert (done.code, result["error"]["name"]) == (75, "not_delivered")
+    assert len(service.requests) == 1
+
+
+def test_a_timer_that_does_its_best_is_silent_while_events_are_kept(service: Server, tmp_path: Path) -> None:
+    keep(tmp_path, "e")
+    best = ("outbox", "flush", "-q", "--best-effort")
+    service.default = says.error(503, headers=LATER)
+    done = call_main(*best, env=settings_for(service))
+    assert (done.code, done.stdout, done.stderr) == (0, "", "")
+    assert call_main("outbox", "flush", "-q", env=settings_for(service)).code == 75
+    with Outbox.open(tmp_path / "state").flush_lock():
+        done = call_main(*best, env=settings_for(service))
+    assert (done.code, done.stdout, done.stderr) == (0, "", "")
+    service.default = says.OBSERVED.unauthorized
+    done = call_main("outbox", "flush", "--best-effort", env=settings_for(service))
+    assert done.code == 0
+    assert "the service refused the key" in done.stderr
+    assert call_main(*best, "-p", "nobody", env=settings_for(service)).code == 78
 
 
 @pytest.mark.parametrize(

@@ -182,16 +182,27 @@ def test_no_key_is_shown_or_stored(tmp_path: Path, service: Server) -> None:
 # Putting back and dropping
 
 
-def test_refused_events_are_put_back_and_go_out_with_a_flush(tmp_path: Path, service: Server) -> None:
+def test_refused_events_are_put_back_and_tried_at_once(tmp_path: Path, service: Server) -> None:
     ids = keep(tmp_path, "a", "b", "c", lease="l")
     for event_id in ids:
         shelve(tmp_path, event_id)
+    done = call_main("outbox", "retry", "1", env=settings_for(service))
+    assert (done.code, done.stderr) == (0, "")
+    assert done.stdout.startswith("1 put back\n1 delivered (")
+    service.script(error(403, "validation_error", "No."))
+    done = call_main("outbox", "retry", "--all", "--json", env=settings_for(service))
+    assert (done.code, done.json) == (0, {"done": 2, "leased": [], "missing": []})
+    assert len(arrived(service)) == 2
+    assert [row.state for row in kept_rows(tmp_path)] == ["rejected"]
+
+
+def test_refused_events_are_put_back_without_a_key_too(tmp_path: Path) -> None:
+    (event_id,) = keep(tmp_path, "a", lease="l")
+    shelve(tmp_path, event_id)
     done = call_main("outbox", "retry", "1")
-    assert (done.code, done.stdout, done.stderr) == (0, "1 put back\n", "")
-    assert call_main("outbox", "retry", "--all", "--json").json == {"done": 2, "leased": [], "missing": []}
-    assert {row.state for row in kept_rows(tmp_path)} == {"pending"}
-    assert call_main("outbox", "flush", env=settings_for(service)).code == 0
-    assert arrived(service) == ["a", "b", "c"]
+    assert (done.code, done.stdout) == (0, "1 put back\n")
+    assert done.stderr.startswith("logsh: not sent yet: ")
+    assert [row.state for row in kept_rows(tmp_path)] == ["pending"]
 
 
 def test_events_are_dropped_one_by_one_or_all(tmp_path: Path) -> None:
