@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from logsh_cli.clock import Clock
 from logsh_cli.errors import ExitCode, NotKept
@@ -46,7 +46,7 @@ class AppContext:
 
     @classmethod
     def of_process(cls) -> AppContext:
-        """The real environment, streams and clock."""
+        """Return the context of this process: the real environment, streams and clock."""
         return cls(os.environ, Streams.of_process(os.environ))
 
     def configure_output(self, *, json: bool = False, quiet: bool = False, verbose: bool = False) -> Printer:
@@ -62,21 +62,21 @@ class AppContext:
         return int(result.exit_code)
 
     def finish_tally(self, tally: Tally) -> int:
-        """The same for many events."""
+        """Do the same for many events."""
         self.printer.show_tally(tally)
         if tally.exit_code == ExitCode.INTERRUPTED:
             self.fatal_signal = signal.SIGINT
         return int(tally.exit_code)
 
     def cwd(self) -> Path:
-        """The working directory; the root where it has been deleted under us."""
+        """Return the working directory; the root where it has been deleted under us."""
         try:
             return Path.cwd()
         except OSError:
             return Path("/")
 
     def settings(self, flags: Flags) -> Settings:
-        """The effective settings; warnings about files are printed, the key becomes unprintable."""
+        """Return the effective settings; warnings about files are printed, the key becomes unprintable."""
         from logsh_cli.config.resolve import load_settings  # noqa: PLC0415 - built when asked for
 
         settings = load_settings(flags, self.env, self.cwd())
@@ -87,31 +87,29 @@ class AppContext:
         return settings
 
     def store(self, *, patience_s: float | None = None) -> Store:
-        """The outbox, or memory where none can be used (its ``unkept_because`` says why).
+        """Return the outbox, or memory where none can be used (its ``unkept_because`` says why).
 
         No lock is waited for longer than ``patience_s``, the outbox's own patience unless given.
         """
-        from logsh_cli.config import state_dir  # noqa: PLC0415 - the same road
-        from logsh_cli.outbox import PATIENCE_S, open_store  # noqa: PLC0415 - sqlite3 costs 8 ms
+        from logsh_cli.outbox import PATIENCE_S  # noqa: PLC0415 - as in _open
 
-        patience_s = PATIENCE_S if patience_s is None else patience_s
-        store = open_store(
-            lambda: state_dir(self.env), now=self.clock.time, boot=self.clock.boot, patience_s=patience_s
-        )
-        self._stores[store] = 0
-        self.tell_notices()
+        store = self._open(patience_s=PATIENCE_S if patience_s is None else patience_s)
         if store.unkept_because is not None:
             self.printer.detail(f"no outbox, so a failed delivery would be lost: {store.unkept_because}")
         return store
 
     def existing_store(self) -> Store:
-        """The outbox for commands that only look or tidy up: none is created, and one that can't be used is said."""
+        """Return the outbox for commands that only look or tidy up: none is made, and raise if it can't be used."""
+        store = self._open(create=False)
+        if store.unkept_because is not None:
+            raise NotKept(f"the outbox can't be used: {store.unkept_because}")
+        return store
+
+    def _open(self, **how: Any) -> Store:
         from logsh_cli.config import state_dir  # noqa: PLC0415 - the same road
         from logsh_cli.outbox import open_store  # noqa: PLC0415 - sqlite3 costs 8 ms
 
-        store = open_store(lambda: state_dir(self.env), now=self.clock.time, boot=self.clock.boot, create=False)
-        if store.unkept_because is not None:
-            raise NotKept(f"the outbox can't be used: {store.unkept_because}")
+        store = open_store(lambda: state_dir(self.env), now=self.clock.time, boot=self.clock.boot, **how)
         self._stores[store] = 0
         self.tell_notices()
         return store
@@ -124,17 +122,17 @@ class AppContext:
             self._stores[store] = len(store.notices)
 
     def memory_store(self, because: str) -> Store:
-        """A store in memory, where there is no outbox, or no room in it."""
+        """Return a store in memory, where there is no outbox, or no room in it."""
         from logsh_cli.outbox import MemoryOutbox  # noqa: PLC0415 - sqlite3 costs 8 ms
 
         return MemoryOutbox(now=self.clock.time, because=because)
 
     def connector(self, destination: Destination) -> Connector:
-        """A maker of HTTP clients for one destination."""
+        """Return a maker of HTTP clients for one destination."""
         return Connector(destination, self.env, self.printer.detail if self.printer.verbose else None)
 
     def client(self, destination: Destination) -> Client:
-        """One HTTP client, for commands that ask one question."""
+        """Return one HTTP client, for commands that ask one question."""
         return self.connector(destination)()
 
     def road(
@@ -162,7 +160,7 @@ class AppContext:
         return Road(store, self.owner(store, destination), connect, clock, stopping=stopping)
 
     def owner(self, store: Store, destination: Destination) -> Owner:
-        """Under whom events for this destination are stored: its profile and its key's fingerprint."""
+        """Return the owner of events for this destination: its profile and its key's fingerprint."""
         from logsh_cli.outbox import Owner  # noqa: PLC0415 - sqlite3 costs 8 ms
 
         return Owner(destination.profile, store.fingerprint(destination.key))

@@ -178,7 +178,7 @@ def tell_what_rules(app: AppContext, flag: str | None, profile: str, key: str) -
 
 
 def report(app: AppContext, profile: str, key: str, value: Any, sentence: str) -> None:
-    """What the profile has now."""
+    """Say what the profile has now."""
     if app.printer.json:
         app.printer.json_line({"profile": profile, "key": key, "value": value, "exit_code": 0, "error": None})
     elif not app.printer.quiet:

@@ -34,7 +34,7 @@ KEYS: dict[str, str] = {
     "notify": "true or false",
     "deadline": "a duration",
 }
-"""What a profile may hold, and the type of each as messages say it."""
+"""The keys of a profile, and the type of each as messages say it."""
 
 _PROJECT_KEYS = {name: KEYS[name] for name in ("workspace", "icon", "notify")} | {"metadata": "a table: [metadata]"}
 
@@ -59,7 +59,7 @@ class ConfigFile(NamedTuple):
 
 
 class ProjectFile(NamedTuple):
-    """What a project file sets; ``None`` is not set. ``path`` is ``None`` where there is no usable file."""
+    """The settings of a project file; ``None`` is not set. ``path`` is ``None`` where there is no usable file."""
 
     path: Path | None = None
     workspace: str | None = None

@@ -1,4 +1,4 @@
-"""Where the key comes from, and the one rule of where it may go.
+"""The API key: its sources, and the one rule of where it may go.
 
 A key goes only where it belongs: a profile's key to that profile's URL, a key from the environment to a URL from the
 environment (or to Logsh itself, when nobody names another). What does not fit together is an error, never a guess.

@@ -52,7 +52,7 @@ def value_of(setting: Setting | None) -> Any:
 
 
 class Flags(NamedTuple):
-    """What the command line said; ``None`` is not given. ``deadline`` is in seconds."""
+    """The settings of the command line; ``None`` is not given. ``deadline`` is in seconds."""
 
     profile: str | None = None
     workspace: str | None = None

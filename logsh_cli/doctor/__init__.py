@@ -1,4 +1,4 @@
-"""What ``logsh doctor`` finds, as values: single checks, what they add up to, and how they read."""
+"""The findings of ``logsh doctor``, as values: single checks, what they add up to, and how they read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``logsh doctor`` finds about the outbox: whether it can be written, and what is in it."""
+"""The outbox, as ``logsh doctor`` shows it: can it be written, and what is in it?"""
 
 from __future__ import annotations
 

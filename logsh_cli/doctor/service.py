@@ -1,4 +1,4 @@
-"""What ``logsh doctor`` finds about the service: one request with an empty body, judged step by step.
+"""The way to the service, as ``logsh doctor`` shows it: one request with an empty body, judged step by step.
 
 It goes the way of every event, through the same client, so that what is found here holds for events too.
 """
@@ -39,7 +39,7 @@ _MOST_ADDRESSES = 4
 
 
 class Visit(NamedTuple):
-    """What came of the request: an answer that accepts the key, or an error.
+    """The outcome of the request: an answer that accepts the key, or an error.
 
     ``exchange`` tells how far it came, ``addresses`` what the name was found to mean; ``proxy`` is in between.
     ``trust_problem`` is a file with certificates that can't be used; then the system's were used, and no key.

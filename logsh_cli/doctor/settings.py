@@ -1,4 +1,4 @@
-"""What ``logsh doctor`` finds about the settings: every source is judged by itself, so that none hides another."""
+"""The settings, as ``logsh doctor`` shows them: every source is judged by itself, so that none hides another."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ FLAG_LABELS: Labels = {
     "notify": "--notify",
     "metadata": "--meta",
 }
-"""What a problem with a field is about, for those who gave it on a command line."""
+"""The subject of a problem with a field, for those who gave it on a command line."""
 
 FIELD_LABELS: Labels = {name: name for name in FLAG_LABELS}
 """The same for those who wrote JSON."""
@@ -46,7 +46,7 @@ WHITE_SPACE = (
     "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000\ufeff"
 )
-"""What Python or JavaScript strips: the service trims by JavaScript's idea, in which U+FEFF is white space."""
+"""All that Python or JavaScript strips: the service trims by JavaScript's idea, in which U+FEFF is white space."""
 
 _EXCERPT = 40
 # Besides combining marks, what is seen as part of the character before it: joiners, skin tones, the letters of a
@@ -94,7 +94,7 @@ class Event(NamedTuple):
     metadata: Mapping[str, Scalar] = MappingProxyType({})
 
     def body(self) -> dict[str, Any]:
-        """The fields given, in the order of the API reference; any other field makes the service refuse the whole."""
+        """Return the fields given, in the API reference's order; any other field makes the service refuse the whole."""
         fields = {
             "workspace": self.workspace,
             "event": self.event,
@@ -192,10 +192,6 @@ def draft_from_json(obj: object) -> tuple[Draft, list[str]]:
             problems.append(f"{name} must be {wanted[1]}; got {_kind(value)}")
         else:
             given[name] = value
-    if "metadata" in given:
-        faults = {key: _value_problem("metadata", key, value) for key, value in given["metadata"].items()}
-        problems += [problem for problem in faults.values() if problem is not None]
-        given["metadata"] = {key: value for key, value in given["metadata"].items() if faults[key] is None}
     return Draft(**given), problems
 
 
@@ -209,12 +205,12 @@ def problems_of(field: str, value: Any) -> list[str]:
 
 
 def utf16_length(text: str) -> int:
-    """The length as JavaScript counts it: characters beyond U+FFFF are two."""
+    """Return the length as JavaScript counts it: characters beyond U+FFFF are two."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def shorten(text: str, limit: int = SAFE_LENGTH) -> str:
-    """The text, or as much of its beginning as fits ``limit`` UTF-16 code units together with a final ``…``.
+    """Return the text, or as much of its beginning as fits ``limit`` UTF-16 code units together with a final ``…``.
 
     What a reader sees as one character (a letter and its accents, a family emoji, a flag) is kept whole or left out.
     """
@@ -316,7 +312,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def _value_problem(label: str, key: str, value: object) -> str | None:
-    """Whether a metadata value is none that any JSON reader understands as a scalar."""
+    """Return why a metadata value is not a scalar that any JSON reader understands, or ``None``."""
     subject = f"{label} {_shown(key)}"
     if isinstance(value, str | bool):
         return None
@@ -330,7 +326,7 @@ def _value_problem(label: str, key: str, value: object) -> str | None:
 
 
 def _kind(value: object) -> str:
-    """What a value is in the words of JSON."""
+    """Return what a value is in the words of JSON."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
@@ -352,7 +348,7 @@ def _shown(text: str) -> str:
 
 
 def _first_surrogate(text: str) -> int | None:
-    """Where the first lone surrogate stands: a byte that was no UTF-8, or half a character in JSON."""
+    """Return the index of the first lone surrogate: a byte that is not UTF-8, or half a character in JSON."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -361,7 +357,7 @@ def _first_surrogate(text: str) -> int | None:
 
 
 def _may_be_cut(text: str, at: int) -> bool:
-    """Whether a reader sees two characters at this place; by the rules of UAX 29 that matter in messages."""
+    """Return whether a reader sees two characters at this place, by the rules of UAX 29 that matter in messages."""
     before, after = text[at - 1], text[at]
     extends = any(first <= after <= last for first, last in _EXTENDING) or unicodedata.category(after).startswith("M")
     if before == _JOINER or extends or before + after == "\r\n":

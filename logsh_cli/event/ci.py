@@ -1,4 +1,4 @@
-"""What a CI system says about the run, as metadata. Pure: the environment comes in, values go out.
+"""CI metadata: what a CI system says about the run. Pure: the environment comes in, values go out.
 
 One table. Names are those of each system's documentation:
 GitHub https://docs.github.com/actions/reference/variables-reference · GitLab
@@ -152,7 +152,7 @@ PROVIDERS = (
 
 
 def ci_metadata(env: Mapping[str, str]) -> dict[str, str]:
-    """Provider, repository, branch or tag, commit, run URL and actor, as far as they are known; empty outside of CI.
+    """Return provider, repository, branch or tag, commit, run URL and actor, as far as known; empty outside of CI.
 
     No value is empty, longer than the service takes, or holds the credentials of a URL.
     """
@@ -192,7 +192,7 @@ def _first(templates: tuple[str, ...], env: Mapping[str, str]) -> str:
 
 
 def _repository(value: str) -> str:
-    """``owner/name``, whatever form the address has."""
+    """Return ``owner/name``, whatever form the address has."""
     address = _URL_OR_SCP.fullmatch(value)
     return (address["path"] if address else value).strip("/").removesuffix(".git")
 
@@ -206,5 +206,5 @@ def _branch(value: str) -> str:
 
 
 def _ref(value: str, prefix: str) -> str:
-    """A plain name, or what follows ``prefix`` in a full one; empty if it is of another kind."""
+    """Return a plain name, or what follows ``prefix`` in a full one; empty if it is of another kind."""
     return "" if value.startswith("refs/") and not value.startswith(prefix) else value.removeprefix(prefix)
