@@ -6,19 +6,19 @@ import gc
 # Commands that live longer switch it on again.
 gc.disable()
 
-import contextlib  # noqa: E402 - after the switch above, on purpose
-import os  # noqa: E402
-import signal  # noqa: E402
-import sys  # noqa: E402
-from typing import NoReturn  # noqa: E402
+# ruff: noqa: E402 - after the switch, on purpose
+import contextlib
+import os
+import signal
+import sys
+from typing import NoReturn
 
 
 def run() -> NoReturn:
     """The entry point of the installed command."""
     try:
-        # Imported here so that Ctrl-C while modules load ends as quietly as it does later.
-        from logsh_cli.app import AppContext  # noqa: PLC0415
-        from logsh_cli.cli import main  # noqa: PLC0415
+        from logsh_cli.app import AppContext  # noqa: PLC0415 - here, so that Ctrl-C while modules load ends as
+        from logsh_cli.cli import main  # noqa: PLC0415 - quietly as it does later
 
         context = AppContext.of_process()
         code = main(sys.argv[1:], context)

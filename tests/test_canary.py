@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import pty
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -23,10 +20,11 @@ from hypothesis import strategies as st
 from logsh_cli.errors import ExitCode
 from tests.support import answers as says
 from tests.support.certs import authority
-from tests.support.command import LOGSH, Completed, environment
+from tests.support.command import LOGSH, Completed
 from tests.support.inprocess import call_main
 from tests.support.processes import finish, processes_with, running
 from tests.support.proxy import ConnectProxy
+from tests.support.pty_session import Session
 from tests.support.sending import EVENT, KEY, LATER, Logsh, kept_rows, wait_for_background
 from tests.support.server import Server
 
@@ -66,7 +64,7 @@ def check_files(directory: Path, key: str = KEY) -> None:
 # Ways to give a key
 
 
-def in_variable(service: Server, tmp_path: Path, key: str) -> dict[str, str]:  # noqa: ARG001
+def in_variable(service: Server, _tmp_path: Path, key: str) -> dict[str, str]:
     return {"LOGSH_API_KEY": key, "LOGSH_API_URL": service.url}
 
 
@@ -336,30 +334,6 @@ def check_harmless(text: str, *, colours: bool) -> None:
     assert "\x1b[31m" not in text or "red " not in text.split("\x1b[31m")[1][:4]
 
 
-def under_terminal(*args: str, env: dict[str, str], columns: int = 100) -> tuple[int, str]:
-    """Run ``logsh`` with a terminal as all three streams; returns its exit code and all that it wrote."""
-    import fcntl  # noqa: PLC0415 - Unix only, as pty
-    import struct  # noqa: PLC0415
-    import termios  # noqa: PLC0415
-
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    env = environment({**env, "TERM": "xterm-256color"})
-    with subprocess.Popen([LOGSH, *args], env=env, stdin=theirs, stdout=theirs, stderr=theirs) as process:
-        os.close(theirs)
-        written = b""
-        while True:
-            try:
-                data = os.read(ours, 65536)
-            except OSError:  # EIO: the other side is closed
-                break
-            if not data:
-                break
-            written += data
-        os.close(ours)
-    return process.returncode, written.decode()
-
-
 def evil_answers() -> dict[str, says.Answer]:
     return {
         "delivered": says.ok(),
@@ -401,8 +375,9 @@ def test_at_a_terminal_it_is_only_text_as_well(service: Server, outcome: str) ->
     env = {"LOGSH_API_KEY": KEY, "LOGSH_API_URL": service.url, "LOGSH_WORKSPACE": "[red]w[/red]"}
     service.default = evil_answers().get(outcome, says.ok())
     flags = ("--dry-run",) if outcome == "dry run" else ()
-    code, shown = under_terminal("send", *evil_event(), *flags, env=env)
-    assert code == (65 if outcome == "refused" else 0)
+    with Session([str(LOGSH), "send", *evil_event(), *flags], env={**env, "TERM": "xterm-256color"}) as session:
+        shown = session.rest().decode()
+        assert session.wait() == (65 if outcome == "refused" else 0)
     assert "\x1b[" in shown  # drawn by rich
     check_harmless(shown, colours=True)
     assert leaks(shown) == []
