@@ -88,16 +88,19 @@ def misrouted(method: str, target: str, host: str | None, port: int) -> Reply | 
     return None
 
 
-def fault_reply(status: int) -> Reply:
-    """The answer that ``--fail STATUS`` makes; a 429 asks to wait for one second, as the service's does."""
+def fault_reply(fault: Fault | None) -> Reply | None:
+    """Return the answer that a fault makes, if it makes one of its own.
+
+    A 429 asks to wait for one second, as the service's does; ``html`` is what a proxy in front of a service sends when
+    the service is away.
+    """
+    if fault == "html":
+        return _page(502, "Bad Gateway", reason="--fail html")
+    if not isinstance(fault, int):
+        return None
     return _error(
-        status, reason="--fail", extra=(("Retry-After", "1"),) if status == HTTPStatus.TOO_MANY_REQUESTS else ()
+        fault, reason="--fail", extra=(("Retry-After", "1"),) if fault == HTTPStatus.TOO_MANY_REQUESTS else ()
     )
-
-
-def fault_page() -> Reply:
-    """The HTML page of ``--fail html``: what a proxy in front of a service sends when the service is away."""
-    return _page(502, "Bad Gateway", reason="--fail html")
 
 
 def judge(authorization: str | None, content_type: str | None, body: bytes | None) -> Reply:

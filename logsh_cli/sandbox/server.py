@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import signal
 import socketserver
 import sys
 import threading
@@ -19,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from logsh_cli import __version__
 from logsh_cli.errors import UsageError
-from logsh_cli.sandbox.rules import MAX_BODY_BYTES, SLOW_S, fault_page, fault_reply, judge, misrouted
+from logsh_cli.sandbox.rules import MAX_BODY_BYTES, SLOW_S, fault_reply, judge, misrouted
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from logsh_cli.sandbox.rules import Fault, Reply
@@ -94,9 +93,7 @@ class SandboxServer:
 
     def __enter__(self) -> Self:
         """Start to answer. Connections queue from construction on, so none is refused in between."""
-        thread = threading.Thread(target=self._listener.serve_forever, args=(_POLL_S,), name="sandbox", daemon=True)
-        with _signals_left_to_the_main_thread():
-            thread.start()
+        threading.Thread(target=self._listener.serve_forever, args=(_POLL_S,), name="sandbox", daemon=True).start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -121,20 +118,6 @@ class SandboxServer:
     def hold_back(self) -> bool:
         """Wait as ``slow`` does; whether there is still somebody to answer, since the sandbox has not stopped."""
         return not self._stopping.wait(SLOW_S)
-
-
-@contextlib.contextmanager
-def _signals_left_to_the_main_thread() -> Iterator[None]:
-    # Threads started in here, and those they start, take no signals. Otherwise one of them could swallow a signal that
-    # the main thread waits for with sigwaitinfo, while a command runs.
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Listener(socketserver.ThreadingTCPServer):
@@ -205,10 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             sandbox.record(None, headers, reason="--fail drop")
             return
-        if fault == "html":
-            reply = fault_page()
-        elif isinstance(fault, int):
-            reply = fault_reply(fault)
+        reply = reply or fault_reply(fault)
         reply = reply or judge(self.headers.get("Authorization"), self.headers.get("Content-Type"), body)
         sandbox.record(reply.status, headers, event=reply.event, reason=reply.reason)
         # Recorded before the wait: a service that is slow to answer has the event all the same.
