@@ -294,32 +294,7 @@ def test_closed_standard_input_is_wrong_usage(service: Server) -> None:
     assert "closed" in done.stdout
 
 
-# Icons, metadata and defaults
-
-
-@pytest.mark.parametrize(
-    ("given", "sent"),
-    [(":rocket:", "🚀"), ("🚀", "🚀"), (":thumbsup:", "👍"), ("👩‍🚀", "👩‍🚀"), ("🇩🇪", "🇩🇪"), ("1️⃣", "1️⃣")],
-)
-def test_an_icon_is_an_emoji_or_a_shortcode(service: Server, given: str, sent: str) -> None:
-    assert call_main("send", *EVENT, "-i", given, env=settings_for(service)).code == 0
-    assert service.requests[0].json["icon"] == sent
-
-
-def test_metadata_keeps_types_and_splits_at_the_first_separator(service: Server) -> None:
-    pairs = ("a=b=c", "empty=", "n:=1", "f:=-2.5e3", "t:=true", 'q:="x=1"', "url=http://x/?a:=b", "ключ=значение")
-    args = [word for pair in pairs for word in ("--meta", pair)]
-    assert call_main("send", *EVENT, *args, env=settings_for(service)).code == 0
-    assert service.requests[0].json["metadata"] == {
-        "a": "b=c",
-        "empty": "",
-        "n": 1,
-        "f": -2500.0,
-        "t": True,
-        "q": "x=1",
-        "url": "http://x/?a:=b",
-        "ключ": "значение",
-    }
+# Defaults
 
 
 def test_defaults_come_from_the_profile_the_project_file_and_the_environment(
