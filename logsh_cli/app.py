@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from logsh_cli.config.resolve import Flags, Settings
     from logsh_cli.delivery.road import Road
     from logsh_cli.http.client import Client
-    from logsh_cli.outbox import Owner, Store
+    from logsh_cli.outbox import Outbox, Owner
     from logsh_cli.output.result import Result, Tally
 
 
@@ -39,7 +39,7 @@ class AppContext:
         self.redact = Redactor()
         self.printer = Printer(streams, self.redact)
         self.fatal_signal: int | None = None
-        self._stores: dict[Store, int] = {}
+        self._stores: dict[Outbox, int] = {}
         # Known before anything is parsed, so that no message, whatever its cause, can show it.
         if key := self.env.get("LOGSH_API_KEY", "").strip():
             self.redact.learn(key)
@@ -86,7 +86,7 @@ class AppContext:
             self.printer.warn(warning)
         return settings
 
-    def store(self, *, patience_s: float | None = None) -> Store:
+    def store(self, *, patience_s: float | None = None) -> Outbox:
         """Return the outbox, or memory where none can be used (its ``unkept_because`` says why).
 
         No lock is waited for longer than ``patience_s``, the outbox's own patience unless given.
@@ -98,14 +98,14 @@ class AppContext:
             self.printer.detail(f"no outbox, so a failed delivery would be lost: {store.unkept_because}")
         return store
 
-    def existing_store(self) -> Store:
+    def existing_store(self) -> Outbox:
         """Return the outbox for commands that only look or tidy up: none is made, and raise if it can't be used."""
         store = self._open(create=False)
         if store.unkept_because is not None:
             raise NotKept(f"the outbox can't be used: {store.unkept_because}")
         return store
 
-    def _open(self, **how: Any) -> Store:
+    def _open(self, **how: Any) -> Outbox:
         from logsh_cli.config import state_dir  # noqa: PLC0415 - the same road
         from logsh_cli.outbox import open_store  # noqa: PLC0415 - sqlite3 costs 8 ms
 
@@ -121,12 +121,6 @@ class AppContext:
                 self.printer.warn(notice)
             self._stores[store] = len(store.notices)
 
-    def memory_store(self, because: str) -> Store:
-        """Return a store in memory, where there is no outbox, or no room in it."""
-        from logsh_cli.outbox import MemoryOutbox  # noqa: PLC0415 - sqlite3 costs 8 ms
-
-        return MemoryOutbox(now=self.clock.time, because=because)
-
     def connector(self, destination: Destination) -> Connector:
         """Return a maker of HTTP clients for one destination."""
         return Connector(destination, self.env, self.printer.detail if self.printer.verbose else None)
@@ -139,7 +133,7 @@ class AppContext:
         self,
         destination: Destination,
         *,
-        store: Store | None = None,
+        store: Outbox | None = None,
         connector: Connector | None = None,
         ahead: bool = False,
         stopping: threading.Event | None = None,
@@ -159,7 +153,7 @@ class AppContext:
         clock = self.clock if stopping is None else self.clock._replace(sleep=stopping.wait)
         return Road(store, self.owner(store, destination), connect, clock, stopping=stopping)
 
-    def owner(self, store: Store, destination: Destination) -> Owner:
+    def owner(self, store: Outbox, destination: Destination) -> Owner:
         """Return the owner of events for this destination: its profile and its key's fingerprint."""
         from logsh_cli.outbox import Owner  # noqa: PLC0415 - sqlite3 costs 8 ms
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from logsh_cli import options
     from logsh_cli.doctor import Check, Section
-    from logsh_cli.outbox import Owner, Store
+    from logsh_cli.outbox import Outbox, Owner
 
 
 def register(app: typer.Typer) -> None:
@@ -50,7 +50,7 @@ def examine(app: AppContext, flags: Flags) -> list[Section]:
     if found.api_key is not None:
         app.redact.learn(found.api_key.value)
 
-    def owner(store: Store) -> Owner | None:
+    def owner(store: Outbox) -> Owner | None:
         return None if found.place is None else app.owner(store, found.place)
 
     sections = {

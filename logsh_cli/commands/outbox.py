@@ -15,7 +15,7 @@ from logsh_cli.delivery.flush import Flush
 from logsh_cli.delivery.road import FORGIVABLE
 from logsh_cli.delivery.stop import StopRequest
 from logsh_cli.errors import ConfigError, EventRefused, ExitCode, NotDelivered, NotKept, UsageError, interruption
-from logsh_cli.outbox import Changed, Store
+from logsh_cli.outbox import Changed, Outbox
 from logsh_cli.outbox.rows import HEADER, describe_row, row_cells, row_to_json
 from logsh_cli.output.result import Tally
 
@@ -94,7 +94,7 @@ def list_(
     return tell_set_aside(app, store)
 
 
-def current_owner(app: AppContext, store: Store, profile: str | None) -> Owner | None:
+def current_owner(app: AppContext, store: Outbox, profile: str | None) -> Owner | None:
     """Return whose events a delivery would take now; ``None`` where there is no key to tell by."""
     try:
         return app.owner(store, app.settings(Flags(profile=profile)).destination())
@@ -132,7 +132,7 @@ def tell_what_moves(app: AppContext, seen: Counter[str], *, dropped: int) -> Non
         app.printer.note("the outbox is empty: nothing is waiting, and nothing was refused")
 
 
-def tell_set_aside(app: AppContext, store: Store) -> int:
+def tell_set_aside(app: AppContext, store: Outbox) -> int:
     """Say which damaged files hold what was not read, and return the exit code that this makes."""
     files = store.set_aside()
     for file in files:
@@ -227,7 +227,7 @@ def flush_all(
     return tally._replace(elapsed_ms=round((app.clock.monotonic() - started) * 1000))
 
 
-def walk_outbox(app: AppContext, settings: Settings, store: Store, *, adopt: bool, jobs: int) -> Tally:
+def walk_outbox(app: AppContext, settings: Settings, store: Outbox, *, adopt: bool, jobs: int) -> Tally:
     """Deliver, and return what came of it."""
     gc.enable()  # many failed connections would leave as many cycles behind
     destination = settings.destination()
@@ -299,7 +299,7 @@ def drop(
 ) -> int:
     app: AppContext = ctx.obj
     app.configure_output(json=json, quiet=quiet)
-    store: Store = app.existing_store()
+    store: Outbox = app.existing_store()
     doomed = chosen(ids, everything)
     counts = store.counts()
     number = 0 if yes or doomed is not None else counts.pending + counts.rejected

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from logsh_cli.config.resolve import Settings
     from logsh_cli.delivery.pacing import Hold
     from logsh_cli.http.wire import Answer
-    from logsh_cli.outbox import Owner, Store
+    from logsh_cli.outbox import Outbox, Owner
     from logsh_cli.output.result import ResultStatus
 
 LATE_AFTER_S = 60.0
@@ -140,7 +140,7 @@ class Road:
 
     def __init__(
         self,
-        store: Store,
+        store: Outbox,
         owner: Owner,
         connect: Callable[[], Poster],
         clock: Clock,

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from logsh_cli.outbox import Owner, Store
+    from logsh_cli.outbox import Owner
 
 OLD_S = 3600.0
 """A network fault is rarely longer: what has waited for an hour needs somebody to look at it."""
 
 
 def outbox_checks(
-    directory: Path, owner: Callable[[Store], Owner | None], clock: Callable[[], float]
+    directory: Path, owner: Callable[[Outbox], Owner | None], clock: Callable[[], float]
 ) -> Iterator[Check]:
     """Open the outbox as ``send`` does, which makes one where there is none, and look into it.
 
@@ -56,7 +56,7 @@ def _unusable(directory: Path, error: StoreUnavailable) -> Check:
     return failed("outbox", NotKept(f"{error.message}; {lost}", hint=error.hint or hint))
 
 
-def _set_aside_checks(store: Store) -> Iterator[Check]:
+def _set_aside_checks(store: Outbox) -> Iterator[Check]:
     """Fail as long as a damaged file holds events that nobody has read: they are kept, and not delivered."""
     if files := store.set_aside():
         unread = "; ".join(f"{file.path} still holds events: {file.unread}" for file in files)
@@ -65,7 +65,7 @@ def _set_aside_checks(store: Store) -> Iterator[Check]:
         yield failed("set_aside", NotDelivered(f"a damaged outbox was set aside: {unread}", hint=hint))
 
 
-def _waiting_check(store: Store, mine: Owner | None, now: float) -> Check:
+def _waiting_check(store: Outbox, mine: Owner | None, now: float) -> Check:
     counts = store.counts()
     if not counts.pending:
         return passed("waiting", "no events")
@@ -88,7 +88,7 @@ def _waiting_check(store: Store, mine: Owner | None, now: float) -> Check:
     return warned("waiting", detail, hint) if waited > OLD_S or stuck else passed("waiting", detail)
 
 
-def _refused_check(store: Store) -> Check:
+def _refused_check(store: Outbox) -> Check:
     counts = store.counts()
     dropped = f"; {counts.dropped:,} dropped so far, since only the newest 1,000 are kept" if counts.dropped else ""
     if not counts.rejected:

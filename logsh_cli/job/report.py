@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from logsh_cli.job.child import Child
     from logsh_cli.job.options import RunOptions
     from logsh_cli.job.outcome import Outcome
-    from logsh_cli.outbox import Store
+    from logsh_cli.outbox import Outbox
     from logsh_cli.output.printer import Printer
 
 AFTER_THE_JOB_S = 3.0
@@ -196,7 +196,7 @@ class JobReport:
                 budget = Budget(settings.deadline.value, self.app.clock.monotonic)
                 self._tell(road.deliver(road.accept(encode_body(event.body())), budget))
 
-    def _accept_ending(self, settings: Settings, store: Store, ending: Ending) -> _Way | None:
+    def _accept_ending(self, settings: Settings, store: Outbox, ending: Ending) -> _Way | None:
         """Make safe what is to be reported, if anything, and remember the outcome."""
         outcome = judge(ending, self.given.success_codes)
         names = (settings.profile.value, _sendable(value_of(settings.workspace) or ""), self._event_name())
@@ -250,7 +250,7 @@ class JobReport:
             self.troubles.append(lambda printer: printer.trouble(error, result.heading))
         self.app.printer.detail(f"{result.status} after {result.attempts} attempts")
 
-    def _road(self, settings: Settings, store: Store) -> Road | None:
+    def _road(self, settings: Settings, store: Outbox) -> Road | None:
         """Return the way to the service; ``None`` when there is no key, and that is to be skipped."""
         try:
             destination = settings.destination()

@@ -11,8 +11,6 @@ from logsh_cli.outbox.faults import OutboxFull, StoreUnavailable
 from logsh_cli.outbox.rows import LEASE_S, Changed, Counts, Owner, Row, State
 from logsh_cli.outbox.store import MAX_PENDING, PATIENCE_S, MemoryOutbox, Outbox, open_store
 
-Store = Outbox
-
 __all__ = [
     "LEASE_S",
     "MAX_PENDING",
@@ -25,7 +23,6 @@ __all__ = [
     "Owner",
     "Row",
     "State",
-    "Store",
     "StoreUnavailable",
     "open_store",
 ]

@@ -6,7 +6,7 @@ Named tuples, since this is loaded at every call: a frozen dataclass takes 0.8 m
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypedDict
 from zlib import crc32
 
 State = Literal["pending", "leased", "rejected", "damaged"]
@@ -75,6 +75,15 @@ class Row(NamedTuple):
     error_message: str | None
     http_status: int | None
     rejected_at: float | None
+
+
+class AttemptFacts(TypedDict):
+    """What is kept of the last attempt; ``attempts`` counts all."""
+
+    attempts: int
+    error_name: str | None
+    error_message: str | None
+    http_status: int | None
 
 
 class Counts(NamedTuple):

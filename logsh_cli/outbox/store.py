@@ -8,7 +8,8 @@ import sqlite3
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from zlib import crc32
 
 from logsh_cli.files import file_lock
@@ -20,6 +21,7 @@ from logsh_cli.outbox.rows import (
     COLUMNS,
     LEASE_S,
     MAX_WAIT_S,
+    AttemptFacts,
     Changed,
     Counts,
     Owner,
@@ -91,12 +93,11 @@ def open_store(
     With ``create=False`` and no outbox yet: an empty store in memory, with no reason given.
     """
     try:
-        if create:
-            return Outbox.open(directory(), now=now, boot=boot, patience_s=patience_s)
-        existing = Outbox.open_existing(directory(), now=now, boot=boot, patience_s=patience_s)
+        file = StoreFile(directory(), now, patience_s)
+        db = file.connect() if create else file.connect_existing()
     except StoreUnavailable as error:
         return MemoryOutbox(now=now, because=error.message)
-    return existing or MemoryOutbox(now=now)
+    return MemoryOutbox(now=now) if db is None else Outbox(db, file, now, boot)
 
 
 class Outbox:
@@ -113,15 +114,13 @@ class Outbox:
         self,
         db: sqlite3.Connection,
         file: StoreFile | None,
-        *,
         now: Callable[[], float],
         boot: Callable[[], BootTime | None],
-        patience_s: float = PATIENCE_S,
     ) -> None:
         self._file = file
         self._now = now
         self._boot = boot
-        self._patience_s = patience_s
+        self._patience_s = file.patience_s if file is not None else PATIENCE_S
         self._mutex = threading.RLock()
         # Where there is no log, NORMAL could lose more than the last transaction.
         self._cheap = "NORMAL" if file is None or file.has_wal else "FULL"
@@ -151,21 +150,7 @@ class Outbox:
             StoreUnavailable: it can't be made, read or written, belongs to somebody else, or a newer logsh made it.
         """
         file = StoreFile(directory, now, patience_s)
-        return cls(file.connect(), file, now=now, boot=boot, patience_s=patience_s)
-
-    @classmethod
-    def open_existing(
-        cls,
-        directory: Path,
-        *,
-        now: Callable[[], float] = time.time,
-        boot: Callable[[], BootTime | None] = no_boot_time,
-        patience_s: float = PATIENCE_S,
-    ) -> Outbox | None:
-        """Do the same, without making one: ``None`` when there is none."""
-        file = StoreFile(directory, now, patience_s)
-        db = file.connect_existing()
-        return None if db is None else cls(db, file, now=now, boot=boot, patience_s=patience_s)
+        return cls(file.connect(), file, now, boot)
 
     @property
     def notices(self) -> Sequence[str]:
@@ -298,9 +283,7 @@ class Outbox:
 
     def _portion(self, select: str, given: dict[str, Any]) -> list[Row]:
         rows = [read_row(values, given["lease_now"]) for values in self._fetch(select, given)]
-        if any(
-            row.id <= before for row, before in zip(rows, [given["after"], *(row.id for row in rows)], strict=False)
-        ):
+        if any(before >= row_id for before, row_id in pairwise([given["after"], *(row.id for row in rows)])):
             raise Damaged("its events are in disorder")  # in which a walk would never end
         return rows
 
@@ -333,50 +316,26 @@ class Outbox:
                     return
             raise
 
-    def failed(
-        self,
-        row_id: int,
-        lease: str,
-        *,
-        attempts: int,
-        error_name: str | None,
-        error_message: str | None,
-        http_status: int | None,
-        not_before: float,
-    ) -> bool:
-        """Put it back, with what happened: ``attempts`` in all, the next at ``not_before`` (in a day at the latest).
+    def failed(self, row_id: int, lease: str, *, not_before: float, **facts: Unpack[AttemptFacts]) -> bool:
+        """Put it back, with what happened, for its next attempt at ``not_before`` (in a day at the latest).
 
         Returns whether it was still ours; if not, nothing changes.
         """
+        return self._write(
+            lambda db: _give_back(db, row_id, lease, facts, min(not_before, self._now() + MAX_WAIT_S), None)
+        )
 
-        def work(db: sqlite3.Connection) -> bool:
-            outcome = (attempts, error_name, message, http_status, min(not_before, self._now() + MAX_WAIT_S), None)
-            return _give_back(db, row_id, lease, outcome)
-
-        message = None if error_message is None else _storable(error_message)
-        return self._write(work)
-
-    def rejected(
-        self,
-        row_id: int,
-        lease: str,
-        *,
-        attempts: int,
-        error_name: str | None,
-        error_message: str | None,
-        http_status: int | None,
-    ) -> bool:
+    def rejected(self, row_id: int, lease: str, **facts: Unpack[AttemptFacts]) -> bool:
         """Shelve what the service will never take; the shelf keeps the newest 1,000 and counts what it drops.
 
         Returns whether it was still ours; if not, it is not shelved.
         """
 
         def work(db: sqlite3.Connection) -> bool:
-            done = _give_back(db, row_id, lease, (attempts, error_name, message, http_status, 0, self._now()))
+            done = _give_back(db, row_id, lease, facts, 0.0, self._now())
             _bound_shelf(db)
             return done
 
-        message = None if error_message is None else _storable(error_message)
         return self._write(work)
 
     def _shelve_damaged(self, db: sqlite3.Connection, row: Row) -> None:
@@ -399,7 +358,7 @@ class Outbox:
         looks = " OR ".join(
             f"EXISTS (SELECT 1 FROM events WHERE {_PENDING} AND {_OF_OWNER} AND {half})" for half in halves
         )
-        ((found,),) = self._read(f"SELECT {looks}", {**self._moment(), **_owned_by(owner)})
+        ((found,),) = self._read(f"SELECT {looks}", _owned_by(owner))
         return bool(found)
 
     def newest_id(self) -> int:
@@ -422,8 +381,8 @@ class Outbox:
         select = f"{_SELECT} NOT INDEXED WHERE {where} ORDER BY id LIMIT {_PORTION}"
         after = 0
         while True:
-            given = {**self._moment(), **_owned_by(owner), "after": after}
-            portion = self._guarded(lambda: self._portion(select, given))  # noqa: B023 - called at once
+            given = {**_owned_by(owner), "after": after}
+            portion = self._guarded(lambda: self._portion(select, {**self._moment(), **given}))  # noqa: B023 - called at once
             yield from portion
             if len(portion) < _PORTION:
                 return
@@ -442,10 +401,8 @@ class Outbox:
         whose = "1" if owner is None else _OF_OWNER
         states = (_PENDING, _IN_STATE["leased"], _REJECTED)
         totals = [f"(SELECT count(*) FROM events WHERE {what} AND {whose})" for what in states]
-        given = {**self._moment(), **_owned_by(owner)}
-        ((pending, leased, rejected, dropped),) = self._read(
-            f"SELECT {', '.join(totals)}, (SELECT max(dropped) FROM store)", given
-        )
+        select = f"SELECT {', '.join(totals)}, (SELECT max(dropped) FROM store)"
+        ((pending, leased, rejected, dropped),) = self._read(select, _owned_by(owner))
         return Counts(pending, leased, rejected, dropped or 0)
 
     def last_outcome(self, profile: str, workspace: str, event: str) -> str | None:
@@ -579,7 +536,7 @@ class Outbox:
 
     def _moment(self) -> dict[str, float]:
         longest = {"longest_lease": LEASE_S + CLOCK_SLACK_S, "longest_wait": MAX_WAIT_S + CLOCK_SLACK_S}
-        return {"now": self._now(), "lease_now": self._guarded(self._lease_now), **longest}
+        return {"now": self._now(), "lease_now": self._lease_now(), **longest}
 
     def _salt(self) -> bytes:
         salt = [value for (value,) in self._fetch("SELECT salt FROM store", ())]
@@ -588,7 +545,10 @@ class Outbox:
         return salt[0]
 
     def _read(self, select: str, given: dict[str, Any] | tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        return self._guarded(lambda: self._fetch(select, given))
+        """Fetch rows; a select with named parameters may use those of ``_moment``, too."""
+        return self._guarded(
+            lambda: self._fetch(select, {**self._moment(), **given} if isinstance(given, dict) else given)
+        )
 
     def _fetch(self, select: str, given: dict[str, Any] | tuple[Any, ...]) -> list[tuple[Any, ...]]:
         return patiently(lambda: self._db.execute(select, given).fetchall(), self._patience_s)
@@ -607,8 +567,8 @@ class Outbox:
     def _settle(self, ledger: Ledger) -> None:
         """Delete what a full disk only let us note as delivered."""
         with suppress(OSError), file_lock(ledger.path, patience_s=self._patience_s) as held:
-            if held and (pairs := ledger.delivered()):
-                delete = "DELETE FROM events WHERE id BETWEEN ? AND ?"
+            if held:
+                pairs, delete = ledger.delivered(), "DELETE FROM events WHERE id BETWEEN ? AND ?"
                 self._guarded(lambda: self._transact(lambda db: db.executemany(delete, pairs), "FULL"))
                 ledger.forget_delivered()
 
@@ -650,7 +610,7 @@ class MemoryOutbox(Outbox):
     def __init__(self, *, now: Callable[[], float] = time.time, because: str | None = None) -> None:
         db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         schema.upgrade(db)
-        super().__init__(db, None, now=now, boot=no_boot_time)
+        super().__init__(db, None, now, no_boot_time)
         self.unkept_because = because
 
 
@@ -676,10 +636,15 @@ def _bound_shelf(db: sqlite3.Connection) -> None:
         db.execute("UPDATE store SET dropped = dropped + ?", (dropped,))
 
 
-def _give_back(db: sqlite3.Connection, row_id: int, lease: str, outcome: tuple[Any, ...]) -> bool:
+def _give_back(
+    db: sqlite3.Connection, row_id: int, lease: str, facts: AttemptFacts, not_before: float, rejected_at: float | None
+) -> bool:
+    message = facts["error_message"]
+    outcome = (facts["attempts"], facts["error_name"], None if message is None else _storable(message))
     columns = "attempts = ?, error_name = ?, error_message = ?, http_status = ?, not_before = ?, rejected_at = ?"
     update = f"UPDATE events SET {columns}, lease = NULL, lease_until = 0 WHERE id = ? AND lease = ?"
-    return db.execute(update, (*outcome, row_id, lease)).rowcount == 1
+    values = (*outcome, facts["http_status"], not_before, rejected_at, row_id, lease)
+    return db.execute(update, values).rowcount == 1
 
 
 def _owned_by(owner: Owner | None) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from logsh_cli.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
-from logsh_cli.outbox import LEASE_S, Counts, MemoryOutbox, Outbox, Owner, Store
+from logsh_cli.outbox import LEASE_S, Counts, MemoryOutbox, Outbox, Owner
 from tests.support import answers as says
 from tests.support.clients import closing_clients
 from tests.support.processes import wait_until
@@ -97,7 +97,7 @@ def feed(drain: Drain, contents: list[bytes]) -> list[int]:
 
 @contextmanager
 def draining(
-    store: Store,
+    store: Outbox,
     server: Server,
     connect: Connect,
     *,
@@ -164,7 +164,7 @@ def test_a_pause_beyond_the_budget_is_not_waited_for(time: Time) -> None:
     assert time.naps == []
 
 
-def sent(store: Store, client: Client, time: Time, seconds: float = 10) -> Tried:
+def sent(store: Outbox, client: Client, time: Time, seconds: float = 10) -> Tried:
     """The attempts of a drain's worker for one event."""
     road = Road(store, ME, lambda: client, time.clock, jitter=lambda: 0.0)
     return road.send(road.accept(BODY), client, time.budget(seconds), Hold(time.clock, road.stopping))

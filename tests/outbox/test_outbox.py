@@ -16,7 +16,6 @@ from logsh_cli.outbox import (
     OutboxFull,
     Owner,
     Row,
-    Store,
     open_store,
 )
 from logsh_cli.outbox.schema import STEPS, VERSION
@@ -43,7 +42,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture(params=["disk", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Store:
+def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Outbox:
     return (
         MemoryOutbox(now=clock)
         if request.param == "memory"
@@ -59,7 +58,7 @@ def ids(rows: list[Row]) -> list[int]:
     return [row.id for row in rows]
 
 
-def fail(store: Store, row_id: int, lease: str, not_before: float = 0.0, message: str = "no route") -> bool:
+def fail(store: Outbox, row_id: int, lease: str, not_before: float = 0.0, message: str = "no route") -> bool:
     return store.failed(
         row_id,
         lease,
@@ -71,11 +70,11 @@ def fail(store: Store, row_id: int, lease: str, not_before: float = 0.0, message
     )
 
 
-def reject(store: Store, row_id: int, lease: str) -> bool:
+def reject(store: Outbox, row_id: int, lease: str) -> bool:
     return store.rejected(row_id, lease, attempts=1, error_name="refused", error_message="bad icon", http_status=403)
 
 
-def only(store: Store, row_id: int) -> Row:
+def only(store: Outbox, row_id: int) -> Row:
     row = store.get(row_id)
     assert row is not None
     return row
@@ -84,13 +83,13 @@ def only(store: Store, row_id: int) -> Row:
 # -- accepting ---------------------------------------------------------------------------------------------------------
 
 
-def test_an_accepted_event_is_there_as_it_was_given(store: Store, clock: Clock) -> None:
+def test_an_accepted_event_is_there_as_it_was_given(store: Outbox, clock: Clock) -> None:
     event = '{"event":"nul\\u0000","description":"👩‍🚀"}'.encode()
     (row_id,) = store.add(ME, [event])
     assert only(store, row_id) == Row(row_id, "pending", ME, event, clock.time, 0, 0, None, None, None, None)
 
 
-def test_a_batch_gets_ids_in_its_order(store: Store) -> None:
+def test_a_batch_gets_ids_in_its_order(store: Outbox) -> None:
     first = store.add(ME, [body("1"), body("2"), body("3")])
     second = store.add(ME, [body("4")])
     assert first + second == [1, 2, 3, 4]
@@ -98,13 +97,13 @@ def test_a_batch_gets_ids_in_its_order(store: Store) -> None:
     assert store.add(ME, []) == []
 
 
-def test_the_id_of_an_event_that_is_gone_never_comes_back(store: Store) -> None:
+def test_the_id_of_an_event_that_is_gone_never_comes_back(store: Outbox) -> None:
     (row_id,) = store.add(ME, [body("x")])
     store.drop([row_id])
     assert store.add(ME, [body("y")]) == [row_id + 1]
 
 
-def test_at_the_bound_a_batch_is_kept_whole_or_not_at_all(store: Store) -> None:
+def test_at_the_bound_a_batch_is_kept_whole_or_not_at_all(store: Outbox) -> None:
     store.add(ME, [body("x")] * (MAX_PENDING - 2))
     store.drop([1, 2])
     with pytest.raises(OutboxFull) as full:
@@ -125,7 +124,7 @@ def test_a_key_has_the_same_fingerprint_tomorrow_and_another_on_another_machine(
     assert Outbox.open(tmp_path / "there").fingerprint("logsh_canary") != fingerprint
 
 
-def test_threads_share_a_store(store: Store) -> None:
+def test_threads_share_a_store(store: Outbox) -> None:
     threads = [
         threading.Thread(target=lambda: [store.add(ME, [body("x")], lease="l") for _ in range(25)]) for _ in range(4)
     ]
@@ -139,13 +138,13 @@ def test_threads_share_a_store(store: Store) -> None:
 # -- whose they are ----------------------------------------------------------------------------------------------------
 
 
-def test_only_the_owners_events_are_taken_oldest_first(store: Store) -> None:
+def test_only_the_owners_events_are_taken_oldest_first(store: Outbox) -> None:
     for owner in (ME, OTHER_KEY, OTHER_PROFILE, ME):
         store.add(owner, [body("x")])
     assert ids(store.take(ME, lease="l", limit=10)) == [1, 4]
 
 
-def test_adopting_takes_the_profiles_others_and_they_stay_with_their_new_key(store: Store) -> None:
+def test_adopting_takes_the_profiles_others_and_they_stay_with_their_new_key(store: Outbox) -> None:
     for owner in (OTHER_KEY, ME, OTHER_PROFILE):
         store.add(owner, [body("x")])
     taken = store.take(ME, lease="l", limit=10, adopt=True)
@@ -154,19 +153,19 @@ def test_adopting_takes_the_profiles_others_and_they_stay_with_their_new_key(sto
     assert ids(store.take(ME, lease="l", limit=10)) == [1, 2]
 
 
-def test_named_events_alone_are_taken_when_ids_are_given(store: Store) -> None:
+def test_named_events_alone_are_taken_when_ids_are_given(store: Outbox) -> None:
     store.add(ME, [body("x")] * 5)
     assert ids(store.take(ME, lease="l", limit=10, ids=[4, 2, 2, 77])) == [2, 4]
     assert ids(store.take(ME, lease="l", limit=1, ids=[5, 3])) == [3]
 
 
-def test_pending_events_are_seen_by_their_owner_only(store: Store) -> None:
+def test_pending_events_are_seen_by_their_owner_only(store: Outbox) -> None:
     store.add(OTHER_KEY, [body("x")])
     assert not store.pending_exists(ME)
     assert store.pending_exists(OTHER_KEY)
 
 
-def test_the_newest_event_can_be_asked_for(store: Store, clock: Clock) -> None:
+def test_the_newest_event_can_be_asked_for(store: Outbox, clock: Clock) -> None:
     assert store.newest_id() == 0
     assert store.newest_pending_at(ME) is None
     store.add(ME, [body("x")], lease="l")
@@ -179,7 +178,7 @@ def test_the_newest_event_can_be_asked_for(store: Store, clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("profile", ["🦊 emoji", "nul\x00inside", "bytes\udcff", "' OR 1 --"])
-def test_any_text_can_name_a_profile(store: Store, profile: str) -> None:
+def test_any_text_can_name_a_profile(store: Outbox, profile: str) -> None:
     owner = Owner(profile, "a" * 16)
     store.add(owner, [body("x")])
     assert store.pending_exists(owner)
@@ -191,14 +190,14 @@ def test_any_text_can_name_a_profile(store: Store, profile: str) -> None:
 # -- leases ------------------------------------------------------------------------------------------------------------
 
 
-def test_an_event_is_held_by_one_at_a_time(store: Store) -> None:
+def test_an_event_is_held_by_one_at_a_time(store: Outbox) -> None:
     store.add(ME, [body("mine")], lease="first")
     store.add(ME, [body("free")])
     assert ids(store.take(ME, lease="second", limit=10)) == [2]
     assert store.take(ME, lease="third", limit=10) == []
 
 
-def test_a_lease_ends_by_itself_within_a_minute(store: Store, clock: Clock) -> None:
+def test_a_lease_ends_by_itself_within_a_minute(store: Outbox, clock: Clock) -> None:
     store.add(ME, [body("x")], lease="dead")
     clock.time += 59
     assert not store.pending_exists(ME)
@@ -207,7 +206,7 @@ def test_a_lease_ends_by_itself_within_a_minute(store: Store, clock: Clock) -> N
     assert ids(store.take(ME, lease="alive", limit=1)) == [1]
 
 
-def test_a_renewed_lease_lasts_another_minute(store: Store, clock: Clock) -> None:
+def test_a_renewed_lease_lasts_another_minute(store: Outbox, clock: Clock) -> None:
     store.add(ME, [body("x")], lease="l")
     clock.time += 50
     assert store.renew([1], "l") == {1}
@@ -215,13 +214,13 @@ def test_a_renewed_lease_lasts_another_minute(store: Store, clock: Clock) -> Non
     assert store.take(ME, lease="other", limit=1) == []
 
 
-def test_a_lease_that_ended_untaken_can_be_renewed(store: Store, clock: Clock) -> None:
+def test_a_lease_that_ended_untaken_can_be_renewed(store: Outbox, clock: Clock) -> None:
     store.add(ME, [body("x")], lease="l")
     clock.time += 3600
     assert store.renew([1], "l") == {1}
 
 
-def test_who_lost_a_lease_learns_it_and_can_change_nothing(store: Store, clock: Clock) -> None:
+def test_who_lost_a_lease_learns_it_and_can_change_nothing(store: Outbox, clock: Clock) -> None:
     store.add(ME, [body("x"), body("y")], lease="slow")
     clock.time += 61
     assert ids(store.take(ME, lease="quick", limit=1)) == [1]
@@ -235,34 +234,34 @@ def test_who_lost_a_lease_learns_it_and_can_change_nothing(store: Store, clock: 
     assert store.renew([1], "quick") == {1}
 
 
-def test_a_clock_set_forward_ends_leases_and_the_holder_learns_it(store: Store, clock: Clock) -> None:
+def test_a_clock_set_forward_ends_leases_and_the_holder_learns_it(store: Outbox, clock: Clock) -> None:
     store.add(ME, [body("x")], lease="holder")
     clock.time += 30 * DAY
     assert ids(store.take(ME, lease="other", limit=1)) == [1]
     assert store.renew([1], "holder") == set()
 
 
-def test_a_clock_set_back_does_not_hold_up_leased_events(store: Store, clock: Clock) -> None:
+def test_a_clock_set_back_does_not_hold_up_leased_events(store: Outbox, clock: Clock) -> None:
     store.add(ME, [body("x")], lease="from tomorrow")
     clock.time -= DAY
     assert store.pending_exists(ME)
     assert ids(store.take(ME, lease="l", limit=1)) == [1]
 
 
-def test_a_clock_corrected_by_a_second_takes_no_lease_away(store: Store, clock: Clock) -> None:
+def test_a_clock_corrected_by_a_second_takes_no_lease_away(store: Outbox, clock: Clock) -> None:
     store.add(ME, [body("x")], lease="l")
     clock.time -= 1
     assert store.take(ME, lease="other", limit=1) == []
 
 
-def test_a_delivered_event_is_gone(store: Store) -> None:
+def test_a_delivered_event_is_gone(store: Outbox) -> None:
     store.add(ME, [body("x"), body("y")], lease="l")
     store.delivered([1], "l")
     assert store.get(1) is None
     assert store.counts() == Counts(1, 1, 0)
 
 
-def test_a_released_event_is_as_before_and_anybodys(store: Store) -> None:
+def test_a_released_event_is_as_before_and_anybodys(store: Outbox) -> None:
     store.add(ME, [body("x")])
     before = only(store, 1)
     store.take(ME, lease="l", limit=1)
@@ -275,7 +274,7 @@ def test_a_released_event_is_as_before_and_anybodys(store: Store) -> None:
 # -- waits -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_failed_event_waits_and_remembers_why(store: Store, clock: Clock) -> None:
+def test_a_failed_event_waits_and_remembers_why(store: Outbox, clock: Clock) -> None:
     store.add(ME, [body("x")], lease="l")
     assert fail(store, 1, "l", clock.time + 300)
     row = only(store, 1)
@@ -289,13 +288,13 @@ def test_a_failed_event_waits_and_remembers_why(store: Store, clock: Clock) -> N
     assert ids(store.take(ME, lease="l", limit=1)) == [1]
 
 
-def test_a_flush_does_not_wait(store: Store, clock: Clock) -> None:
+def test_a_flush_does_not_wait(store: Outbox, clock: Clock) -> None:
     store.add(ME, [body("x")], lease="l")
     fail(store, 1, "l", clock.time + 300)
     assert ids(store.take(ME, lease="l", limit=1, ignore_wait=True)) == [1]
 
 
-def test_a_walk_sees_every_event_once_though_all_fail(store: Store, clock: Clock) -> None:
+def test_a_walk_sees_every_event_once_though_all_fail(store: Outbox, clock: Clock) -> None:
     store.add(ME, [body("x")] * 25)
     seen: list[int] = []
     while taken := store.take(ME, lease="l", limit=10, after=seen[-1] if seen else 0, ignore_wait=True):
@@ -305,14 +304,14 @@ def test_a_walk_sees_every_event_once_though_all_fail(store: Store, clock: Clock
     assert seen == list(range(1, 26))
 
 
-def test_no_event_waits_longer_than_a_day(store: Store, clock: Clock) -> None:
+def test_no_event_waits_longer_than_a_day(store: Outbox, clock: Clock) -> None:
     store.add(ME, [body("x")], lease="l")
     fail(store, 1, "l", clock.time + 365 * DAY)
     clock.time += DAY
     assert store.pending_exists(ME)
 
 
-def test_a_clock_set_back_does_not_hold_up_waiting_events(store: Store, clock: Clock) -> None:
+def test_a_clock_set_back_does_not_hold_up_waiting_events(store: Outbox, clock: Clock) -> None:
     store.add(ME, [body("x")], lease="l")
     fail(store, 1, "l", clock.time + 300)
     clock.time -= 2 * DAY
@@ -323,7 +322,7 @@ def test_a_clock_set_back_does_not_hold_up_waiting_events(store: Store, clock: C
 # -- the rejected shelf ------------------------------------------------------------------------------------------------
 
 
-def test_a_rejected_event_is_shelved_and_never_taken(store: Store, clock: Clock) -> None:
+def test_a_rejected_event_is_shelved_and_never_taken(store: Outbox, clock: Clock) -> None:
     store.add(ME, [body("x")], lease="l")
     assert reject(store, 1, "l")
     row = only(store, 1)
@@ -335,7 +334,7 @@ def test_a_rejected_event_is_shelved_and_never_taken(store: Store, clock: Clock)
 
 
 def test_the_shelf_keeps_the_newest_thousand_whatever_the_clock_and_counts_what_it_drops(
-    store: Store, clock: Clock
+    store: Outbox, clock: Clock
 ) -> None:
     row_ids = store.add(ME, [body("x")] * 1003, lease="l")
     for row_id in reversed(row_ids):
@@ -350,14 +349,14 @@ def test_the_shelf_keeps_the_newest_thousand_whatever_the_clock_and_counts_what_
 # -- looking and changing by hand --------------------------------------------------------------------------------------
 
 
-def test_all_events_are_listed_in_order_whatever_their_number(store: Store) -> None:
+def test_all_events_are_listed_in_order_whatever_their_number(store: Outbox) -> None:
     store.add(ME, [body("x")] * 1200)
     store.add(OTHER_KEY, [body("y")])
     assert ids(list(store.rows())) == list(range(1, 1202))
     assert ids(list(store.rows(owner=OTHER_KEY))) == [1201]
 
 
-def test_events_are_listed_by_state(store: Store, clock: Clock) -> None:
+def test_events_are_listed_by_state(store: Outbox, clock: Clock) -> None:
     store.add(ME, [body("x")] * 3, lease="l")
     reject(store, 1, "l")
     fail(store, 2, "l", clock.time + 300)
@@ -366,7 +365,7 @@ def test_events_are_listed_by_state(store: Store, clock: Clock) -> None:
     assert ids(list(store.rows(state="leased"))) == [3]
 
 
-def test_events_may_be_delivered_while_they_are_listed(store: Store) -> None:
+def test_events_may_be_delivered_while_they_are_listed(store: Outbox) -> None:
     store.add(ME, [body("x")] * 1100, lease="l")
     listing = store.rows()
     assert next(listing).id == 1
@@ -374,7 +373,7 @@ def test_events_may_be_delivered_while_they_are_listed(store: Store) -> None:
     assert len(list(listing)) < 1100
 
 
-def test_retry_puts_rejected_events_back_and_ends_waits(store: Store, clock: Clock) -> None:
+def test_retry_puts_rejected_events_back_and_ends_waits(store: Outbox, clock: Clock) -> None:
     store.add(ME, [body("x")] * 4, lease="l")
     reject(store, 1, "l")
     reject(store, 2, "l")
@@ -385,7 +384,7 @@ def test_retry_puts_rejected_events_back_and_ends_waits(store: Store, clock: Clo
     assert ids(store.take(ME, lease="m", limit=10)) == [2]
 
 
-def test_retry_does_not_overfill_the_outbox(store: Store) -> None:
+def test_retry_does_not_overfill_the_outbox(store: Outbox) -> None:
     store.add(ME, [body("x")], lease="l")
     reject(store, 1, "l")
     store.add(ME, [body("x")] * MAX_PENDING)
@@ -395,7 +394,7 @@ def test_retry_does_not_overfill_the_outbox(store: Store) -> None:
     assert only(store, 1).state == "rejected"
 
 
-def test_drop_leaves_alone_what_is_being_delivered(store: Store) -> None:
+def test_drop_leaves_alone_what_is_being_delivered(store: Outbox) -> None:
     store.add(ME, [body("x")] * 3)
     store.add(ME, [body("just accepted")], lease="l")
     assert store.drop([1, 4, 9]) == Changed(1, leased=(4,), missing=(9,))
@@ -414,7 +413,7 @@ def test_dropping_very_many_gives_the_space_back_and_keeps_counting_ids(tmp_path
 
 
 @pytest.mark.parametrize("absurd", [0, -1, 2**63, 10**30], ids=["zero", "negative", "over 64 bits", "huge"])
-def test_an_id_that_can_not_be_is_missing(store: Store, absurd: int) -> None:
+def test_an_id_that_can_not_be_is_missing(store: Outbox, absurd: int) -> None:
     assert store.get(absurd) is None
     assert store.take(ME, lease="l", limit=1, ids=[absurd]) == []
     assert store.drop([absurd]) == Changed(0, missing=(absurd,))
@@ -424,7 +423,7 @@ def test_an_id_that_can_not_be_is_missing(store: Store, absurd: int) -> None:
 # -- outcomes ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_last_outcome_is_remembered_for_each_profile_workspace_and_event(store: Store) -> None:
+def test_the_last_outcome_is_remembered_for_each_profile_workspace_and_event(store: Outbox) -> None:
     assert store.last_outcome("default", "Acme", "backup") is None
     store.remember_outcome("default", "Acme", "backup", "failed")
     store.remember_outcome("default", "ACME", "backup", "succeeded")

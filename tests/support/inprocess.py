@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from logsh_cli.config.key import Destination
     from logsh_cli.http.client import Client
-    from logsh_cli.outbox import Store
+    from logsh_cli.outbox import Outbox
 
 
 def text_stream(encoding: str = "utf-8") -> io.TextIOWrapper:
@@ -57,32 +57,29 @@ class TidyContext(AppContext):
 
     def __init__(self, env: Mapping[str, str], streams: Streams, clock: Clock) -> None:
         super().__init__(env, streams, clock)
-        self._made: list[Client | Store] = []
+        self._made: list[Client | Outbox] = []
 
     def close(self) -> None:
         """Close whatever was opened."""
         for made in self._made:
             made.close()
 
-    def store(self, *, patience_s: float | None = None) -> Store:
+    def store(self, *, patience_s: float | None = None) -> Outbox:
         return self._noted(super().store(patience_s=patience_s))
 
-    def existing_store(self) -> Store:
+    def existing_store(self) -> Outbox:
         return self._noted(super().existing_store())
-
-    def memory_store(self, because: str) -> Store:
-        return self._noted(super().memory_store(because))
 
     def connector(self, destination: Destination) -> Connector:
         return _NotingConnector(super().connector(destination), self._made)
 
-    def _noted(self, store: Store) -> Store:
+    def _noted(self, store: Outbox) -> Outbox:
         self._made.append(store)
         return store
 
 
 class _NotingConnector(Connector):
-    def __init__(self, connector: Connector, made: list[Client | Store]) -> None:
+    def __init__(self, connector: Connector, made: list[Client | Outbox]) -> None:
         vars(self).update(vars(connector))
         self._made = made
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from logsh_cli.outbox import Outbox
+from logsh_cli.outbox import open_store
 from tests.support.processes import kill_what_is_left, wait_until, wait_until_none_is_left
 
 if TYPE_CHECKING:
@@ -47,9 +47,8 @@ def settings_for(server: Server, **more: str) -> dict[str, str]:
 
 def kept_rows(tmp_path: Path) -> list[Row]:
     """What is in the outbox of this test's machine."""
-    store = Outbox.open_existing(tmp_path / "state")
-    if store is None:
-        return []
+    store = open_store(lambda: tmp_path / "state", create=False)
+    assert store.unkept_because is None, store.unkept_because
     try:
         return list(store.rows())
     finally:

@@ -27,11 +27,13 @@ def campaign(dice: random.Random, size: int) -> Toll:
         for start in range(0, size, 3):
             commands = [work(directory, first=(start + i) * ROUNDS, rounds=ROUNDS) for i in range(3)]
             victims = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) for command in commands]
+            pipes = [victim.stdout for victim in victims if victim.stdout is not None]
+            said += [pipe.readline() for pipe in pipes]
             for victim in victims:
-                time.sleep(dice.uniform(0.0, 0.25))
+                time.sleep(dice.uniform(0.0, 0.1))
                 victim.kill()
+            said += [line for pipe in pipes for line in pipe if line.endswith("\n")]
             for victim in victims:
-                out, _ = victim.communicate(timeout=PATIENCE_S)
-                said += [line for line in out.splitlines(keepends=True) if line.endswith("\n")]
+                victim.communicate(timeout=PATIENCE_S)
         toll = count(directory, [line.strip() for line in said])
     return toll._replace(note=f"{size} processes killed")
