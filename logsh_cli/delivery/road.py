@@ -11,7 +11,7 @@ import os
 import threading
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypedDict
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from logsh_cli.clock import Budget
 from logsh_cli.delivery import retry
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from logsh_cli.delivery.pacing import Hold
     from logsh_cli.http.wire import Answer
     from logsh_cli.outbox import Outbox, Owner
+    from logsh_cli.outbox.rows import AttemptFacts
     from logsh_cli.output.result import ResultStatus
 
 LATE_AFTER_S = 60.0
@@ -284,7 +285,7 @@ class Road:
     def _put_back(self, event_id: int, accepted: Accepted, tried: Tried, failure: retry.Failure) -> None:
         error = failure.error
         attempts = accepted.attempts_before + tried.attempts
-        facts: _Facts = {
+        facts: AttemptFacts = {
             "attempts": attempts,
             "error_name": error.name,
             "error_message": error.message,
@@ -330,13 +331,6 @@ class Road:
             yield
         finally:
             over.set()
-
-
-class _Facts(TypedDict):
-    attempts: int
-    error_name: str
-    error_message: str
-    http_status: int | None
 
 
 def result_of(accepted: Accepted, tried: Tried) -> Result:
