@@ -1,4 +1,4 @@
-"""From a host name to an open connection, every step of it within one budget.
+"""Connect, secure, read and write, every step within one budget.
 
 httpcore's own streams read, write and speak TLS. Their timeouts start anew with each operation, so that an answer which
 drips byte by byte never runs into one, and none of them covers the name look-up. Here each step may take what is left
@@ -179,12 +179,12 @@ class ProxySocket(ssl.SSLSocket):
     patience: Callable[[], float]
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        """As a socket's, within the budget."""
+        """Receive as a socket does, within the budget."""
         self.settimeout(self.patience())
         return super().recv(buflen, flags)
 
     def send(self, data: Any, flags: int = 0) -> int:
-        """As a socket's, within the budget; ``sendall`` comes here as well."""
+        """Send as a socket does, within the budget; ``sendall`` comes here as well."""
         self.settimeout(self.patience())
         return super().send(data, flags)
 

@@ -1,4 +1,4 @@
-"""Which proxy a connection goes through, by the usual environment variables. Pure.
+"""Find the proxy that a connection goes through, by the usual environment variables. Pure.
 
 ``https_proxy``, else ``all_proxy``, unless ``no_proxy`` names the host; lower case goes before upper case, as in curl.
 There is no ``http_proxy`` here: plain http goes to loopback only, and loopback never through a proxy, which would be
@@ -36,16 +36,16 @@ class Proxy(NamedTuple):
 
     @property
     def url(self) -> str:
-        """Without credentials, so it may be shown."""
+        """The address without credentials, so that it may be shown."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}" + (f":{self.port}" if self.port is not None else "")
 
 
 def proxy_for(host: str, port: int, env: Mapping[str, str]) -> Proxy | None:
-    """The proxy for https to ``host``, a name or an address (in brackets if it is of IPv6), or ``None``.
+    """Return the proxy for https to ``host``, a name or an address (an IPv6 one in brackets), or ``None``.
 
     Raises:
-        BadConfig: the variable holds no proxy address. It is not repeated: it may hold a password.
+        BadConfig: the variable has no usable address. It is not repeated: it may have a password in it.
     """
     if is_loopback(host):
         return None
@@ -63,9 +63,9 @@ def _parse(variable: str, value: str) -> Proxy:
     except ValueError:
         host, port = None, None
     if not host or not host.isascii() or not host.isprintable() or " " in host:
-        raise BadConfig(f"{variable} holds no usable proxy address", hint=hint)
+        raise BadConfig(f"{variable} has no usable proxy address", hint=hint)
     if parts.scheme not in SCHEMES:
-        raise BadConfig(f"{variable} names a kind of proxy that is not known: {parts.scheme}://", hint=hint)
+        raise BadConfig(f"{variable} names an unknown kind of proxy: {parts.scheme}://", hint=hint)
     auth = None
     if parts.username is not None:
         auth = unquote(parts.username).encode(), unquote(parts.password or "").encode()
@@ -78,7 +78,7 @@ def _excepted(host: str, port: int, no_proxy: str) -> bool:
 
 
 def _matches(entry: str, name: str, port: int) -> bool:
-    """Whether one entry of ``no_proxy`` (``*``, a domain, an address, a network; a port may follow) covers the host."""
+    """Match one entry of ``no_proxy``: ``*``, a domain, an address or a network; a port may follow."""
     if entry == "*":
         return True
     if "/" in entry:

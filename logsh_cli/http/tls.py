@@ -1,4 +1,4 @@
-"""Whom to trust over TLS, and what to say when a server can't be.
+"""Decide whom to trust over TLS, and explain why a connection could not be secured.
 
 Certificates and host names are always verified, at TLS 1.2 or later. The trust anchors are exactly one of
 
@@ -33,12 +33,12 @@ _TRUST_HINT = "if a private authority signed it, set ca_file or SSL_CERT_FILE to
 def make_context(
     ca_file: str | None, env: Mapping[str, str], system: ssl.DefaultVerifyPaths | None = None
 ) -> ssl.SSLContext:
-    """A context for one or many connections.
+    """Return a context for one or many connections.
 
     ``system`` is where this machine keeps its certificates, if that is not where OpenSSL says.
 
     Raises:
-        BadConfig: a named file is missing, can't be read or holds no certificate.
+        BadConfig: a named file is missing, can't be read or has no certificate in it.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -52,7 +52,7 @@ def make_context(
         _load_file(context, named_file, "SSL_CERT_FILE")
     if named_directory:
         if not any(Path(part).is_dir() for part in named_directory.split(os.pathsep)):
-            raise BadConfig(f"SSL_CERT_DIR is no directory: {named_directory}", hint="correct it, or unset it")
+            raise BadConfig(f"SSL_CERT_DIR is not a directory: {named_directory}", hint="correct it, or unset it")
         context.load_verify_locations(capath=named_directory)
     if not named_file and not named_directory:
         _load_system_store(context, system or ssl.get_default_verify_paths())
@@ -64,7 +64,7 @@ def _load_file(context: ssl.SSLContext, path: str, source: str) -> None:
     try:
         context.load_verify_locations(cafile=path)
     except ssl.SSLError as error:
-        raise BadConfig(f"{source} holds no certificate: {path}", hint=hint) from error
+        raise BadConfig(f"{source} has no certificate in it: {path}", hint=hint) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise BadConfig(f"{source} can't be read: {path}: {reason}", hint=hint) from error
@@ -93,7 +93,7 @@ def _has_hashed_names(directory: str) -> bool:
 
 
 def explain(error: BaseException | None, where: str) -> TlsFailure:
-    """What went wrong in a handshake with ``where``, for people."""
+    """Return what went wrong in a handshake with ``where``, for people."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _explain_certificate(error, where)
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError)):
@@ -103,7 +103,7 @@ def explain(error: BaseException | None, where: str) -> TlsFailure:
         return TlsFailure(f"{where}: the TLS handshake took too long", hint="check the network, or try again later")
     reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
     if reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}:
-        return TlsFailure(f"{where}: what answers there does not speak TLS", hint="check host and port of api_url")
+        return TlsFailure(f"{where}: the server there does not speak TLS", hint="check host and port of api_url")
     words = str(reason).replace("_", " ").lower()
     return TlsFailure(f"{where}: no TLS connection: {words}", hint="the server must offer TLS 1.2 or later")
 

@@ -1,4 +1,4 @@
-"""What goes over the wire, as values: the request to send, the answer that came back, the record of both. No I/O.
+"""The request, the answer and the record of both, as values. No I/O.
 
 The one place that knows the service's path, its headers and the shape of its JSON bodies.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 USER_AGENT = f"logsh-cli/{__version__}"
 MAX_ANSWER_BYTES = 64 * 1024
-"""More of an answer than this is never read: it can't be one of Logsh's, which are a few hundred bytes."""
+"""More of an answer than this is never read: Logsh's are a few hundred bytes."""
 
 _MAX_TEXT = 500
 _HTML_BEGINS = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html)\b", re.IGNORECASE)
@@ -36,7 +36,7 @@ class Request(NamedTuple):
     body: bytes
 
     def redacted(self) -> dict[str, Any]:
-        """The request as ``--dry-run`` and ``-v`` show it: the key replaced, the body as JSON."""
+        """Return the request as ``--dry-run`` and ``-v`` show it: the key replaced, the body as JSON."""
         headers = {name: f"Bearer {REDACTED}" if name == "Authorization" else v for name, v in self.headers.items()}
         return {"method": self.method, "url": self.url, "headers": headers, "body": json.loads(self.body)}
 
@@ -73,7 +73,7 @@ class Exchange:
     # Not a dataclass: with this many fields that costs a millisecond at every start.
 
     sent = False
-    """Whether any byte of the request has left; once true, the service may have the event."""
+    """True as soon as any byte of the request has left: the service may have the event."""
     reused = True
     peer: str | None = None
     """The address that was connected to (the proxy's, if there is one)."""
@@ -83,7 +83,7 @@ class Exchange:
     http_version: str | None = None
     status: int | None = None
     location: str | None = None
-    """Where a redirect pointed; none is ever followed."""
+    """The target of a redirect; none is ever followed."""
     lookup_ms: float | None = None
     connect_ms: float | None = None
     tls_ms: float | None = None
@@ -117,12 +117,12 @@ class Exchange:
 
 
 def event_url(api_url: str) -> str:
-    """The endpoint below a base URL: ``https://logsh.co`` and ``https://logsh.co/`` give the same."""
+    """Return the endpoint below a base URL: ``https://logsh.co`` and ``https://logsh.co/`` give the same."""
     return api_url.rstrip("/") + EVENT_PATH
 
 
 def encode_body(body: Mapping[str, Any]) -> bytes:
-    """Compact UTF-8 JSON, as it is stored and sent.
+    """Return compact UTF-8 JSON, as it is stored and sent.
 
     Raises:
         UnicodeEncodeError: a string holds a lone surrogate, which has no UTF-8 form.
@@ -131,7 +131,7 @@ def encode_body(body: Mapping[str, Any]) -> bytes:
 
 
 def build_request(api_url: str, key: str | None, body: bytes) -> Request:
-    """The POST for one event. Compression is not asked for: answers are small, and none can then be a bomb."""
+    """Return the POST for one event. It asks for no compression: answers are small, and none can then be a bomb."""
     headers = {
         "Accept": "application/json",
         "Accept-Encoding": "identity",

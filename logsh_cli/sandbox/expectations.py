@@ -1,4 +1,4 @@
-"""What the sandbox's user expects to be received, and how what came differs from it. Pure."""
+"""Compare what the sandbox received with what its user expects. Pure."""
 
 from __future__ import annotations
 

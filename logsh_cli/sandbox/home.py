@@ -29,7 +29,7 @@ _REMOVED_VARIABLES: Final = ("LOGSH_API_KEY_FILE", "LOGSH_CA_FILE")
 
 @dataclass(frozen=True, slots=True)
 class SandboxHome:
-    """Where the command's Logsh lives (``state_dir`` holds its outbox) and the whole environment it is run with."""
+    """The place of the command's Logsh (``state_dir`` has its outbox) and the whole environment it is run with."""
 
     state_dir: Path
     env: dict[str, str]
@@ -68,7 +68,7 @@ def throwaway_home(
 
 
 def _redirected(api_url: str, profiles: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The same profiles, each with the sandbox's URL and key and what it had to say about the events themselves."""
+    """Return the same profiles, each with the sandbox's URL and key and what it says about the events themselves."""
     # The default profile comes last of all sources, so a workspace set anywhere else still wins over this one.
     usable = {**profiles, DEFAULT_PROFILE: {"workspace": DEFAULT_WORKSPACE, **profiles.get(DEFAULT_PROFILE, {})}}
     return {

@@ -1,4 +1,4 @@
-"""How the sandbox answers: the documented contract, and the faults of ``--fail``. Pure: no sockets, no clock.
+"""Decide what the sandbox answers: the documented contract, and the faults of ``--fail``. No sockets, no clock.
 
 The contract is the API reference of "Event": 400, 401 and 429 with a message, and success, for which the service says
 201 where the reference says 200. Beyond both, ``details`` names every field and rule that was broken, and 404, 405, 413
@@ -23,7 +23,7 @@ SLOW_S: Final = 5.0
 """How long ``--fail slow`` holds an answer back."""
 
 Fault: TypeAlias = int | Literal["drop", "slow", "html"]
-"""What ``--fail`` does to one request: answer with a status, or one of the named misbehaviours."""
+"""One item of ``--fail``: a status to answer with, or one of the named misbehaviours."""
 
 _NAMED_FAULTS: Final[dict[str, Fault]] = {"drop": "drop", "slow": "slow", "html": "html"}
 _ALLOWED_FAULTS: Final = "a status from 400 to 599, drop, slow or html"
@@ -50,10 +50,10 @@ class Reply:
 
 
 def parse_faults(spec: str) -> tuple[Fault, ...]:
-    """The faults of ``--fail 503,429,drop``, in the order in which requests get them.
+    """Return the faults of ``--fail 503,429,drop``, in the order in which requests get them.
 
     Raises:
-        UsageError: an item is none of the allowed ones; names all such items.
+        UsageError: an item is not allowed; names all such items.
     """
     faults = [(item, _fault(item.strip().lower())) for item in spec.split(",")]
     bad = [item.strip() for item, fault in faults if fault is None]
@@ -104,7 +104,7 @@ def fault_reply(fault: Fault | None) -> Reply | None:
 
 
 def judge(authorization: str | None, content_type: str | None, body: bytes | None) -> Reply:
-    """The documented answer to a POST: the key is checked first, then the body.
+    """Return the documented answer to a POST: the key is checked first, then the body.
 
     Any key is taken: the sandbox has no accounts. ``body`` is ``None`` when it was longer than ``MAX_BODY_BYTES``.
     """

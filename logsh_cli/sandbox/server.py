@@ -104,7 +104,7 @@ class SandboxServer:
         self._listener.close_connections()
 
     def next_fault(self) -> Fault | None:
-        """What ``--fail`` has for the request at hand, if anything is left."""
+        """Take what ``--fail`` has for the request at hand, if anything is left."""
         try:
             return self._faults.popleft()
         except IndexError:
@@ -116,7 +116,7 @@ class SandboxServer:
             self._on_request(Received(datetime.now(UTC), status, event, reason, headers))
 
     def hold_back(self) -> bool:
-        """Wait as ``slow`` does; whether there is still somebody to answer, since the sandbox has not stopped."""
+        """Wait as ``slow`` does; return whether the sandbox goes on, so that there is somebody to answer."""
         return not self._stopping.wait(SLOW_S)
 
 
@@ -214,7 +214,7 @@ class _Handler(BaseHTTPRequestHandler):
         return go_on
 
     def _read_body(self) -> bytes | None:
-        """The body, whole; ``None`` when it is too long, after which the connection is not used again."""
+        """Return the whole body, or ``None`` when it is too long; then the connection is not used again."""
         if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
             return self._read_chunks()
         given = self.headers.get("Content-Length", "0").strip()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from logsh_cli.sandbox.rules import Fault
 
 USUAL_PORT: Final = 5647
-"""Where it serves alone ("logs" on a telephone's keys), so that the URL is the same the next time."""
+"""The port when it serves alone ("logs" on a telephone's keys): the URL is the same the next time."""
 
 QUIET_S: Final = 2.0
 """Events left in the outbox when the command ends are waited for until nobody has worked on them for so long,"""
@@ -42,7 +42,7 @@ _STDOUT, _STDERR = 1, 2
 
 
 class Plan(NamedTuple):
-    """What the options ask for: ``faults`` for the first requests, ``output`` a file that gets the events."""
+    """The options: ``faults`` for the first requests, ``output`` a file for the events."""
 
     faults: Sequence[Fault] = ()
     port: int | None = None
@@ -140,7 +140,7 @@ def _file(path: Path | None) -> Iterator[TextIO | None]:
 
 @contextlib.contextmanager
 def _stdout_on_stderr() -> Iterator[None]:
-    """A command that starts meanwhile writes to standard error: standard output has the received events alone."""
+    """Let a command that starts meanwhile write to standard error: standard output is for the events alone."""
     try:
         kept = os.dup(_STDOUT)
     except OSError:  # there is none
@@ -175,7 +175,7 @@ def _count(events: int) -> str:
 
 @contextlib.contextmanager
 def _held_signals() -> Iterator[signals.HeldSignals | None]:
-    """Before the server's threads start: signals are for the command, and none of those threads may swallow one."""
+    """Block signals before the server's threads start: they are for the command, and no thread may swallow one."""
     if sys.platform == "win32":
         yield None
         return
@@ -188,7 +188,7 @@ def _held_signals() -> Iterator[signals.HeldSignals | None]:
 
 @contextlib.contextmanager
 def _ends_tidily() -> Iterator[None]:
-    """TERM and HUP unwind the stack, so that nothing stays behind in the temporary directory."""
+    """Let TERM and HUP unwind the stack, so that nothing stays behind in the temporary directory."""
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     ours = [number for number in map(signal.Signals.__getitem__, names) if signal.getsignal(number) is signal.SIG_DFL]
     for number in ours:
@@ -201,7 +201,7 @@ def _ends_tidily() -> Iterator[None]:
 
 
 def _await_deliveries(state_dir: Path, received: Sequence[Received]) -> int:
-    """Give ``send --background`` the time to deliver; returns how many events are left in the command's outbox."""
+    """Give ``send --background`` the time to deliver; return how many events are left in the command's outbox."""
     if not any(state_dir.iterdir()):
         return 0
     started = busy_at = time.monotonic()
