@@ -23,6 +23,7 @@ from logsh_cli.config.files import (
     read_config,
     unreadable,
 )
+from logsh_cli.config.key import key_hint
 from logsh_cli.config.resolve import profile_values, selected_profile
 from logsh_cli.errors import BadConfig, UsageError
 from logsh_cli.files import check_owner, file_lock, make_directory, write_atomically
@@ -67,7 +68,7 @@ def open_profile(
     """
     chosen = selected_profile(flag, env)
     if problem := check_profile_name(chosen.value):
-        raise UsageError(f"{chosen.source}: {problem}")
+        raise UsageError(f"{chosen.source}: {problem}", hint=key_hint(chosen.value))
     path = config_path(env)
     file = read_config(path)
     if file.warning:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from logsh_cli.errors import BadConfig
 from logsh_cli.event import problems_of
 from logsh_cli.files import PRIVATE_FILE, NotOurs, check_owner, tighten
-from logsh_cli.output.text import excerpt, nearest
+from logsh_cli.output.text import KEY_SHAPE, excerpt, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -159,6 +160,8 @@ def check_profile_name(name: str) -> str | None:
         return "a profile's name must not be empty"
     if name != name.strip() or not name.isprintable():
         return "a profile's name must be printable, without white space around it"
+    if re.fullmatch(KEY_SHAPE, name):
+        return "a profile's name must not look like an API key"
     return None
 
 

@@ -143,7 +143,7 @@ def selected_profile(flag: str | None, env: Mapping[str, str]) -> Setting:
     """
     if flag is not None:
         if problem := check_profile_name(flag):
-            raise UsageError(f"--profile: {problem}")
+            raise UsageError(f"--profile: {problem}", hint=key_hint(flag))
         return Setting(flag, "--profile")
     if name := env.get("LOGSH_PROFILE", "").strip():
         return Setting(name, "LOGSH_PROFILE")

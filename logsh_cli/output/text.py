@@ -18,7 +18,7 @@ _UNSAFE = r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066
 USERINFO = r"(?<=://)[^/?#\s]*@"
 """The user information of a URL, a lone token included. One run of characters from each ``://``: linear time."""
 
-_KEY_SHAPE = r"logsh_(?:[A-Za-z0-9_-]{8,}|[A-Za-z0-9_-]+(?=…))"
+KEY_SHAPE = r"logsh_(?:[A-Za-z0-9_-]{8,}|[A-Za-z0-9_-]+(?=…))"
 """What looks like one of Logsh's keys, whole or cut by ``excerpt``; a masked one (``logsh_…wxyz``) does not."""
 
 _LONGEST_NAME = 100
@@ -102,7 +102,7 @@ class Redactor:
             if _CUT in text:
                 text = _without_part(text, secret)
         if "logsh_" in text:
-            text = re.sub(_KEY_SHAPE, REDACTED, text)
+            text = re.sub(KEY_SHAPE, REDACTED, text)
         return re.sub(USERINFO, f"{REDACTED}@", text) if "://" in text else text
 
 

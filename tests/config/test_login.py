@@ -223,6 +223,7 @@ def test_without_a_terminal_and_without_key_stdin_it_says_so(logsh: Logsh) -> No
         ),
         (["--api-url", "https://me:secret@logsh.example"], "--api-url must not contain a user name or password"),
         (["--profile", ""], "--profile: a profile's name must not be empty"),
+        (["--profile", "logsh_CANARY0123456789"], "--profile: a profile's name must not look like an API key (that"),
         (["--profile", "a\tb"], "--profile: a profile's name must be printable"),
     ],
 )

@@ -569,6 +569,17 @@ def test_another_user_s_project_file_is_a_warning(logsh: Logsh, server: Server) 
     assert "belongs to another user" in details(done)["project_file"]
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
+def test_a_configuration_file_that_somebody_else_could_have_written_is_a_failure(
+    logsh: Logsh, tmp_path: Path, server: Server
+) -> None:
+    path = write_config(tmp_path, 'api_url = "https://elsewhere.example"\n')
+    os.chown(path, 12345, 12345)
+    done = logsh("doctor", "--json", env=at(server.url))
+    assert (done.code, not_ok(done)) == (78, {"config_file"})
+    assert f"{path} is not used: it belongs to user 12345" in details(done)["config_file"]
+
+
 # The environment
 
 
