@@ -35,6 +35,7 @@ SEVERITY = (
     ExitCode.NOT_KEPT,
     ExitCode.REFUSED,
     ExitCode.KEPT,
+    ExitCode.UNEXPECTED,
     ExitCode.OK,
 )
 """Several things at once end with the first of these that applies."""
