@@ -70,6 +70,7 @@ _logsh_table() {
         options=(
             '--jobs|text'
             '--rate|text'
+            '--from-line|text'
             '-w --workspace|text'
             '--truncate|'
             '--no-validate|'

@@ -28,13 +28,13 @@ function __logsh_read
         else if test -z "$ended"; and string match -q -- '--*=*' $word
             set -a given (string split -m 1 = -- $word)[1]
         else if test -z "$ended"; and string match -q -- '--*' $word
-            contains -- $word --api-url --deadline --desc --description --event --expect --expect-count --fail --icon --icon-failure --icon-success --jobs --kill-after --longer-than --meta --notify-after --notify-on --on --on-missing-key --output --port --profile --rate --success-codes --tail --timeout --workspace -d -e -i -m -p -w; and set value $word; or set -a given $word
+            contains -- $word --api-url --deadline --desc --description --event --expect --expect-count --fail --from-line --icon --icon-failure --icon-success --jobs --kill-after --longer-than --meta --notify-after --notify-on --on --on-missing-key --output --port --profile --rate --success-codes --tail --timeout --workspace -d -e -i -m -p -w; and set value $word; or set -a given $word
         else if test -z "$ended"; and string match -q -- '-?*' $word
             set -l letters (string split '' -- (string sub -s 2 -- $word))
             while set -q letters[1]
                 set -l name -$letters[1]
                 set -e letters[1]
-                if contains -- $name --api-url --deadline --desc --description --event --expect --expect-count --fail --icon --icon-failure --icon-success --jobs --kill-after --longer-than --meta --notify-after --notify-on --on --on-missing-key --output --port --profile --rate --success-codes --tail --timeout --workspace -d -e -i -m -p -w
+                if contains -- $name --api-url --deadline --desc --description --event --expect --expect-count --fail --from-line --icon --icon-failure --icon-success --jobs --kill-after --longer-than --meta --notify-after --notify-on --on --on-missing-key --output --port --profile --rate --success-codes --tail --timeout --workspace -d -e -i -m -p -w
                     set -q letters[1]; and set -a given $name; or set value $name
                     break
                 end
@@ -183,6 +183,7 @@ complete -c logsh -n '__logsh_takes \'run\' -h --help' -s h -l help -d 'Show thi
 complete -c logsh -n '__logsh_at \'batch\' 0' -F
 complete -c logsh -n '__logsh_takes \'batch\' --jobs' -l jobs -x -d 'Requests under way at once'
 complete -c logsh -n '__logsh_takes \'batch\' --rate' -l rate -x -d 'At most N requests a second'
+complete -c logsh -n '__logsh_takes \'batch\' --from-line' -l from-line -x -d 'Begin at the Nth line'
 complete -c logsh -n '__logsh_takes \'batch\' -w --workspace' -s w -l workspace -x -d 'The workspace; created on first use'
 complete -c logsh -n '__logsh_takes \'batch\' --truncate' -l truncate -d 'Shorten long texts to 150 characters'
 complete -c logsh -n '__logsh_takes \'batch\' --no-validate' -l no-validate -d 'Let the service judge the event'

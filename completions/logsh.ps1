@@ -95,6 +95,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             Options = @(
                 '--jobs|text|Requests under way at once'
                 '--rate|text|At most N requests a second'
+                '--from-line|text|Begin at the Nth line'
                 '-w --workspace|text|The workspace; created on first use'
                 '--truncate||Shorten long texts to 150 characters'
                 '--no-validate||Let the service judge the event'

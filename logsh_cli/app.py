@@ -19,7 +19,7 @@ from logsh_cli.output.text import Redactor
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from logsh_cli.config.key import Destination
     from logsh_cli.config.resolve import Flags, Settings
@@ -137,13 +137,14 @@ class AppContext:
         connector: Connector | None = None,
         ahead: bool = False,
         stopping: threading.Event | None = None,
+        show: Callable[[str], None] | None = None,
     ) -> Road:
         """Return the road of events to one destination, over the outbox or a ``store`` that is open already.
 
         ``connector`` is one for this destination that was made before.
 
         ``ahead``: the client will be needed, so load it now: the store's synced commit waits for the disk meanwhile.
-        ``stopping`` ends what is under way on it, waits first.
+        ``stopping`` ends what is under way on it, waits first. ``show`` tells a person what is waited for.
         """
         from logsh_cli.delivery.road import Road  # noqa: PLC0415 - built when asked for
 
@@ -151,7 +152,7 @@ class AppContext:
         connect = Background(connector).result if ahead else connector
         store = store or self.store()
         clock = self.clock if stopping is None else self.clock._replace(sleep=stopping.wait)
-        return Road(store, self.owner(store, destination), connect, clock, stopping=stopping)
+        return Road(store, self.owner(store, destination), connect, clock, stopping=stopping, show=show)
 
     def owner(self, store: Outbox, destination: Destination) -> Owner:
         """Return the owner of events for this destination: its profile and its key's fingerprint."""

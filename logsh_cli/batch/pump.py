@@ -29,7 +29,7 @@ IDLE_LOOK_S, BUSY_LOOK_S = 0.5, 0.02
 
 
 def parse_line(content: bytes | None, workspace: str | None, *, validate: bool, truncate: bool) -> Event | None:
-    """One line as an event; ``None`` for an empty line, which is no line.
+    """Return the event of one line; ``None`` for a line of white space, which does not count.
 
     Raises ``InvalidEvent`` with every problem of the line.
     """
@@ -44,14 +44,21 @@ def parse_line(content: bytes | None, workspace: str | None, *, validate: bool, 
     try:
         value = json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
-        raise InvalidEvent([f"not valid JSON ({_reason(error)}): {excerpt(text)}"]) from None
+        hint = _ARRAY if text.startswith("[") else _PRETTY if text == "{" else None
+        raise InvalidEvent([f"not valid JSON ({_reason(error)}): {excerpt(text)}"], hint=hint) from None
     draft, problems = draft_from_json(value)
+    if isinstance(value, list):
+        raise InvalidEvent(problems, hint=_ARRAY)
     if draft.workspace is None and workspace is not None and not any(p.startswith("workspace") for p in problems):
         draft = draft._replace(workspace=workspace)
     try:
         return build_event(draft, labels=FIELD_LABELS, validate=validate, truncate=truncate, extra_problems=problems)
     except MissingWorkspace:
         raise InvalidEvent(["workspace is required: the line has none, and no default is set"]) from None
+
+
+_ARRAY = "one event a line: jq -c '.[]' FILE | logsh batch -"
+_PRETTY = "one event a line: jq -c . FILE | logsh batch -"
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -75,7 +82,10 @@ def _reason(error: ValueError | RecursionError) -> str:
 
 
 class BatchJob:
-    """Carries lines to the drain. ``invalid`` and ``accepted`` count lines; problems go to ``report``."""
+    """Carries lines, from ``from_line`` on, to the drain; problems go to ``report``.
+
+    ``invalid`` and ``accepted`` count lines. ``last_line`` was the last to be taken; ``at_end``: there are no more.
+    """
 
     def __init__(
         self,
@@ -85,14 +95,18 @@ class BatchJob:
         stop: StopRequest,
         *,
         jobs: int,
+        from_line: int = 1,
     ) -> None:
         self.parse = parse
         self.report = report
         self.drain = drain
         self.stop = stop
         self.most_in_flight = jobs * IN_FLIGHT_PER_WORKER
+        self.last_line = from_line - 1
+        self.at_end = False
         self.accepted = 0
         self.invalid = 0
+        self._hinted = False
         self.unreadable: OSError | None = None
         self.totals = drain.totals if drain is not None else Totals()
 
@@ -108,6 +122,7 @@ class BatchJob:
                 self.unreadable = error
                 break
             if lines == []:
+                self.at_end = True
                 break
             if lines and not self.take(lines):
                 break
@@ -125,22 +140,32 @@ class BatchJob:
     def take(self, lines: Iterable[Line]) -> bool:
         """Check lines and send the good ones on their way; ``False`` when there is no more room for them."""
         bodies: list[tuple[int, bytes]] = []
+        number = self.last_line
         for line in lines:
+            if line.number <= self.last_line:
+                continue
+            number = line.number
             try:
                 event = self.parse(line.content)
             except InvalidEvent as error:
                 self.invalid += 1
-                self.report(f"line {line.number}: {error.message}")
+                self.report(f"line {number}: {error.message}{self._hint(error)}")
                 self.totals.note(EventRefused("bad lines were skipped"))
                 continue
             if event is not None:
-                bodies.append((line.number, encode_body(event.body())))
-        if not bodies:
-            return True
+                bodies.append((number, encode_body(event.body())))
+        if bodies and self.drain is not None and not self.accept(self.drain, bodies):
+            self.last_line = bodies[0][0] - 1
+            return False
         if self.drain is None:
             self.accepted += len(bodies)
-            return True
-        return self.accept(self.drain, bodies)
+        self.last_line = number
+        return True
+
+    def _hint(self, error: InvalidEvent) -> str:
+        """Return the hint of the first line that has one: what is wrong with it is wrong with all that follow."""
+        hinted, self._hinted = self._hinted, self._hinted or error.hint is not None
+        return "" if hinted or error.hint is None else f" ({error.hint})"
 
     def accept(self, drain: Drain, bodies: list[tuple[int, bytes]]) -> bool:
         """Store a group of lines, then feed it; waits for room to be made by what is under way."""

@@ -33,6 +33,7 @@ class BatchOptions(NamedTuple):
     flags: Flags
     jobs: int
     rate: float | None
+    from_line: int
     dry_run: bool
     validate: bool
     truncate: bool
@@ -53,6 +54,10 @@ def batch(
         float | None,
         typer.Option("--rate", metavar="N", help="At most N requests a second.", rich_help_panel=options.ADVANCED),
     ] = None,
+    from_line: Annotated[
+        int,
+        typer.Option("--from-line", metavar="N", help="Begin at the Nth line.", rich_help_panel=options.ADVANCED),
+    ] = 1,
     workspace: options.Workspace = None,
     truncate: options.Truncate = False,
     no_validate: options.NoValidate = False,
@@ -71,11 +76,14 @@ def batch(
     app.configure_output(json=json, quiet=quiet, verbose=verbose)
     if rate is not None and not 0 < rate < float("inf"):
         raise UsageError(f"--rate must be a number above 0; got {rate:g}")
+    if from_line < 1:
+        raise UsageError(f"--from-line is the number of a line, from 1 on; got {from_line}")
     given = BatchOptions(
         file=file,
         flags=Flags(profile=profile, workspace=workspace, deadline=option_seconds("--deadline", deadline)),
         jobs=jobs,
         rate=rate,
+        from_line=from_line,
         dry_run=dry_run,
         validate=not no_validate,
         truncate=truncate,
@@ -108,7 +116,7 @@ def act(app: AppContext, given: BatchOptions) -> Tally:
             validate=given.validate,
             truncate=given.truncate,
         )
-        job = BatchJob(parse, app.printer.note, drain, stop, jobs=given.jobs)
+        job = BatchJob(parse, app.printer.note, drain, stop, jobs=given.jobs, from_line=given.from_line)
         with app.printer.progress("sending", total=input_size(descriptor)) as show:
             reader = LineReader(descriptor)
             for _ in job.run(reader):
@@ -132,6 +140,7 @@ def act(app: AppContext, given: BatchOptions) -> Tally:
         elapsed_ms=round((app.clock.monotonic() - started) * 1000),
         exit_code=exit_code,
         error=worst,
+        last_line=None if job.at_end else job.last_line,
     )
 
 
@@ -147,7 +156,10 @@ def note_stop(job: BatchJob, stop: StopRequest) -> None:
     """A signal ended it early: say where the rest is."""
     lost = job.totals.counts["failed"]
     kept = "what was accepted and not sent is kept: `logsh outbox flush`"
-    stopped = interruption(stop.error(), hint=f"{lost} events could not be kept" if lost else kept)
+    hint = f"{lost} events could not be kept" if lost else kept
+    if not job.at_end:
+        hint += f"; it stopped after line {job.last_line}: `--from-line {job.last_line + 1}` goes on"
+    stopped = interruption(stop.error(), hint=hint)
     job.totals.note(stopped)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from logsh_cli.app import AppContext
@@ -9,7 +10,7 @@ from logsh_cli.clock import Budget, option_seconds
 from logsh_cli.config.resolve import Flags, Settings, value_of
 from logsh_cli.delivery import end_of_the_road, leave_to_courier
 from logsh_cli.delivery.road import FORGIVABLE, skips_without_key
-from logsh_cli.errors import ExitCode, InvalidEvent, MissingKey, MissingWorkspace, UsageError
+from logsh_cli.errors import ExitCode, InvalidEvent, MissingKey, MissingWorkspace, NotKept, UsageError
 from logsh_cli.event import FLAG_LABELS, Draft, Event, build_event, parse_metadata
 from logsh_cli.http import wire
 from logsh_cli.output.result import Result
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import typer
 
     from logsh_cli import options
+    from logsh_cli.delivery.road import Road
 
 LONGEST_STDIN = 10 * 1024 * 1024
 """Bytes read of standard input at most; a description has 150 characters."""
@@ -139,14 +141,26 @@ def put_on_the_road(app: AppContext, given: SendOptions, settings: Settings, eve
         if not skips_without_key(given.on_missing_key, settings):
             raise
         return Result("skipped", error=error)
-    road = app.road(destination, ahead=not given.background)
-    accepted = road.accept(wire.encode_body(event.body()), for_a_courier=given.background)
-    if given.background and accepted.id is not None:
-        leave_to_courier(app, settings)
-        return Result("stored", id=accepted.id)
-    result = road.deliver(accepted, Budget(settings.deadline.value, app.clock.monotonic))
-    end_of_the_road(app, settings, road, takes_along=result.status == "delivered")
+    with app.printer.waiting() as show:
+        road = app.road(destination, ahead=not given.background, show=show)
+        accepted = road.accept(wire.encode_body(event.body()), for_a_courier=given.background)
+        if given.background and accepted.id is not None:
+            leave_to_courier(app, settings)
+            return Result("stored", id=accepted.id)
+        result = road.deliver(accepted, Budget(settings.deadline.value, app.clock.monotonic))
+    delivered = result.status == "delivered"
+    if delivered and app.printer.watched:
+        tell_of_older_ones(app, road)
+    end_of_the_road(app, settings, road, takes_along=delivered)
     return result
+
+
+def tell_of_older_ones(app: AppContext, road: Road) -> None:
+    """Say that other events of this profile and key still wait."""
+    with suppress(NotKept):  # a store that can't be read now is no news about this event
+        if older := road.store.counts(road.owner).pending:
+            number = f"{older} older event{' is' if older == 1 else 's are'}"
+            app.printer.note(f"{number} waiting to be delivered: see `logsh outbox list`")
 
 
 def make_event(app: AppContext, given: SendOptions, settings: Settings) -> Event:

@@ -50,6 +50,9 @@ SURE_LEASE_S = 50.0
 
 RENEW_EVERY_S = 20.0
 
+SILENT_S = 1.0
+"""Nobody is told of waits before this."""
+
 LAST_PATIENCE_S = 2.0
 """For acknowledgements that could not be written, before the process ends."""
 
@@ -136,6 +139,7 @@ class Road:
         connect: makes a client; called by ``deliver``, and by a drain for each of its workers.
         clock: seconds and sleep.
         stopping: once set, nothing new is begun, and a sleep of the clock ends.
+        show: tells a person who watches, from the second second on, what is waited for.
         jitter: gives a number in [0, 1).
     """
 
@@ -147,6 +151,7 @@ class Road:
         clock: Clock,
         *,
         stopping: threading.Event | None = None,
+        show: Callable[[str], None] | None = None,
         jitter: Callable[[], float] = random_fraction,
     ) -> None:
         self.store = store
@@ -157,6 +162,7 @@ class Road:
         self.lease = new_lease()
         self.unacknowledged: list[int] = []
         """Delivered events that the store could not be told of yet."""
+        self._show = show
         self._jitter = jitter
 
     def accept(self, body: bytes, *, for_a_courier: bool = False) -> Accepted:
@@ -215,6 +221,7 @@ class Road:
         """
         body = dated(accepted.body, accepted.accepted_at, self.clock.time())
         attempts = 0
+        started = self.clock.monotonic()
         last: retry.Failure | None = None
         alike: dict[object, int] = {}
         try:
@@ -241,9 +248,19 @@ class Road:
                 pause = retry.pause_before_next(last, attempts, alike[kind], budget.remaining(), self._jitter())
                 if pause is None or attempts >= most:
                     return failed(attempts, last)
-                self.clock.sleep(pause)
+                self._wait(pause, last, started)
         except KeyboardInterrupt as stop:
             return failed(attempts, retry.failure_of_error(interruption(stop)))
+
+    def _wait(self, pause_s: float, failure: retry.Failure, started: float) -> None:
+        silent_s = SILENT_S - (self.clock.monotonic() - started)
+        if self._show is None or pause_s <= silent_s:
+            self.clock.sleep(pause_s)
+            return
+        self.clock.sleep(max(0.0, silent_s))
+        pause_s -= max(0.0, silent_s)
+        self._show(f"trying again in {pause_s:.0f} s: {failure.error.message}")
+        self.clock.sleep(pause_s)
 
     def acknowledge(self, ended: Iterable[tuple[Accepted, Tried]]) -> None:
         """Tell the store: forget what was delivered, shelve what was refused, keep anything else for later.

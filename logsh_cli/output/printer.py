@@ -6,7 +6,7 @@ escape sequence gets through whichever way the result is shown.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from logsh_cli.errors import ExitCode
@@ -33,6 +33,7 @@ class Printer:
         self.json = False
         self.quiet = False
         self.verbose = False
+        self._bar: RichOutput | None = None
 
     def show(self, result: Result) -> None:
         """Print how it ended for one event."""
@@ -77,7 +78,10 @@ class Printer:
 
     def note(self, text: str) -> None:
         """One line that is not a result, on standard error, also when quiet."""
-        self.streams.err(f"logsh: {self.safe(text)}")
+        if self._bar is not None:
+            self._bar.above_the_bar(f"logsh: {self.safe(text)}")
+        else:
+            self.streams.err(f"logsh: {self.safe(text)}")
 
     def warn(self, text: str) -> None:
         """Something the user should know although it went on."""
@@ -136,7 +140,39 @@ class Printer:
             yield lambda _position, _counts: None
             return
         with rich.progress(what, total) as move:
-            yield move
+            self._bar = rich
+            try:
+                yield move
+            finally:
+                self._bar = None
+
+    @property
+    def watched(self) -> bool:
+        """Return True if a person at a terminal reads what is said beside the result."""
+        stderr = self.streams.stderr
+        return not self.quiet and not self.json and stderr is not None and stderr.isatty()
+
+    @contextmanager
+    def waiting(self) -> Iterator[Callable[[str], None] | None]:
+        """Yield what shows, on a line that is gone in the end, what is waited for; ``None`` if nobody watches."""
+        stderr = self.streams.stderr
+        if stderr is None or not self.watched or not self.streams.is_rich(stderr):
+            yield None
+            return
+        from shutil import get_terminal_size  # noqa: PLC0415 - for those who wait
+
+        def show(text: str) -> None:
+            line = self.streams.harmless(self.safe(f"logsh: {text}"))
+            with suppress(OSError, ValueError):
+                stderr.write(f"\r\x1b[K{line[: get_terminal_size().columns - 1]}")
+                stderr.flush()
+
+        try:
+            yield show
+        finally:
+            with suppress(OSError, ValueError):
+                stderr.write("\r\x1b[K")
+                stderr.flush()
 
     def rich(self, stream: TextIO | None) -> RichOutput | None:
         """Return what draws on this stream, ``None`` where that can't be done."""

@@ -52,7 +52,10 @@ class Result(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """How it ended for many events at once (``batch``, ``outbox flush``)."""
+    """How it ended for many events at once (``batch``, ``outbox flush``).
+
+    ``last_line`` is the one that a batch stopped after, where that was not the last of its input.
+    """
 
     accepted: int = 0
     delivered: int = 0
@@ -62,10 +65,14 @@ class Tally(NamedTuple):
     elapsed_ms: int = 0
     exit_code: int = ExitCode.OK
     error: LogshError | None = None
+    last_line: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The contract's object."""
-        return {**self._asdict(), "exit_code": int(self.exit_code), "error": error_to_json(self.error)}
+        """The contract's object; ``last_line`` is there for a batch that was stopped only."""
+        fields = {**self._asdict(), "exit_code": int(self.exit_code), "error": error_to_json(self.error)}
+        if self.last_line is None:
+            del fields["last_line"]
+        return fields
 
 
 def error_to_json(error: LogshError | None) -> dict[str, Any] | None:

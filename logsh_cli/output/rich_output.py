@@ -130,6 +130,10 @@ class RichOutput:
 
             yield move
 
+    def above_the_bar(self, line: str) -> None:
+        """A line of its own while a bar is shown, which stays below it."""
+        self._console.print(Text(line), soft_wrap=True)
+
     def checks(
         self, sections: Iterable[Section], summarise: Callable[[list[Check]], str], *, quiet: bool
     ) -> list[Check]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from tests.support import answers as says
 from tests.support.command import LOGSH, environment
 from tests.support.inprocess import call_main
 from tests.support.processes import finish, kill_what_is_left, running, start_logsh, wait_until, wait_until_none_is_left
+from tests.support.pty_session import Session
 from tests.support.sending import KEY, LATER, Logsh, kept_rows, settings_for
 from tests.support.server import Server
 
@@ -67,7 +69,7 @@ def names(server: Server) -> list[str]:
 def tally(done: Completed, **expected: Any) -> dict[str, Any]:
     """That standard output is one line in the machine form, with these counts, and agrees with the exit code."""
     result: dict[str, Any] = done.json
-    assert list(result) == TALLY_KEYS
+    assert list(result) == TALLY_KEYS + ["last_line"] * ("last_line" in result)
     assert result["exit_code"] == done.code
     counts = dict.fromkeys(("accepted", "delivered", "queued", "rejected", "invalid"), 0)
     error = expected.pop("error", None)
@@ -516,6 +518,31 @@ def test_the_machine_form_of_a_batch_that_was_interrupted(service: Server) -> No
     assert (result["exit_code"], result["error"]["name"]) == (130, "interrupted")
 
 
+def test_an_interrupted_batch_goes_on_where_it_stopped(service: Server, tmp_path: Path) -> None:
+    gate = threading.Event()
+    service.default = says.gated(gate)
+    file = write(tmp_path / "f", b"bad\n" + lines(3_000))
+    batch = start_logsh("batch", file, "--jobs", "2", env=settings_for(service))
+    service.wait_for(2)
+    batch.send_signal(signal.SIGINT)
+    gate.set()
+    done = finish(batch)
+    (last,) = re.findall(r"stopped after line (\d+)", done.stderr)
+    assert f"`--from-line {int(last) + 1}` goes on" in done.stderr
+    assert len(kept_rows(tmp_path)) + len(service.events) == int(last) - 1 < 3_000
+    gone_on = call_main("batch", file, "--json", "--from-line", str(int(last) + 1), env=settings_for(service))
+    tally(gone_on, accepted=3_001 - int(last), delivered=3_001 - int(last))
+    assert call_main("outbox", "flush", env=settings_for(service)).code == 0
+    assert names(service) == [f"e{number}" for number in range(3_000)]
+
+
+def test_lines_before_the_first_wanted_are_not_looked_at(service: Server, tmp_path: Path) -> None:
+    file = write(tmp_path / "f", b"bad\n" * 10 + lines(5))
+    done = call_main("batch", file, "--json", "--from-line", "12", env=settings_for(service))
+    tally(done, accepted=4, delivered=4)
+    assert call_main("batch", file, "--from-line", "0", env=settings_for(service)).code == 2
+
+
 def test_a_second_interrupt_quits_at_once_and_loses_nothing(service: Server, tmp_path: Path) -> None:
     service.default = says.slow(600)
     batch = half_way(service, "--deadline", "600")
@@ -544,7 +571,35 @@ def wait_for_end(process: subprocess.Popen[bytes], seconds: float) -> bool:
     return False
 
 
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        (b'[\n  {"event": "a", "description": "d"},\n  1\n]\n', "jq -c '.[]' FILE | logsh batch -"),
+        (b'[{"event": "a", "description": "d"}]\n', "jq -c '.[]' FILE | logsh batch -"),
+        (b'{\n  "event": "a",\n  "description": "d"\n}\n{\n', "jq -c . FILE | logsh batch -"),
+    ],
+    ids=["an array over many lines", "an array on one", "an object over many lines"],
+)
+def test_json_that_is_not_one_event_a_line_is_recognized_once(
+    service: Server, tmp_path: Path, content: bytes, hint: str
+) -> None:
+    done = call_main("batch", write(tmp_path / "f", content), env=settings_for(service))
+    assert done.code == 65
+    first, *later = done.stderr.splitlines()
+    assert first.endswith(f"(one event a line: {hint})")
+    assert hint not in "".join(later)
+
+
 # At a terminal
+
+
+def test_what_is_said_about_a_line_stands_on_a_line_above_the_bar(service: Server, tmp_path: Path) -> None:
+    file = write(tmp_path / "f", b"bad\n" + lines(5))
+    env = {**settings_for(service), "TERM": "xterm", "NO_COLOR": "1"}
+    with Session([str(LOGSH), "batch", file], env=env) as session:
+        before = session.shows(b"logsh: line 1: ")
+        assert before.endswith((b"\x1b[2K", b"\n")) or not before, before
+        assert session.shows(b"\n").rstrip().endswith(b'"bad"')
 
 
 def test_a_person_who_watches_sees_how_far_it_is(service: Server, tmp_path: Path) -> None:

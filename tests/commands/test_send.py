@@ -12,6 +12,8 @@ import pytest
 from tests.support import answers as says
 from tests.support.command import LOGSH, environment
 from tests.support.inprocess import call_main
+from tests.support.kept import keep
+from tests.support.pty_session import Session
 from tests.support.sending import (
     BODY,
     EVENT,
@@ -496,3 +498,24 @@ def test_a_delivery_takes_what_waited_along(logsh: Logsh, service: Server, tmp_p
     service.start()
     assert logsh("send", "-e", "second", "-d", "d", env=env).code == 0
     assert [body["event"] for body in wait_for_background(service, 2, tmp_path)] == ["second", "first"]
+
+
+# At a terminal
+
+
+def test_a_person_is_told_what_is_waited_for_and_the_line_is_gone_in_the_end(service: Server) -> None:
+    service.script(says.error(503, headers={"Retry-After": "2"}))
+    env = {**settings_for(service), "TERM": "xterm", "NO_COLOR": "1"}
+    with Session([str(LOGSH), "send", *EVENT], env=env) as session:
+        session.shows_match(rb"\r\x1b\[Klogsh: trying again in \d s: the service is not available: ")
+        session.shows(b"\r\x1b[K")
+        assert "delivered" in session.rest().decode()
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_person_is_told_that_older_events_still_wait(service: Server, tmp_path: Path, quiet: bool) -> None:
+    keep(tmp_path, "older", lease="of another process")
+    env = {**settings_for(service), "TERM": "dumb"}
+    with Session([str(LOGSH), "send", *EVENT, *["-q"] * quiet], env=env) as session:
+        shown = session.rest().decode()
+    assert ("logsh: 1 older event is waiting to be delivered: see `logsh outbox list`" in shown) != quiet
