@@ -6,7 +6,10 @@ environment (or to Logsh itself, when nobody names another). What does not fit t
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logsh_cli.config import DEFAULT_API_URL, clean_api_url
@@ -20,6 +23,12 @@ KEY_PREFIX = "logsh_"
 KEY_VARIABLES = ("LOGSH_API_KEY", "LOGSH_API_KEY_FILE", "CREDENTIALS_DIRECTORY")
 COPY_AGAIN = "copy it again from the Logsh dashboard"
 _MAX_KEY = 1024
+_LONGEST_FILE = _MAX_KEY + 100
+_WRITER_PATIENCE_S = 60.0
+"""As long as somebody may need for the passphrase of what writes the key."""
+
+_OPENING_PATIENCE_S = 2.0
+_LOOK_AGAIN_S = 0.01
 _WRONG_PLACE = "that looks like an API key, which goes into LOGSH_API_KEY, or to `logsh login --key-stdin`"
 
 
@@ -124,8 +133,7 @@ def mask_key(key: str) -> str:
 
 def _key_from_file(path: str, source: str) -> Setting:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - may be a pipe, as `<(pass show logsh)` makes one: wait for it
-            content = file.read(_MAX_KEY + 100)
+        content = _read(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
         hint = key_hint(path, "check that the file is there and readable")
@@ -134,3 +142,26 @@ def _key_from_file(path: str, source: str) -> Setting:
     if not key:
         raise MissingKey(f"the key file is empty: {source}", hint="put the API key into it")
     return Setting(key, source)
+
+
+def _read(path: str) -> bytes:
+    """Read a file or a pipe, such as ``<(pass show logsh)`` makes, for whose writer a bounded time is waited.
+
+    Never by a read that blocks: ``run`` holds signals back while it reports.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+    with open(os.open(path, flags), "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file.read(_LONGEST_FILE)
+        content, started = b"", time.monotonic()
+        while len(content) < _LONGEST_FILE:
+            chunk = file.read(_LONGEST_FILE)
+            if chunk:
+                content += chunk
+            elif content and chunk is not None:
+                break
+            elif time.monotonic() - started > (_WRITER_PATIENCE_S if chunk is None else _OPENING_PATIENCE_S):
+                raise TimeoutError(errno.ETIMEDOUT, "nobody writes to it")
+            else:  # nothing yet: the writer takes its time, or has not come
+                time.sleep(_LOOK_AGAIN_S)
+        return content

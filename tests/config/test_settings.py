@@ -278,6 +278,23 @@ def test_a_key_may_come_through_a_pipe(config: Path) -> None:
     os.close(read_end)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_a_pipe_that_nobody_writes_to_is_not_waited_for_for_ever(config: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    found = load(config, {"LOGSH_API_KEY_FILE": str(tmp_path / "pipe")})
+    with pytest.raises(BadConfig, match="nobody writes to it"):
+        found.destination()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_a_writer_may_take_its_time(config: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    slowly = f"sleep 0.2; exec >{pipe}; sleep 0.2; printf logsh_; sleep 0.2; echo slow"
+    with subprocess.Popen(["sh", "-c", slowly]):
+        assert load(config, {"LOGSH_API_KEY_FILE": str(pipe)}).destination().key == "logsh_slow"
+
+
 HERE, THERE = "https://here.example", "https://there.example"
 
 
