@@ -41,7 +41,10 @@ def register(app: typer.Typer) -> None:
     group.command(
         "list",
         help=described(
-            "Show what is waiting and what was refused.", "logsh outbox list", "logsh outbox list --json | jq .event"
+            "Show what is waiting and what was refused.\n\nIn JSON a waiting event is `pending`, or `leased` while it is "
+            "being sent, a refused one `rejected`, and one that can't be read any more `damaged`.",
+            "logsh outbox list",
+            "logsh outbox list --json | jq .event",
         ),
     )(list_)
     group.command("show", help=described("Show one kept event, whole.", "logsh outbox show 12"))(show)

@@ -243,6 +243,13 @@ def test_accepting_is_synced_and_acknowledging_is_not(tmp_path: Path) -> None:
         syncs("ids = outbox.add(ME, [body('x')], lease='l'); outbox.renew(ids, 'l'); outbox.delivered(ids, 'l')")
         == one_add
     )
+    # What a person asked for is as lasting as an acceptance, or a power cut brings dropped events back.
+    facts = "attempts=1, error_name='x', error_message='y', http_status=400"
+    refused = f"ids = outbox.add(ME, [body('x')], lease='l'); outbox.rejected(ids[0], 'l', {facts})"
+    assert syncs(refused) == one_add
+    assert syncs(f"{refused}; outbox.retry(ids)") == one_add + 1
+    assert syncs(f"{refused}; outbox.retry()") == one_add + 1
+    assert syncs("outbox.drop([1])") == syncs("outbox.drop()") == 1
     assert syncs("pass") == 0
 
 
