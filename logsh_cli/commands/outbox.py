@@ -41,8 +41,9 @@ def register(app: typer.Typer) -> None:
     group.command(
         "list",
         help=described(
-            "Show what is waiting and what was refused.\n\nIn JSON a waiting event is `pending`, or `leased` while it is "
-            "being sent, a refused one `rejected`, and one that can't be read any more `damaged`.",
+            "Show what is waiting and what was refused.\n\n"
+            "In JSON a waiting event is `pending`, or `leased` while it is being sent, a "
+            "refused one `rejected`, and one that can't be read any more `damaged`.",
             "logsh outbox list",
             "logsh outbox list --json | jq .event",
         ),
