@@ -53,6 +53,12 @@ def httpx_alone() -> set[str]:
     )
 
 
+def test_httpx_does_not_load_its_own_command_line_where_click_is_installed(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise SystemExit('loaded')")
+    argv = [sys.executable, "-c", "import logsh_cli.http.client"]
+    subprocess.run(argv, env=environment({"PYTHONPATH": str(tmp_path)}), check=True, timeout=60)
+
+
 def test_a_plain_send_loads_nothing_heavy_but_httpx(service: Server, httpx_alone: set[str]) -> None:
     loaded = loaded_by("send", *EVENT, "-m", "a=1", env=settings_for(service))
     assert len(service.events) == 1

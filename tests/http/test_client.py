@@ -23,6 +23,7 @@ from tests.support.proxy import ConnectProxy
 from tests.support.server import Listener, Server
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -413,6 +414,35 @@ def test_an_https_proxy_is_spoken_to_over_tls(connect: Connect, secured: Server,
         error = failure_of(untrusting)
         assert type(error) is TlsFailure
         assert f"the proxy {proxy.url}" in error.message
+
+
+class DrippingHandshake(Listener):
+    """Begins a TLS record and sends the rest of it byte by byte."""
+
+    def converse(self, sock: socket.socket, stopping: threading.Event, number: int) -> None:  # noqa: ARG002
+        sock.sendall(b"\x16\x03\x03\x3f\xff")
+        while not stopping.wait(0.05):
+            sock.sendall(b"\x02")
+
+
+def test_the_budget_bounds_what_goes_through_an_https_proxy_as_well(
+    connect: Connect, secured: Server, tmp_path: Path
+) -> None:
+    ca_file = str(authority().write_ca(tmp_path))
+    with (
+        DrippingHandshake() as dripping,
+        ConnectProxy({"logsh.test:443": dripping.address}, tls=authority().server_context()) as proxy,
+    ):
+        client = connect("https://logsh.test", env={"https_proxy": proxy.url, "SSL_CERT_FILE": ca_file})
+        error = failure_of(client, SHORT_S)
+        assert type(error) is TlsFailure
+        assert error.message.startswith("logsh.test:443: the TLS handshake took too long")
+
+        proxy.route("logsh.test:443", secured.address)
+        secured.script(says.drip_headers(), says.slow(FAR_BEYOND_S))
+        for _ in range(2):
+            assert type(failure_of(client, 2)) is Unanswered
+        assert client.post(BODY, Budget(10)).status == 201
 
 
 def test_credentials_of_a_proxy_come_from_its_url_and_show_nowhere(
