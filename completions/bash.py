@@ -9,13 +9,35 @@ from completions.tree import SHORTCODES
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from completions.tree import Command, Values
+    from completions.tree import Command
 
 
 def script(tree: Command) -> str:
     """The whole script. Bash 3.2, which macOS has, must be able to read it."""
     cases = "\n".join(line for command in tree.walk() for line in _case(command))
-    return ENGINE.replace("@CASES@", cases).replace("@SHORTCODES@", " ".join(SHORTCODES))
+    script = ENGINE.replace("@CASES@", cases).replace("@SHORTCODES@", " ".join(SHORTCODES))
+    return script.replace("@PROFILE_NAMES@", PROFILE_NAMES)
+
+
+PROFILE_NAMES = r"""# The names of all profiles; the directory is the one that logsh itself would look into.
+_logsh_profile_names() {
+    local directory=$LOGSH_CONFIG_DIR
+    case $directory in
+    '~' | '~/'*) directory=$HOME${directory#\~} ;;
+    '')
+        case "$XDG_CONFIG_HOME:$OSTYPE" in
+        /*) directory=$XDG_CONFIG_HOME/logsh ;;
+        *:darwin*) directory="$HOME/Library/Application Support/logsh" ;;
+        *) directory=$HOME/.config/logsh ;;
+        esac
+        ;;
+    esac
+    echo default
+    [[ -r $directory/config.toml ]] && command sed -nE \
+        "s/^ *\[ *profiles *\. *(\"([^\"]+)\"|'([^']+)'|([A-Za-z0-9_-]+)) *\].*/\2\3\4/p" \
+        "$directory/config.toml" 2>/dev/null
+}"""
+"""For zsh as well."""
 
 
 def _case(command: Command) -> Iterable[str]:
@@ -23,18 +45,12 @@ def _case(command: Command) -> Iterable[str]:
     if command.commands:
         yield f"        commands='{' '.join(below.path[-1] for below in command.commands)}'"
     yield "        options=("
-    for option in command.options:
-        star = "*" if option.repeatable else ""
-        yield f"            '{star}{' '.join(option.all_names)}|{_kind(option.values)}'"
+    yield from (f"            '{option}'" for option in command.options)
     yield "        )"
     if command.arguments:
-        kinds = " ".join(f"'{'*' if one.many else ''}{_kind(one.values)}'" for one in command.arguments)
+        kinds = " ".join(f"'{argument}'" for argument in command.arguments)
         yield f"        arguments=({kinds})"
     yield "        ;;"
-
-
-def _kind(values: Values | None) -> str:
-    return "" if values is None else " ".join((values.kind, *values.words))
 
 
 ENGINE = r"""# bash completion for logsh; starts no Python, works with and without the bash-completion package.
@@ -127,28 +143,15 @@ _logsh_files() {
     type compopt >/dev/null 2>&1 && compopt -o default
 }
 
+@PROFILE_NAMES@
+
 _logsh_profiles() {
-    local name directory=$LOGSH_CONFIG_DIR
-    case $directory in
-    '~' | '~/'*) directory=$HOME${directory#\~} ;;
-    '')
-        case $XDG_CONFIG_HOME:$OSTYPE in
-        /*) directory=$XDG_CONFIG_HOME/logsh ;;
-        *:darwin*) directory="$HOME/Library/Application Support/logsh" ;;
-        *) directory=$HOME/.config/logsh ;;
-        esac
-        ;;
-    esac
-    _logsh_offer default
-    [[ -r $directory/config.toml ]] || return
+    local name
     while IFS= read -r name; do
         [[ $name == "$typed"* ]] || continue
         [[ -n $quote ]] || printf -v name %q "$name"
         COMPREPLY[${#COMPREPLY[@]}]=$prefix$name
-    done < <(
-        command sed -nE "s/^ *\[ *profiles *\. *(\"([^\"]+)\"|'([^']+)'|([A-Za-z0-9_-]+)) *\].*/\2\3\4/p" \
-            "$directory/config.toml" 2>/dev/null
-    )
+    done < <(_logsh_profile_names)
 }
 
 # Offer what may follow. $1: its kind; $2: the argument before it.

@@ -342,28 +342,32 @@ _logsh_files() {
     type compopt >/dev/null 2>&1 && compopt -o default
 }
 
-_logsh_profiles() {
-    local name directory=$LOGSH_CONFIG_DIR
+# The names of all profiles; the directory is the one that logsh itself would look into.
+_logsh_profile_names() {
+    local directory=$LOGSH_CONFIG_DIR
     case $directory in
     '~' | '~/'*) directory=$HOME${directory#\~} ;;
     '')
-        case $XDG_CONFIG_HOME:$OSTYPE in
+        case "$XDG_CONFIG_HOME:$OSTYPE" in
         /*) directory=$XDG_CONFIG_HOME/logsh ;;
         *:darwin*) directory="$HOME/Library/Application Support/logsh" ;;
         *) directory=$HOME/.config/logsh ;;
         esac
         ;;
     esac
-    _logsh_offer default
-    [[ -r $directory/config.toml ]] || return
+    echo default
+    [[ -r $directory/config.toml ]] && command sed -nE \
+        "s/^ *\[ *profiles *\. *(\"([^\"]+)\"|'([^']+)'|([A-Za-z0-9_-]+)) *\].*/\2\3\4/p" \
+        "$directory/config.toml" 2>/dev/null
+}
+
+_logsh_profiles() {
+    local name
     while IFS= read -r name; do
         [[ $name == "$typed"* ]] || continue
         [[ -n $quote ]] || printf -v name %q "$name"
         COMPREPLY[${#COMPREPLY[@]}]=$prefix$name
-    done < <(
-        command sed -nE "s/^ *\[ *profiles *\. *(\"([^\"]+)\"|'([^']+)'|([A-Za-z0-9_-]+)) *\].*/\2\3\4/p" \
-            "$directory/config.toml" 2>/dev/null
-    )
+    done < <(_logsh_profile_names)
 }
 
 # Offer what may follow. $1: its kind; $2: the argument before it.

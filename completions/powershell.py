@@ -9,7 +9,7 @@ from completions.tree import SHORTCODES
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from completions.tree import Command, Values
+    from completions.tree import Command
 
 
 def script(tree: Command) -> str:
@@ -27,18 +27,10 @@ def _entry(command: Command) -> Iterable[str]:
         yield "                " + _quoted(f"{below.path[-1]}|{below.summary.rstrip('.')}")
     yield "            )"
     yield "            Options = @("
-    for option in command.options:
-        star = "*" if option.repeatable else ""
-        names = f"{star}{' '.join(option.all_names)}"
-        yield "                " + _quoted(f"{names}|{_kind(option.values)}|{option.words}")
+    yield from (f"                {_quoted(f'{option}|{option.words}')}" for option in command.options)
     yield "            )"
-    kinds = ", ".join(_quoted(("*" if one.many else "") + _kind(one.values)) for one in command.arguments)
-    yield f"            Arguments = @({kinds})"
+    yield f"            Arguments = @({', '.join(_quoted(str(argument)) for argument in command.arguments)})"
     yield "        }"
-
-
-def _kind(values: Values | None) -> str:
-    return "" if values is None else " ".join((values.kind, *values.words))
 
 
 def _quoted(text: str) -> str:

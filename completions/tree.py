@@ -45,6 +45,10 @@ class Values(NamedTuple):
     words: tuple[str, ...] = ()
     label: str = ""
 
+    def __str__(self) -> str:
+        """As the tables of bash and PowerShell have it: the kind, then the words."""
+        return " ".join((self.kind, *self.words))
+
 
 class Option(NamedTuple):
     """One option. ``names`` mean the same, ``off`` its opposite; ``values`` is ``None`` for a flag."""
@@ -61,12 +65,20 @@ class Option(NamedTuple):
         """Every spelling, of which one is enough unless it is repeatable."""
         return self.names + self.off
 
+    def __str__(self) -> str:
+        """As the tables have it: the names, with a star where it may be repeated, then what follows them."""
+        return f"{'*' if self.repeatable else ''}{' '.join(self.all_names)}|{self.values or ''}"
+
 
 class Argument(NamedTuple):
     """One argument; ``many`` when the rest of the line is of its kind."""
 
     values: Values
     many: bool
+
+    def __str__(self) -> str:
+        """As the tables have it: what it is, with a star where the rest of the line is of this kind."""
+        return f"{'*' if self.many else ''}{self.values}"
 
 
 class Command(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from completions.bash import PROFILE_NAMES
 from completions.tree import SHORTCODES
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ def script(tree: Command) -> str:
     """The whole script, to be autoloaded as ``_logsh`` or to be sourced after ``compinit``."""
     functions = "\n".join(line for command in tree.walk() for line in _function(command))
     emoji = "\n".join(f"    {_quoted(f'{_escaped(name)}:{icon}')}" for name, icon in SHORTCODES.items())
-    return SCRIPT.replace("@FUNCTIONS@", functions).replace("@EMOJI@", emoji)
+    script = SCRIPT.replace("@FUNCTIONS@", functions).replace("@EMOJI@", emoji)
+    return script.replace("@PROFILE_NAMES@", PROFILE_NAMES)
 
 
 def _function(command: Command) -> Iterable[str]:
@@ -117,22 +119,10 @@ SCRIPT = r"""#compdef logsh
 # zsh completion for logsh; starts no Python.
 # Made from the commands themselves by `python -m completions`: change those, not this file.
 
+@PROFILE_NAMES@
+
 _logsh_profiles() {
-  local directory=${LOGSH_CONFIG_DIR/#'~'/$HOME}
-  local -a profiles
-  if [[ -z $directory ]]; then
-    if [[ $XDG_CONFIG_HOME == /* ]]; then
-      directory=$XDG_CONFIG_HOME/logsh
-    elif [[ $OSTYPE == darwin* ]]; then
-      directory="$HOME/Library/Application Support/logsh"
-    else
-      directory=$HOME/.config/logsh
-    fi
-  fi
-  profiles=(default)
-  [[ -r $directory/config.toml ]] && profiles+=(${(f)"$(command sed -nE \
-    "s/^ *\[ *profiles *\. *(\"([^\"]+)\"|'([^']+)'|([A-Za-z0-9_-]+)) *\].*/\2\3\4/p" \
-    $directory/config.toml 2>/dev/null)"})
+  local -a profiles=(${(f)"$(_logsh_profile_names)"})
   local expl
   _wanted profiles expl profile compadd -a profiles
 }

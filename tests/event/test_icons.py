@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import unicodedata
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -183,6 +186,18 @@ def test_a_wild_guess_is_told_nothing() -> None:
 def test_an_icon_costs_no_import_of_the_emoji_package() -> None:
     code = "import sys; from logsh_cli.event.icons import resolve_icon as icon; print(icon('🚀'), icon(':rocket:'))"
     assert "emoji" not in loaded_by_python(code)
+
+
+def test_the_list_is_found_in_an_archive(tmp_path: Path) -> None:
+    archive = tmp_path / "logsh.pyz"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in LIST.parents[1].rglob("*.*"):
+            file.write(path, path.relative_to(LIST.parents[2]))
+    code = f"import sys; sys.path[0] = {str(archive)!r}; from logsh_cli.event import icons; print(icons.__file__)"
+    code += "; print(icons.resolve_icon(':x:'))"
+    done = subprocess.run([sys.executable, "-Ic", code], capture_output=True, check=True)
+
+    assert done.stdout.decode().split() == [str(archive / "logsh_cli/event/icons.py"), "❌"]
 
 
 def test_an_icon_gets_the_same_answer_every_time() -> None:
