@@ -22,6 +22,8 @@ _TABLE_LEAF, _TABLE_INNER, _INDEX_LEAF, _INDEX_INNER = 13, 5, 10, 2
 _COLUMNS_V1 = 13
 _REAL_COLUMNS = (4, 6, 8, 12)
 _FILE_HEADER = 100
+_ABSURD_ID = 2**48
+_LONGEST_RECORD = 2**22
 _MAGIC = b"SQLite format 3\0"
 
 
@@ -146,7 +148,7 @@ class _Reader:
         following = int.from_bytes(page[at + local : at + local + 4]) if local < length else 0
         while len(payload) < length:
             more = self.page(following)
-            if more is None or following in self.free or length > len(self.db) + len(self.latest) * PAGE_BYTES:
+            if more is None or following in self.free or length > _LONGEST_RECORD:
                 raise ValueError
             self.overflow.add(following)
             payload += more[4 : 4 + length - len(payload)]
@@ -175,9 +177,8 @@ def salvage(path: Path) -> Salvage:
         OSError: not even the bytes can be read.
     """
     wal = path.with_name(path.name + "-wal")
-    reader = _Reader(
-        path.read_bytes() if path.exists() or not wal.exists() else b"", wal.read_bytes() if wal.exists() else b""
-    )
+    log = wal.read_bytes() if wal.exists() else b""
+    reader = _Reader(path.read_bytes() if path.exists() or not log else b"", log)
     pages, strange = [], set()
     for number in set(range(1, reader.count + 1)) - reader.free:
         page = reader.page(number)
@@ -188,12 +189,11 @@ def salvage(path: Path) -> Salvage:
     records = [record for page in pages if page.kind == _TABLE_LEAF for record in page.records]
     facts = _facts(records)
     leaves = reader.tree(facts.root)
-    known = {
-        values[-1] for page in pages if page.kind != _TABLE_LEAF for _, values in page.records if _is_entry(values)
-    }
+    entries = [values for page in pages if page.kind != _TABLE_LEAF for _, values in page.records]
+    known = {values[-1] for values in entries if _is_entry(values)}
     rows: dict[int, tuple[Any, ...]] = {}
     for row_id, values in records if leaves is None else (record for leaf in leaves for record in leaf.records):
-        if len(values) >= _COLUMNS_V1:
+        if len(values) >= _COLUMNS_V1 and 0 < row_id < _ABSURD_ID:
             known.add(row_id)
         if (row := _event(row_id, values)) is not None:
             rows.setdefault(row_id, row)
@@ -230,7 +230,7 @@ def _facts(records: list[tuple[int, list[Any]]]) -> _Facts:
             case [bytes(salt), *counted] if len(salt) == SALT_BYTES:
                 dropped = counted[0] if counted and isinstance(counted[0], int) else 0
                 facts = facts._replace(salt=salt, dropped=dropped)
-            case ["events", int(sequence)] if 0 <= sequence < 2**48:
+            case ["events", int(sequence)] if 0 <= sequence < _ABSURD_ID:
                 facts = facts._replace(sequence=sequence)
     return facts
 
@@ -238,18 +238,18 @@ def _facts(records: list[tuple[int, list[Any]]]) -> _Facts:
 def _is_entry(values: list[Any]) -> bool:
     """Tell whether this is an entry of one of the two indexes of ``events``: a key that ends with an id."""
     match values:
-        case [str(), str(), int() | float(), int() | float(), int()] | [int() | float(), int()]:
-            return True
+        case [str(), str(), int() | float(), int() | float(), int(row_id)] | [int() | float(), int(row_id)]:
+            return 0 < row_id < _ABSURD_ID
     return False
 
 
 def _event(row_id: int, values: list[Any]) -> tuple[Any, ...] | None:
-    if len(values) not in (_COLUMNS_V1, _COLUMNS_V1 + 1) or values[0] is not None:
+    if len(values) < _COLUMNS_V1 or values[0] is not None or not 0 < row_id < _ABSURD_ID:
         return None
     for column in _REAL_COLUMNS:  # stored as integers where they are whole
         if isinstance(values[column], int):
             values[column] = float(values[column])
-    row = (row_id, *values[1:], *([None] if len(values) == _COLUMNS_V1 else []))
+    row = (row_id, *[*values[1:], None][:_COLUMNS_V1])  # a later version may have more columns, the first has one less
     _, profile, key, body, accepted_at, attempts, not_before, _, lease_until, *rest = row
     seen = read_row((row_id, profile, key, body, accepted_at, attempts, not_before, lease_until, *rest), 0.0)
     return None if seen.state == "damaged" else row

@@ -377,6 +377,31 @@ def test_a_store_without_its_salt_is_damaged_and_keeps_its_events(tmp_path: Path
     assert outbox.set_aside() == [], "nothing in it is unread"
 
 
+def test_of_a_damaged_file_long_events_are_read_whole_and_delivered_ones_not_at_all(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path)
+    ids = outbox.add(ME, [body(str(number) * 3_000) for number in range(60)], lease="l")
+    outbox.delivered(ids[:50], "l")
+    before = [(row.id, row.body) for row in outbox.rows()]
+    outbox.close()
+    spoil(tmp_path, "DELETE FROM store")
+    after = Outbox.open(tmp_path)
+    assert [(row.id, row.body) for row in after.rows()] == before
+    assert len(set_aside(tmp_path)) == 1
+    assert after.set_aside() == []
+    assert after.renew(ids[50:], "l") == set(ids[50:]), "whoever delivers them goes on"
+
+
+def test_of_a_damaged_file_of_a_later_version_what_this_one_knows_is_read(tmp_path: Path) -> None:
+    Outbox.open(tmp_path).close()
+    spoil(tmp_path, "ALTER TABLE events ADD COLUMN colour TEXT DEFAULT 'red'")
+    spoil(tmp_path, "PRAGMA user_version = 9")
+    outbox = Outbox.open(tmp_path)
+    outbox.add(ME, [body("a")])
+    spoil(tmp_path, "UPDATE events SET colour = 'blue'")
+    spoil(tmp_path, "DELETE FROM store")
+    assert [row.body for row in Outbox.open(tmp_path).rows()] == [body("a")]
+
+
 @pytest.mark.parametrize("end", ["removed", "damaged"])
 def test_in_a_new_file_an_id_that_is_still_under_way_is_not_given_again(tmp_path: Path, end: str) -> None:
     outbox = Outbox.open(tmp_path)

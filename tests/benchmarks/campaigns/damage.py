@@ -1,4 +1,4 @@
-"""Bits flip, and ends are cut off, in the store's file, its log, the log's index and the ledger."""
+"""Bits flip, ends are cut off, noise is written over the store's file, its log, the log's index and the ledger."""
 
 from __future__ import annotations
 
@@ -27,10 +27,14 @@ def campaign(dice: random.Random, size: int) -> Toll:
             shutil.copytree(whole, directory)
             file = directory / dice.choice(FILES)
             content = bytearray(file.read_bytes())
-            if dice.random() < 0.5:
-                content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
+            at, kind = dice.randrange(len(content)), dice.random()
+            if kind < 0.4:
+                content[at] ^= 1 << dice.randrange(8)
+            elif kind < 0.8:
+                del content[at:]
             else:
-                del content[dice.randrange(len(content)) :]
+                length = min(dice.randrange(1, 10_000), len(content) - at)
+                content[at : at + length] = dice.randbytes(length)
             file.write_bytes(content)
             toll = count(directory, said)
             doubled += toll.doubled
