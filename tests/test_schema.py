@@ -84,7 +84,8 @@ def test_every_outcome_is_as_the_schema_says(service: Server) -> None:
     assert call("result", "outbox", "show", "999").code == 2
     assert call("outbox_event", "outbox", "show", "1").code == 0
     assert call("outbox_change", "outbox", "retry", "1").code == 0
-    assert call("outbox_change", "outbox", "drop", "1").code == 0
+    assert call("result", "send", *EVENT, **down).code == 75
+    assert call("outbox_change", "outbox", "drop", "--all", "--yes").code == 0
     assert call("received", "sandbox", "--", "logsh", "send", *EVENT, "-q").code == 0
     assert call("setting_change", "config", "set", "workspace", "shop").code == 0
     assert call("setting_change", "config", "unset", "workspace").code == 0
