@@ -58,10 +58,7 @@ _READ = "-read"
 _TRIES = 5
 _ABSURD_ID = 2**48
 _PAUSE_S = 0.02
-_PAGE_BYTES = 4096
-"""SQLite's default. A file that does not end with a page was cut off, or a disk was full just when the log was folded
-into it, which does no harm; SQLite reads on as if the rest were zeros, so it is asked to look closely."""
-
+_PAGE_BYTES = 4096  # SQLite's default
 _SALT_AND_SEQUENCE = "SELECT (SELECT salt FROM store), (SELECT seq FROM sqlite_sequence WHERE name = 'events')"
 _ELSEWHERE = "set LOGSH_STATE_DIR to a directory of this user's own"
 
@@ -219,11 +216,11 @@ class StoreFile:
 
     def _open(self, size: int) -> sqlite3.Connection | None:
         """Open what was looked at; ``None`` when it was damaged, and set aside by us or by another process."""
+        if size == 0:  # seen before SQLite does: it takes a log beside an empty file for a leftover, and deletes it
+            self.set_aside(None, "it was empty")
+            return None
         db = None
         try:
-            # Seen before SQLite does: it takes a log beside an empty file for a leftover, and deletes it.
-            if size == 0:
-                raise Damaged("it was empty")  # noqa: TRY301 - handled like every other damage
             db = sqlite3.connect(
                 f"{self.path.absolute().as_uri()}?mode=rw",  # never create: that is done under the lock
                 uri=True,
@@ -232,8 +229,7 @@ class StoreFile:
                 check_same_thread=False,
             )
             self._check(db)
-            if size % _PAGE_BYTES and db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-                raise Damaged("it was cut off")  # noqa: TRY301 - the same
+            self._check_end(db, size)
         except BaseException as error:
             if isinstance(error, (sqlite3.Error, Damaged)) and is_damage(error):
                 self.set_aside(db, str(error))
@@ -275,6 +271,13 @@ class StoreFile:
         db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         if sys.platform == "darwin":
             db.execute("PRAGMA fullfsync = ON")  # plain fsync leaves the data in the drive's own cache there
+
+    @staticmethod
+    def _check_end(db: sqlite3.Connection, size: int) -> None:
+        # A file that does not end with a page was cut off, or a disk was full just when the log was folded into it,
+        # which does no harm. SQLite reads on as if the rest were zeros, so it is asked to look closely.
+        if size % _PAGE_BYTES and db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+            raise Damaged("it was cut off")
 
     def _begin(self, reason: str | None) -> None:
         """Make a store, unless another process was faster; with a ``reason``, in place of the damaged one."""

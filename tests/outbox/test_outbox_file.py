@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import sqlite3
 import stat
@@ -187,32 +186,6 @@ def test_a_fault_under_the_flush_lock_stays_what_it_is(tmp_path: Path) -> None:
 
 
 # -- killed processes ------------------------------------------------------------------------------------------------
-
-
-def test_what_was_accepted_survives_a_kill_at_any_moment(tmp_path: Path) -> None:
-    script = """
-for n in range(1_000_000):
-    outbox = Outbox.open(directory)
-    ids = outbox.add(ME, [body(str(n))] * 3, lease="l")
-    print(*ids, flush=True)
-    outbox.delivered(ids[:1], "l")
-    outbox.failed(ids[1], "l", attempts=1, error_name="x", error_message="y", http_status=503, not_before=0)
-"""
-    dice = random.Random(7)
-    kept: set[int] = set()
-    for _ in range(12):
-        with process(script, tmp_path) as victim:
-            assert victim.stdout is not None
-            lines = [victim.stdout.readline() for _ in range(dice.randrange(1, 40))]
-            victim.kill()
-            lines += victim.stdout.readlines()
-        for line in lines:
-            if line.endswith("\n"):
-                kept.update(map(int, line.split()[1:]))
-        outbox = Outbox.open(tmp_path)
-        assert outbox.notices == []
-        assert kept <= {row.id for row in outbox.rows()}
-        outbox.close()
 
 
 def test_a_process_killed_while_it_begins_the_store_leaves_nothing_in_the_way(tmp_path: Path) -> None:
