@@ -15,7 +15,6 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logsh_cli.errors import BadConfig
-from logsh_cli.event import problems_of
 from logsh_cli.files import PRIVATE_FILE, NotOurs, check_owner, tighten
 from logsh_cli.output.text import KEY_SHAPE, excerpt, nearest
 
@@ -149,8 +148,11 @@ def read_project_file(path: Path) -> ProjectFile:
             hint = "a repository must not be able to redirect a key; use `logsh login` or the environment"
             raise BadConfig(f'{path}: "{key}" is not allowed in a project file', hint=hint)
     _check(table, _PROJECT_KEYS, path)
-    if problems := problems_of("metadata", table.get("metadata", {})):
-        raise BadConfig(f"{path}: {'; '.join(problems)}")
+    if metadata := table.get("metadata"):
+        from logsh_cli.event import problems_of  # noqa: PLC0415 - the rules are not needed to flush an outbox
+
+        if problems := problems_of("metadata", metadata):
+            raise BadConfig(f"{path}: {'; '.join(problems)}")
     return ProjectFile(path, **table)
 
 

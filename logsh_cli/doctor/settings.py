@@ -130,7 +130,7 @@ def _setting_check(name: str, setting: Setting, found: Settings, env: Mapping[st
     path = _key_file(source, env) if name == "api_key" else None
     mode = None if path is None or sys.platform == "win32" else _mode(path)
     if mode is None:
-        return passed(name, detail, minor=source == BUILT_IN and name != "api_url")
+        return passed(name, detail, minor=source == BUILT_IN)
     # A credential of systemd is guarded by its directory.
     if mode & _OTHERS and not setting.source.startswith("$CREDENTIALS_DIRECTORY"):
         return warned(name, f"{detail}, which others can read (mode {mode:04o})", f"chmod 600 {path}")
