@@ -89,6 +89,18 @@ def test_a_second_build_elsewhere_makes_the_same_bytes(
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in archives]
 
 
+def test_the_container_image_is_built_of_the_same_wheel(archives: tuple[Path, Path], tmp_path: Path) -> None:
+    """What ``.dockerignore`` lets through is all that the image's first stage sees."""
+    let_through = re.findall(r"(?m)^!(\S+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"))
+    for path in (path for pattern in let_through for path in ROOT.glob(pattern)):
+        place = tmp_path / "context" / path.relative_to(ROOT)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, place)
+    assert (tmp_path / "context" / ".github" / "action" / "requirements.txt").is_file()
+    wheel, _ = build(tmp_path / "context", tmp_path / "wheels")
+    assert wheel.read_bytes() == archives[0].read_bytes()
+
+
 def test_the_source_archive_holds_every_file_of_the_repository(unpacked: Path) -> None:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
     if listed.returncode:
