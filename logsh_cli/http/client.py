@@ -97,7 +97,7 @@ class Client:
     def post(self, body: bytes, budget: Budget) -> wire.Answer:
         """Send one event and wait for the answer, all within ``budget``.
 
-        A success counts from its headers on, even if its body is cut off or never ends. Of any other answer at most
+        The body of a success is waited for briefly, that of any other answer as long as the budget lasts. At most
         ``wire.MAX_ANSWER_BYTES`` are read, and a body that is cut off leaves just the status.
 
         Raises:

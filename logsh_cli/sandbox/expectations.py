@@ -55,10 +55,12 @@ class Expectations(NamedTuple):
         found = [event for event in events if all(condition.holds(event) for condition in self.conditions)]
         if len(found) == self.number or (found and self.number is None):
             return []
-        such = " with " + ", ".join(map(str, self.conditions)) if self.conditions else ""
         wanted = "an event" if self.number is None else f"{self.number or 'no'} event{'s' * (self.number != 1)}"
-        lines = [f"expected {wanted}{such}; {len(found)} of {len(events)} received are such"]
-        if self.conditions and not found and events:
+        if not self.conditions:
+            return [f"expected {wanted}; {len(events) or 'none'} received"]
+        matching = f"{len(found) or 'none'} of {len(events)} received match{'es' * (len(found) in {0, 1})}"
+        lines = [f"expected {wanted} with {', '.join(map(str, self.conditions))}; {matching}"]
+        if not found and events:
             lines += self._difference(events)
         return lines
 

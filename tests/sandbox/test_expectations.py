@@ -86,7 +86,7 @@ def test_one_event_must_meet_all_conditions() -> None:
 def test_the_complaint_shows_the_difference_to_the_nearest_event() -> None:
     wanted = expected("event=backup.nightly", "metadata.exit_code=2", "metadata.ok=false", "icon=✅")
     assert wanted.complaint([{**EVENT, "event": "other"}, EVENT]) == [
-        f"expected an event with {', '.join(map(str, wanted.conditions))}; 0 of 2 received are such",
+        f"expected an event with {', '.join(map(str, wanted.conditions))}; none of 2 received matches",
         "  - expected   + received, the nearest, number 2",
         "    event=backup.nightly",
         "  - metadata.exit_code=2",
@@ -116,6 +116,13 @@ def test_the_complaint_shows_the_difference_to_the_nearest_event() -> None:
 )
 def test_a_count_is_of_the_events_that_meet_the_conditions(expectations: Expectations, events: int, met: bool) -> None:
     assert (expectations.complaint([EVENT] * events) == []) is met
+
+
+def test_the_complaint_about_a_number_says_how_many_there_were() -> None:
+    assert expected(none=True).complaint([EVENT]) == ["expected no events; 1 received"]
+    assert expected(count=2).complaint([]) == ["expected 2 events; none received"]
+    first = expected("notify=false", count=1).complaint([EVENT, EVENT, {**EVENT, "notify": True}])
+    assert first == ["expected 1 event with notify=false; 2 of 3 received match"]
 
 
 @pytest.mark.parametrize("given", ["", "event", "=x", "desc=x", "metadata.=x", "metadata=x", "exit_code=0", "Event=x"])
