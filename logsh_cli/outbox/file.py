@@ -119,7 +119,7 @@ def patiently(step: Callable[[], T], patience_s: float) -> T:
 
 
 class StoreFile:
-    """Where the store is, which file it was when opened, and what has to be said about it.
+    """The place of the store, the identity of the file that was opened there, and what has to be said about it.
 
     ``notices`` are for the user at once, ``tightened`` says which modes were found too wide, for whoever asks.
     """
@@ -174,7 +174,7 @@ class StoreFile:
         if db is not None and sys.platform == "win32":
             db.close()  # an open file can't be renamed there
         elif db is not None:
-            # As long as we hold its lock, nobody adds what we would not see. Where it can't be had, nobody can add.
+            # As long as we hold its lock, nobody adds what we would not see. Where it can't be taken, nobody can add.
             with suppress(sqlite3.Error):
                 patiently(lambda: db.execute("BEGIN IMMEDIATE"), self.patience_s)
         try:
@@ -353,7 +353,7 @@ class StoreFile:
 
 
 class Ledger:
-    """What must not depend on the database: a file beside it that has its size already, and is written over in place.
+    """Facts that must not depend on the database, in a file that has its size already and is written over in place.
 
     It holds the store's salt; the highest id that was given out, which a store that has lost the end of its log has
     not reached; and, with a checksum, the ids of delivered events that a full disk kept us from deleting.

@@ -28,7 +28,7 @@ _MAGIC = b"SQLite format 3\0"
 
 
 class Salvage(NamedTuple):
-    """What could be read of a store, and how much could not.
+    """The part of a store that could be read, and the extent of the rest.
 
     ``rows`` have the columns of ``events`` in the order of the schema. ``unread`` is the number of events that are
     known to be missing, ``bad_pages`` that of pages of which nothing is known.
@@ -213,7 +213,7 @@ def salvage(path: Path) -> Salvage:
 
 
 class _Facts(NamedTuple):
-    """What the small tables say: where the events begin, the store's salt and count, the highest id."""
+    """The content of the small tables: where the events begin, the store's salt and count, the highest id."""
 
     root: int
     salt: bytes | None

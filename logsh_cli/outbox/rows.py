@@ -39,7 +39,7 @@ _LAST_YEAR = 1e11
 """Epoch seconds beyond every clock."""
 
 _STATES = {"pending": "waiting", "leased": "waiting", "rejected": "refused", "damaged": "damaged"}
-"""What people read for each state that programs read."""
+"""For each state that programs read, the word that people read."""
 
 _EXPLAINED = {
     "pending": "waiting to be delivered",
@@ -78,7 +78,7 @@ class Row(NamedTuple):
 
 
 class AttemptFacts(TypedDict):
-    """What is kept of the last attempt; ``attempts`` counts all."""
+    """The facts that are kept of the last attempt; ``attempts`` counts all."""
 
     attempts: int
     error_name: str | None
