@@ -12,7 +12,9 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,7 @@ from tests.support import answers as says
 from tests.support.command import LOGSH, Completed, environment
 from tests.support.inprocess import call_main
 from tests.support.kept import arrived, keep
-from tests.support.processes import kill_what_is_left, start_logsh, wait_until_none_is_left
+from tests.support.processes import kill_what_is_left, start_logsh, wait_until, wait_until_none_is_left
 from tests.support.sending import EVENT, LATER, Logsh, check_result, kept_rows, settings_for
 
 if TYPE_CHECKING:
@@ -97,35 +99,63 @@ def test_with_a_full_disk_and_the_service_down_it_is_69_and_says_why(
         assert len(kept_rows(tmp_path)) == 1
 
 
-def test_a_small_disk_that_fills_up_is_said_and_recovers(tmp_path: Path, down: Server) -> None:
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """The state directory, on a disk of its own with little room."""
     state = tmp_path / "state"
     state.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=300k,mode=700", "tmpfs", str(state)], capture_output=True, check=False
-    )
-    if mounted.returncode != 0:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k,mode=700", "tmpfs", str(state)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("mounting a small disk is not permitted here")
-    try:
-        keep(tmp_path, "kept before")
-        (state / "filler").write_bytes(b"")
-        with (state / "filler").open("ab", buffering=0) as filler:
-            try:
-                while True:
-                    filler.write(b"x" * 4096)
-            except OSError:
-                pass
-        results = [call_main("send", *EVENT, "--json", env=settings_for(down)) for _ in range(3)]
-        assert results[-1].code == 69
-        assert "could not be kept" in results[-1].json["error"]["message"]
-        kept = sum(done.code == 75 for done in results)  # there may have been room in the log for one more
-        (state / "filler").unlink()
-        assert call_main("send", *EVENT, env=settings_for(down)).code == 75
-        assert len(kept_rows(tmp_path)) == kept + 2
-        down.default = says.ok()
-        assert call_main("outbox", "flush", env=settings_for(down)).code == 0
-        assert len(down.events) == kept + 2
-    finally:
-        subprocess.run(["umount", "-l", str(state)], check=True)
+    yield state
+    subprocess.run(["umount", "-l", str(state)], check=True)
+
+
+def fill(disk: Path) -> None:
+    with (disk / "filler").open("ab", buffering=0) as filler:
+        try:
+            while True:
+                filler.write(b"x" * 4096)
+        except OSError:
+            pass
+
+
+def test_a_small_disk_that_fills_up_is_said_and_recovers(tmp_path: Path, down: Server, small_disk: Path) -> None:
+    keep(tmp_path, "kept before")
+    fill(small_disk)
+    results = [call_main("send", *EVENT, "--json", env=settings_for(down)) for _ in range(3)]
+    assert results[-1].code == 69
+    assert "could not be kept" in results[-1].json["error"]["message"]
+    kept = sum(done.code == 75 for done in results)  # there may have been room in the log for one more
+    (small_disk / "filler").unlink()
+    assert call_main("send", *EVENT, env=settings_for(down)).code == 75
+    assert len(kept_rows(tmp_path)) == kept + 2
+    down.default = says.ok()
+    assert call_main("outbox", "flush", env=settings_for(down)).code == 0
+    assert len(down.events) == kept + 2
+
+
+def test_what_a_batch_delivered_while_its_disk_filled_up_is_not_sent_again(
+    tmp_path: Path, service: Server, small_disk: Path
+) -> None:
+    gate = threading.Event()
+    service.default = says.gated(gate)
+    lines = b"".join(b'{"event":"e%d","description":"d"}\n' % number for number in range(150))
+    batch = start_logsh("batch", "--json", env=settings_for(service), stdin=subprocess.PIPE)
+    assert batch.stdin is not None
+    batch.stdin.write(lines)
+    batch.stdin.flush()
+    service.wait_for(1)
+    wait_until(lambda: len(kept_rows(tmp_path)) == 150, "all lines are stored")
+    fill(small_disk)
+    gate.set()
+    out, err = batch.communicate(timeout=60)
+    done = Completed(batch.returncode, out, err)
+    assert (done.code, done.json["delivered"]) == (0, 150), done.stderr
+    (small_disk / "filler").unlink()
+    assert call_main("outbox", "flush", "--json", env=settings_for(service)).json["delivered"] == 0
+    assert Counter(arrived(service)).most_common(1)[0][1] == 1
+    assert len(service.events) == 150
 
 
 def test_a_batch_that_meets_a_full_disk_stops_there_and_keeps_what_it_had(down: Server, tmp_path: Path) -> None:
