@@ -27,7 +27,7 @@ from __future__ import annotations
 # fmt: off
 PLAIN: dict[
     tuple[str, ...],
-    tuple[str, str, bool, tuple[tuple[str | int, ...], ...], dict[str, tuple[str | int, ...]]],
+    tuple[str, str, bool, tuple[tuple[str | int | None, ...], ...], dict[str, tuple[str | int | None, ...]]],
 ] = {
 '''
 _TAIL = '''\
@@ -103,6 +103,6 @@ def _argument(param: Any, kinds: dict[str, tuple[Any, ...] | None]) -> tuple[Any
 def _kind(value: Declared) -> tuple[Any, ...] | None:
     if value.choices:
         return ("choice", *value.choices)
-    if value.type not in _KINDS or (None in value.limits and value.limits != (None, None)):
+    if value.type not in _KINDS:
         return None
-    return (_KINDS[value.type], *(() if None in value.limits else value.limits))
+    return (_KINDS[value.type], *(value.limits if any(limit is not None for limit in value.limits) else ()))

@@ -111,6 +111,7 @@ def _converted(text: str, kind: str, limits: Sequence[Any]) -> Any:
     if not (digits.isascii() and digits.isdigit()):  # versions of Typer differ in what else is a number
         raise ValueError
     number = int(text) if kind == "int" else float(text)
-    if limits and not limits[0] <= number <= limits[1]:
+    low, high = limits or (None, None)
+    if (low is not None and number < low) or (high is not None and number > high):
         raise ValueError
     return number

@@ -128,7 +128,8 @@ def fitting(rule: Sequence[Any]) -> st.SearchStrategy[str]:
     _, kind, *limits = rule
     if kind == "choice":
         return st.sampled_from(limits)
-    numbers = st.integers(*(limits or (-5, 99)))
+    low, high = limits or (-5, 99)
+    numbers = st.integers(low, 99 if high is None else high)
     return {"int": numbers.map(str) | odd_numbers, "float": st.floats().map(str) | odd_numbers}.get(kind, anything)
 
 
@@ -191,6 +192,7 @@ def mangled(draw: st.DrawFn, line: list[str]) -> list[str]:
 @example(["batch", "--jobs", "1", "-"])
 @example(["batch", "--jobs", "64"])
 @example(["batch", "--jobs", "65"])
+@example(["sandbox", "--expect-count", "0"])
 @example(["config", "set", "icon", "--", "-"])
 def test_a_line_is_left_to_typer_or_means_what_it_means_to_typer(argv: list[str]) -> None:
     own = read(argv)

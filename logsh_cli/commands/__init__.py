@@ -8,7 +8,7 @@ from __future__ import annotations
 # fmt: off
 PLAIN: dict[
     tuple[str, ...],
-    tuple[str, str, bool, tuple[tuple[str | int, ...], ...], dict[str, tuple[str | int, ...]]],
+    tuple[str, str, bool, tuple[tuple[str | int | None, ...], ...], dict[str, tuple[str | int | None, ...]]],
 ] = {
     ("send",): ("send", "send", True, (), {"--background": ("background", "on"), "--best-effort": ("best_effort", "on"),
         "--ci": ("ci", "on"), "--deadline": ("deadline", "text"), "--desc": ("desc", "text"),
@@ -44,9 +44,9 @@ PLAIN: dict[
         "--verbose": ("verbose", "on"), "--workspace": ("workspace", "text"), "-p": ("profile", "text"),
         "-q": ("quiet", "on"), "-v": ("verbose", "on"), "-w": ("workspace", "text")}),
     ("sandbox",): ("sandbox", "sandbox", False, (("command", "*", "text"),), {"--expect": ("expect", "texts"),
-        "--expect-none": ("expect_none", "on"), "--fail": ("fail", "text"), "--json": ("json", "on"),
-        "--output": ("output", "text"), "--port": ("port", "int", 0, 65535), "--quiet": ("quiet", "on"),
-        "-q": ("quiet", "on")}),
+        "--expect-count": ("expect_count", "int", 0, None), "--expect-none": ("expect_none", "on"),
+        "--fail": ("fail", "text"), "--json": ("json", "on"), "--output": ("output", "text"),
+        "--port": ("port", "int", 0, 65535), "--quiet": ("quiet", "on"), "-q": ("quiet", "on")}),
     ("doctor",): ("doctor", "doctor", True, (), {"--deadline": ("deadline", "text"), "--json": ("json", "on"),
         "--profile": ("profile", "text"), "--quiet": ("quiet", "on"), "--verbose": ("verbose", "on"),
         "-p": ("profile", "text"), "-q": ("quiet", "on"), "-v": ("verbose", "on")}),
