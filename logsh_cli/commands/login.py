@@ -159,7 +159,7 @@ def read_key(app: AppContext, given: LoginOptions) -> str:
     """Return the key, from a prompt without echo or from standard input; never from the arguments."""
     stdin = app.streams.stdin
     if at_terminal(app):
-        return prompt("API key", hidden=True)
+        return app.streams.ask("API key", hidden=True)
     if not given.key_stdin:
         raise UsageError(
             "login asks for the key at a terminal, and standard input is none",
@@ -179,21 +179,12 @@ def read_key(app: AppContext, given: LoginOptions) -> str:
 
 def ask_workspace(app: AppContext) -> dict[str, Any]:
     """Ask for the default workspace until the answer is one, or empty: then none is set."""
-    while answer := prompt("Default workspace (empty for none)"):
+    while answer := app.streams.ask("Default workspace (empty for none)"):
         try:
             return {"workspace": parse_value("workspace", answer)}
         except UsageError as error:
             app.printer.note(error.message)
     return {}
-
-
-def prompt(words: str, *, hidden: bool = False) -> str:
-    """Return what somebody types at the terminal, stripped; a key without echo."""
-    import typer  # noqa: PLC0415 - only where somebody is asked
-
-    if hidden:
-        return str(typer.prompt(words, hide_input=True, err=True)).strip()
-    return str(typer.prompt(words, default="", show_default=False, err=True)).strip()
 
 
 def verify(app: AppContext, target: Target, key: str) -> None:
@@ -250,16 +241,11 @@ def move_what_waits(app: AppContext, given: LoginOptions, destination: Destinati
         if not count:
             return
         events = f"{count} event{'s' if count > 1 else ''} of profile {owner.profile}"
-        if not given.adopt and at_terminal(app):
-            import typer  # noqa: PLC0415 - as in prompt
-
-            wanted = typer.confirm(f"{events} wait under another key. Send them with this one?", default=True, err=True)
-        else:
-            wanted = given.adopt
-        if wanted:
+        if given.adopt or app.streams.confirm(f"{events} wait under another key. Send them with this one?"):
             adopt(store, owner)
             start_courier(app.env, owner.profile)
-            app.printer.note(f"{events} waited under another key, and go out with this one now")
+            if not app.printer.quiet:
+                app.printer.note(f"{events} waited under another key, and go out with this one now")
         else:
             app.printer.warn(f"{events} wait under another key; `logsh outbox flush --adopt` sends them with this one")
     except (NotKept, OSError) as error:

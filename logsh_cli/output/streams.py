@@ -69,6 +69,29 @@ class Streams:
         self.stderr.flush()
         return self.stdin.readline().strip().lower() in ("y", "yes")
 
+    def ask(self, question: str, *, hidden: bool = False) -> str:
+        """Return what the person at the terminal types, stripped; nothing of it is echoed if it is ``hidden``.
+
+        Raises:
+            KeyboardInterrupt: at Ctrl-C, and at the end of input: nobody is going to answer.
+        """
+        from getpass import getpass  # noqa: PLC0415 - only where somebody is asked
+
+        try:
+            return (getpass(f"{question}: ") if hidden else self._answer(question)).strip()
+        except (EOFError, KeyboardInterrupt) as stop:
+            self.err("")  # the question's line has no end
+            raise (stop if isinstance(stop, KeyboardInterrupt) else KeyboardInterrupt) from None
+
+    def _answer(self, question: str) -> str:
+        if self.stderr is not None:
+            self.stderr.write(f"{question}: ")
+            self.stderr.flush()
+        answer = "" if self.stdin is None else self.stdin.readline()
+        if not answer:
+            raise EOFError
+        return answer
+
     def flush(self) -> None:
         """Push out what is buffered; a reader that went away is not an error of ours."""
         for stream in (self.stdout, self.stderr):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -307,7 +308,7 @@ def test_at_a_terminal_it_asks_whether_to_send_what_waits_under_another_key(
     answer: bytes, service: Server, tmp_path: Path
 ) -> None:
     keep_under_another_key(service, tmp_path)
-    questions = {b"API key: ": KEY.encode(), b"with this one? [Y/n]: ": answer}
+    questions = {b"API key: ": KEY.encode(), b"with this one? [y/N] ": answer}
     code, seen = at_terminal("--api-url", service.url, "-w", "shop", answers=questions)
     assert (code, "2 events of profile default wait under another key" in seen) == (0, True)
     if answer == b"y":
@@ -315,6 +316,16 @@ def test_at_a_terminal_it_asks_whether_to_send_what_waits_under_another_key(
     else:
         assert "logsh outbox flush --adopt" in seen
         assert len(kept_rows(tmp_path)) == 2
+
+
+@posix_terminal
+@pytest.mark.parametrize("key", [b"\x03", b"\x04"], ids=["Ctrl-C", "Ctrl-D"])
+def test_whoever_does_not_answer_is_taken_to_have_stopped_it(key: bytes, config: Path) -> None:
+    code, seen = at_terminal("--no-verify", answers={b"API key: ": key})
+    assert (code, saved(config)) == (-signal.SIGINT, None)
+    assert "interrupted" in seen
+    code, seen = at_terminal("--no-verify", answers={b"API key: ": KEY.encode(), b"none): ": key})
+    assert (code, saved(config)) == (-signal.SIGINT, None)
 
 
 def test_adopt_sends_what_waits_under_the_former_key(logsh: Logsh, service: Server, tmp_path: Path) -> None:
