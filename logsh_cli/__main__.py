@@ -1,5 +1,7 @@
 """The process: in through ``run``, out through ``leave``; the same for ``python -m logsh_cli`` and for ``logsh``."""
 
+from __future__ import annotations
+
 import gc
 
 # A run lasts a tenth of a second and its garbage goes with it: collecting it costs 6 to 9 % of the whole.
@@ -16,6 +18,7 @@ from typing import NoReturn
 
 def run() -> NoReturn:
     """The entry point of the installed command."""
+    sys.unraisablehook = _unraisable
     try:
         from logsh_cli.app import AppContext  # noqa: PLC0415 - here, so that Ctrl-C while modules load ends as
         from logsh_cli.cli import main  # noqa: PLC0415 - quietly as it does later
@@ -33,15 +36,40 @@ def run() -> NoReturn:
     leave(code, fatal_signal)
 
 
+def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """Say nothing of a signal that came while a destructor ran, where nothing can be raised: the next one will be."""
+    if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+
+
 def leave(code: int, fatal_signal: int | None) -> NoReturn:
     """End the process: by the signal that ended the work, so that a shell loop around us stops, or with a code.
 
     ``os._exit`` skips the interpreter's shutdown, a sixth of a short run. Nothing depends on that shutdown: the streams
     are flushed, the store is synced when it must be, and SQLite recovers a log that was not checkpointed.
     """
+    _hear_no_more()
     if fatal_signal is not None and os.name == "posix":
         _die_of(fatal_signal)
     os._exit(code)
+
+
+def _hear_no_more() -> None:
+    """Let signals that raise do nothing: whoever sends one after another must not see the traceback of the last.
+
+    Not blocked, which other threads would not be; not ignored, or Python would complain of one that is on its way.
+    """
+    while True:
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, _do_nothing)
+        except KeyboardInterrupt:
+            continue
+        return
+
+
+def _do_nothing(_signum: int, _frame: object) -> None:
+    """Handle a signal by nothing at all."""
 
 
 def _die_of(number: int) -> None:
