@@ -5,20 +5,22 @@ Only what is needed to start the command is imported up here; everything about L
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 from logsh_cli.app import AppContext
 from logsh_cli.clock import option_seconds
 from logsh_cli.errors import UsageError
+from logsh_cli.job import NotifyOn, On, RunOptions, parse_success_codes
 from logsh_cli.job.child import TIMED_OUT, shell_status, start
-from logsh_cli.job.options import NotifyOn, On, RunOptions, parse_success_codes
+from logsh_cli.job.meanwhile import Meanwhile
 
 if TYPE_CHECKING:
     import typer
 
     from logsh_cli import options
     from logsh_cli.job.child import Ending
-    from logsh_cli.job.report import JobReport
+
 
 LONGEST_TAIL = 500
 MANY = 1_000_000
@@ -211,6 +213,7 @@ def run(
         longer_than_s=option_seconds("--longer-than", longer_than) or 0.0,
         success_codes=parse_success_codes(success_codes),
         start=report_start,
+        run_id=os.urandom(8).hex() if report_start else None,
         tail=tail,
         quiet_job=quiet_job,
         timeout_s=option_seconds("--timeout", timeout) or None,
@@ -242,34 +245,23 @@ def supervise(app: AppContext, given: RunOptions) -> int:
         timeout_s=given.timeout_s,
         kill_after_s=given.kill_after_s,
     )
-    report = _prepare_report(app, given, started=child.started)
-    if child.started and not isinstance(report, Exception):
-        report.load()
-        if given.start:
-            report.begin()
+    meanwhile = Meanwhile(app, given if child.started else given._replace(start=False))
     ending = child.wait()
+    meanwhile.end()
     status = shell_status(ending)
     if given.quiet_job and status not in given.success_codes:
         child.show_output()
     if line := _trouble(given.argv, ending):
         app.printer.note(line)
-    if isinstance(report, Exception):
-        app.printer.note(f"the command is not reported: {type(report).__name__}: {report}")
-    else:
-        report.finish(ending, child)
+    try:
+        from logsh_cli.job.report import JobReport  # noqa: PLC0415 - not needed before the command runs
+
+        JobReport(app, given, started=child.started).finish(ending, child, meanwhile)
+    except Exception as fault:  # noqa: BLE001 - an upgrade under way, no memory, no descriptors
+        app.printer.note(f"the command is not reported: {type(fault).__name__}: {fault}")
     if app.fatal_signal is None and ending.kind == "signaled":
         app.fatal_signal = ending.signal
     return status
-
-
-def _prepare_report(app: AppContext, given: RunOptions, *, started: bool) -> JobReport | Exception:
-    """Load what tells of the command, now that it runs; why that failed, since there is still a command to wait for."""
-    try:
-        from logsh_cli.job.report import JobReport  # noqa: PLC0415 - the command runs already
-
-        return JobReport(app, given, started=started)
-    except Exception as fault:  # noqa: BLE001 - an upgrade under way, no memory, no descriptors
-        return fault
 
 
 def _trouble(argv: tuple[str, ...], ending: Ending) -> str | None:

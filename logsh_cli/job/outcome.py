@@ -16,8 +16,8 @@ from logsh_cli.job.child import shell_status
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from logsh_cli.job import NotifyOn, RunOptions
     from logsh_cli.job.child import Ending
-    from logsh_cli.job.options import NotifyOn, RunOptions
 
 Status: TypeAlias = Literal["succeeded", "failed", "killed", "stopped", "timed_out", "not_started"]
 

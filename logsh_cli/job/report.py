@@ -55,8 +55,9 @@ if TYPE_CHECKING:
     from logsh_cli.delivery.road import Accepted, Road
     from logsh_cli.event import Scalar
     from logsh_cli.http.connector import Connector
+    from logsh_cli.job import RunOptions
     from logsh_cli.job.child import Child
-    from logsh_cli.job.options import RunOptions
+    from logsh_cli.job.meanwhile import Meanwhile
     from logsh_cli.job.outcome import Outcome
     from logsh_cli.outbox import Outbox
     from logsh_cli.output.printer import Printer
@@ -94,56 +95,46 @@ class _Way(NamedTuple):
 class JobReport:
     """The events of one job; its name depends on whether it was ``started``."""
 
-    def __init__(self, app: AppContext, given: RunOptions, *, started: bool = True, run_id: str | None = None) -> None:
+    def __init__(self, app: AppContext, given: RunOptions, *, started: bool = True) -> None:
         self.app = app
         self.given = given
         self.name = command_name(given.argv, started=started)
         self.prefix = _sendable(given.description or "")
-        self.run_id = run_id or (os.urandom(8).hex() if given.start else None)
         self.settings: Settings | None = None
         self.troubles: list[Callable[[Printer], None]] = []
+        self.loaded: tuple[Destination, Connector] | None = None
         self._flags = Flags(given.profile, given.workspace, deadline=given.deadline_s)
-        self._start: _Start | None = None
-        self._is_over = threading.Event()
-        self._loaded: tuple[Destination, Connector] | None = None
 
-    def begin(self) -> None:
-        """Report the start on a thread, so that signals to the job are not kept waiting."""
-        report = JobReport(_silent(self.app), self.given, run_id=self.run_id)
-        try:
-            self._start = _Start(report)
-        except RuntimeError as error:  # no more threads to be had
-            self._note(f"the start is not reported: {error}")
+    def meanwhile(self, is_over: threading.Event) -> None:
+        """While the command runs, report its start, and load what its end will need but for the network.
 
-    def load(self) -> None:
-        """While the command runs, load what its end will need, but for the network, out of its way."""
-        with suppress(RuntimeError):  # no more threads to be had: then it is loaded at the end
-            threading.Thread(target=self._load, daemon=True).start()
-
-    def _load(self) -> None:
-        if self._is_over.wait(_SETTLED_S):
+        Silently, and out of the way: what there is to say the ending's report will say, too.
+        """
+        self.app = _silent(self.app)
+        if self.given.start:
+            self._report_start()
+        if is_over.wait(_SETTLED_S):
             return  # such a short command is best left alone
-        with suppress(Exception):  # whatever it is will show again, and be told, at the end
-            if sys.platform == "linux":  # where it is the thread's own
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
-            destination = load_settings(self._flags, self.app.env, self.app.cwd()).destination()
-            connector = self.app.connector(destination)
-            connector()
-            self._loaded = destination, connector
+        if sys.platform == "linux":  # where it is the thread's own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
+        destination = load_settings(self._flags, self.app.env, self.app.cwd()).destination()
+        connector = self.app.connector(destination)
+        connector()
+        self.loaded = destination, connector
 
-    def finish(self, ending: Ending, child: Child) -> None:
+    def finish(self, ending: Ending, child: Child, meanwhile: Meanwhile) -> None:
         """Report how it ended: first make that safe, then let signals end the wait for its delivery."""
-        self._is_over.set()
         with self._guarded():
+            self.loaded = meanwhile.report.loaded if meanwhile.report else None
             settings = self._load_settings()
             way = self._accept_ending(settings, self.app.store(patience_s=LOCK_PATIENCE_S), ending)
             _raise_on_stop()
             budget = Budget(self._patience_s(settings, ending, way), self.app.clock.monotonic)
             try:
                 child.release_signals()
-                if self._start is not None:
+                if self.given.start:
                     # The end must not arrive before the start; and one budget is for both.
-                    self._start.thread.join(budget.remaining())
+                    meanwhile.wait(budget.remaining())
             except KeyboardInterrupt as stop:
                 if way is None:
                     raise
@@ -152,7 +143,7 @@ class JobReport:
                 if way is not None:
                     self._deliver_ending(settings, way, budget)
         # Told after the job, not amid its output; and once, since what is wrong with the start mostly still is.
-        for say in self.troubles or (self._start.report.troubles if self._start else []):
+        for say in self.troubles or (meanwhile.report.troubles if meanwhile.report else []):
             say(self.app.printer)
 
     def preview(self) -> list[Result]:
@@ -179,12 +170,12 @@ class JobReport:
         except Exception as fault:  # noqa: BLE001 - the job's status is worth more than our traceback
             self._note(f"a fault in logsh, please report it: {type(fault).__name__}: {fault}")
 
-    def report_start(self) -> None:
+    def _report_start(self) -> None:
         """Send the event of the start."""
         with self._guarded():
             facts: dict[str, Scalar] = {
                 "status": "started",
-                "run_id": self.run_id or "",
+                "run_id": self.given.run_id or "",
                 "host": _host(),
                 "command": self.name,
             }
@@ -255,7 +246,7 @@ class JobReport:
         try:
             destination = settings.destination()
             # What was set may have changed since: a key that was rotated while the job ran.
-            connector = self._loaded[1] if self._loaded and self._loaded[0] == destination else None
+            connector = self.loaded[1] if self.loaded and self.loaded[0] == destination else None
             return self.app.road(destination, store=store, connector=connector, ahead=not self.given.background)
         except MissingKey as error:
             if not skips_without_key(self.given.on_missing_key, settings):
@@ -270,7 +261,7 @@ class JobReport:
 
             known = [*secret_values(self.app.env), *_every_key(self._load_settings(), self.app.env)]
             output = scrub_output(tail, self.given.tail, known) or None
-        facts: dict[str, Scalar] = {**metadata(outcome, _host(), self.name, output, self.run_id)}
+        facts: dict[str, Scalar] = {**metadata(outcome, _host(), self.name, output, self.given.run_id)}
         standard = _ICONS.get(outcome.status, _ICON_FAILURE)
         icon = Icon(self.given.icon or standard, standard, "--icon")
         if outcome.succeeded and self.given.icon_success:
@@ -321,15 +312,6 @@ class JobReport:
         """An INT ends logsh by INT, whatever the job's status was: a loop around it is to stop."""
         if not isinstance(stop, TermSignal):
             self.app.fatal_signal = signal.SIGINT
-
-
-class _Start:
-    """The report of the start, on its way. Raises ``RuntimeError`` where no thread can be started."""
-
-    def __init__(self, report: JobReport) -> None:
-        self.report = report
-        self.thread = threading.Thread(target=report.report_start, daemon=True)
-        self.thread.start()
 
 
 def _every_key(settings: Settings, env: Mapping[str, str]) -> Iterator[str]:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from logsh_cli.errors import UsageError
 from logsh_cli.event import utf16_length
+from logsh_cli.job import NotifyOn, RunOptions, parse_success_codes
 from logsh_cli.job.child import Ending, Kind
-from logsh_cli.job.options import NotifyOn, RunOptions, parse_success_codes
 from logsh_cli.job.outcome import (
     STATUSES,
     Outcome,

@@ -139,7 +139,7 @@ def bad_project_file(tmp_path: Path) -> None:
         pytest.param(no_config, {}, ["--profile", ""], ["--profile"], id="an empty profile"),
         pytest.param(write_config(b"workspace = \n"), {}, [], ["config.toml"], id="a file that is no TOML"),
         pytest.param(write_config(b"\xff\xfe\0"), {}, [], ["config.toml"], id="a file that is no text"),
-        pytest.param(write_config(b"deadline = 'x'\n"), {}, [], ["deadline"], id="a value of the wrong type"),
+        pytest.param(write_config(b"workspace = 1\n"), {}, [], ["workspace"], id="a value of the wrong type"),
         pytest.param(config_is_a_directory, {}, [], ["config.toml"], id="a directory in place of the file"),
         pytest.param(bad_project_file, {}, [], [".logsh.toml"], id="a bad project file"),
     ],

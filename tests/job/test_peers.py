@@ -1,0 +1,203 @@
+"""What is known of other wrappers, one table each: ``logsh run`` does the same in their place."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.command import LOGSH, PATIENCE_S
+from tests.support.processes import wait_until
+from tests.support.sending import settings_for
+from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc, and knows Linux's signals")
+
+WRAP = [str(LOGSH), "run", "-e", "job"]
+TAIL = ("--tail", "100")
+
+
+@pytest.fixture(autouse=True)
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    with Server() as server:
+        for name, value in settings_for(server).items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+def status_of(*options: str, script: str, **popen: object) -> tuple[int, str]:
+    command = [*WRAP, *options, "--", "sh", "-c", script]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_S, text=True, **popen)  # type: ignore[call-overload]
+    return done.returncode, done.stdout
+
+
+# --- dumb-init: what is sent to the wrapper is sent to the child, signal by signal ----------------------------------
+
+
+@pytest.mark.parametrize("options", [(), TAIL], ids=["plain", "with a tail"])
+def test_each_signal_to_the_wrapper_is_the_jobs(tmp_path: Path, options: tuple[str, ...]) -> None:
+    names = ["HUP", "INT", "QUIT", "USR1", "USR2", "TERM", "ALRM", "VTALRM", "PROF", "WINCH", "PWR", "STKFLT"]
+    traps = "; ".join(f"trap 'echo {name} >> got' {name}" for name in names)
+    script = f"{traps}; trap 'exit 0' RTMIN; : > got; while :; do sleep 0.02; done"
+    with subprocess.Popen([*WRAP, *options, "--", "bash", "-c", script], cwd=tmp_path) as process:
+        got = tmp_path / "got"
+        wait_until(got.exists, "the job")
+        for count, name in enumerate(names, 1):
+            process.send_signal(getattr(signal, f"SIG{name}"))
+            wait_until(lambda: got.read_text().splitlines() == names[:count], name)  # noqa: B023 - called at once
+        process.send_signal(signal.SIGRTMIN)
+        assert process.wait(PATIENCE_S) == 0
+
+
+def status(pid: int) -> str:
+    return Path(f"/proc/{pid}/status").read_text()
+
+
+def state(pid: int) -> str:
+    found = re.search(r"^State:\t(\w)", status(pid), re.MULTILINE)
+    assert found
+    return found[1]
+
+
+def test_a_stop_and_a_continuation_are_the_jobs_too(tmp_path: Path) -> None:
+    command = [*WRAP, "--", "sh", "-c", "echo $$ > pid; exec sleep 60"]
+    with subprocess.Popen(command, cwd=tmp_path, process_group=0) as process:
+        wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "the job")
+        child = int((tmp_path / "pid").read_text())
+        for _ in range(3):
+            process.send_signal(signal.SIGTSTP)
+            wait_until(lambda: state(child) == state(process.pid) == "T", "both to stop")
+            process.send_signal(signal.SIGCONT)
+            wait_until(lambda: state(child) == state(process.pid) == "S", "both to go on")
+        process.terminate()
+        assert process.wait(PATIENCE_S) == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("options", [(), TAIL], ids=["plain", "with a tail"])
+def test_a_term_after_the_job_has_signalled_its_own_group_is_heard(tmp_path: Path, options: tuple[str, ...]) -> None:
+    script = "trap 'echo term >> got' TERM; trap 'exit 9' USR1; kill -TERM 0; : > up; while :; do sleep 0.02; done"
+    command = [*WRAP, *options, "--", "sh", "-c", script]
+    with subprocess.Popen(command, cwd=tmp_path, start_new_session=True) as process:
+        wait_until((tmp_path / "up").exists, "the job")
+        for count in (2, 3, 4):
+            wait_until(lambda: "ShdPnd:\t" + "0" * 16 in status(process.pid), "logsh to take what it was sent")
+            process.terminate()
+            wait_until(lambda: (tmp_path / "got").read_text().count("term") >= count, "a TERM")  # noqa: B023 - at once
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(PATIENCE_S) == 9
+    assert (tmp_path / "got").read_text().count("term") in (4, 5)  # logsh may have had the first before its bystander
+
+
+def test_a_bystander_that_somebody_ended_is_replaced(tmp_path: Path) -> None:
+    script = "trap 'echo term >> got' TERM; trap 'exit 9' USR1; : > up; while :; do sleep 0.02; done"
+    with subprocess.Popen([*WRAP, "--", "sh", "-c", script], cwd=tmp_path, start_new_session=True) as process:
+        wait_until((tmp_path / "up").exists, "the job")
+        (first,) = bystanders(process.pid)
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: bystanders(process.pid) not in ([], [first]), "another bystander")
+        os.killpg(process.pid, signal.SIGTERM)
+        wait_until((tmp_path / "got").exists, "the TERM")
+        os.kill(process.pid, signal.SIGUSR1)
+        assert process.wait(PATIENCE_S) == 9
+    assert (tmp_path / "got").read_text() == "term\n"
+
+
+def bystanders(parent: int) -> list[int]:
+    listing = subprocess.run(["ps", "-o", "pid=,comm=,stat=", "--ppid", str(parent)], capture_output=True, check=False)
+    rows = [line.split() for line in listing.stdout.decode().splitlines()]
+    return [int(row[0]) for row in rows if row[1] == "cat" and row[2][0] != "Z"]
+
+
+# --- tini: as a container's first process it hands signals on, buries orphans, and ends as the job did ---------------
+
+NAMESPACE = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"]
+
+
+def in_namespace(script: str, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [*NAMESPACE, *WRAP, *options, "--", "sh", "-c", script]
+    return subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_S, text=True)
+
+
+needs_namespaces = pytest.mark.skipif(
+    subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode != 0,
+    reason="user namespaces are not allowed here",
+)
+
+
+@needs_namespaces
+@pytest.mark.parametrize(
+    ("script", "status"), [("exit 0", 0), ("exit 42", 42), ("kill -TERM $$", 143), ("kill -KILL $$", 137)]
+)
+def test_as_the_first_process_it_ends_with_the_status_of_the_job(script: str, status: int) -> None:
+    assert in_namespace(script).returncode == status
+
+
+@needs_namespaces
+@pytest.mark.parametrize("options", [(), TAIL, ("--timeout", "1m")], ids=["plain", "with a tail", "with a timeout"])
+def test_as_the_first_process_it_buries_orphans(options: tuple[str, ...]) -> None:
+    script = "for i in 1 2 3; do (sleep 0.1 & exec true); done; sleep 0.7; ps -A -o stat= | grep -c '^Z'"
+    assert in_namespace(script, *options).stdout == "0\n"
+
+
+@needs_namespaces
+def test_a_helper_may_signal_the_first_process() -> None:
+    script = "trap 'echo term; exit 7' TERM; (kill -TERM 1) ; while :; do sleep 0.02; done"
+    done = in_namespace(script)
+    assert (done.returncode, done.stdout) == (7, "term\n")
+
+
+def test_a_subreaper_that_somebody_made_us_buries_orphans() -> None:
+    adopt = "import ctypes, os, sys; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0); os.execvp(sys.argv[1], sys.argv[1:])"
+    script = "for i in 1 2 3; do (sleep 0.1 & exec true); done; sleep 0.7; ps -o stat= --ppid $PPID | grep -c '^Z'"
+    command = [sys.executable, "-c", adopt, *WRAP, "--", "sh", "-c", script]
+    assert subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_S).stdout == b"0\n"
+
+
+# --- coreutils: timeout(1), and what other programs make of a full disk ---------------------------------------------
+
+
+@pytest.mark.parametrize("options", [(), TAIL], ids=["plain", "with a tail"])
+@pytest.mark.parametrize(
+    ("limits", "script", "status"),
+    [
+        pytest.param(("--timeout", "30"), "exit 2", 2, id="in time"),
+        pytest.param(("--timeout", "0"), "sleep 0.2", 0, id="no limit"),
+        pytest.param(("--timeout", "0.1"), "sleep 10", 124, id="out of time"),
+        pytest.param(("--timeout", "0.1"), "trap 'exit 0' TERM; while :; do sleep 0.02; done", 124, id="ends well"),
+        pytest.param(("--timeout", "0.1"), "trap 'exit 3' TERM; while :; do sleep 0.02; done", 124, id="ends badly"),
+        pytest.param(("--timeout", "0.1"), "kill -STOP $$; sleep 10", 124, id="is stopped"),
+        pytest.param(
+            ("--timeout", "0.1", "--kill-after", "0.1"),
+            "trap '' TERM; while :; do sleep 0.02; done",
+            137,
+            id="deaf to TERM",
+        ),
+        pytest.param(("--timeout", "30"), "kill -TERM $$", -15, id="killed in time"),
+        pytest.param(("--timeout", "30"), "kill -KILL $$", -9, id="killed for good"),
+    ],
+)
+def test_a_timeout_has_the_statuses_of_timeout(
+    options: tuple[str, ...], limits: tuple[str, ...], script: str, status: int
+) -> None:
+    assert status_of(*limits, *options, script=script)[0] == status
+
+
+@pytest.mark.parametrize(
+    "options", [(), TAIL, (*TAIL, "--timeout", "1m")], ids=["plain", "with a tail", "and a timeout"]
+)
+def test_on_a_full_disk_a_job_fails(service: Server, options: tuple[str, ...]) -> None:
+    for job in (["echo", "x"], ["seq", "1", "500000"], ["yes"], ["sh", "-c", "cat /bin/sh"]):
+        with Path("/dev/full").open("wb") as full:
+            command = ["env", *WRAP, *options, "--", *job]
+            done = subprocess.run(command, stdout=full, stderr=subprocess.DEVNULL, check=False, timeout=PATIENCE_S)
+        assert done.returncode not in (0, 2), job
+    assert [event["icon"] for event in service.events] == ["❌"] * 4
