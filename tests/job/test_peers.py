@@ -29,7 +29,7 @@ TAIL = ("--tail", "100")
 @pytest.fixture(autouse=True)
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     with Server() as server:
-        for name, value in settings_for(server).items():
+        for name, value in settings_for(server, LOGSH_DEADLINE="60").items():
             monkeypatch.setenv(name, value)
         yield server
 

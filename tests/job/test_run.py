@@ -34,6 +34,9 @@ posix = pytest.mark.skipif(os.name != "posix", reason="POSIX signals and shells"
 pytestmark = posix
 
 HOST = os.uname().nodename if hasattr(os, "uname") else ""
+PATIENT = {"LOGSH_DEADLINE": "60"}
+"""On a busy machine a delivery may take longer than `run` waits for it."""
+
 SUCCEEDED = {"status": "succeeded", "exit_code": 0}
 
 
@@ -48,7 +51,9 @@ def run(logsh: Logsh, service: Server) -> Logsh:
         cwd: Path | None = None,
         timeout: float = PATIENCE_S,
     ) -> Completed:
-        return logsh("run", *args, env={**settings_for(service), **(env or {})}, stdin=stdin, cwd=cwd, timeout=timeout)
+        return logsh(
+            "run", *args, env={**settings_for(service), **PATIENT, **(env or {})}, stdin=stdin, cwd=cwd, timeout=timeout
+        )
 
     return call
 

@@ -36,7 +36,7 @@ PLAIN_AND_TAIL = pytest.mark.parametrize("options", [(), TAIL], ids=["plain", "w
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """The environment leads to it whether logsh is there or not: nobody can tell by that."""
     with Server() as server:
-        for name, value in settings_for(server, LOGSH_WORKSPACE="shop").items():
+        for name, value in settings_for(server, LOGSH_WORKSPACE="shop", LOGSH_DEADLINE="60").items():
             monkeypatch.setenv(name, value)
         yield server
 
