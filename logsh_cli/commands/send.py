@@ -123,7 +123,10 @@ def act(app: AppContext, given: SendOptions) -> Result:
     try:
         event = make_event(app, given, settings)
     except MissingWorkspace as error:
-        raise (error if given.dry_run else settings.missing(error)) from None
+        missing = error if given.dry_run else settings.missing(error)
+        if isinstance(missing, MissingKey) and skips_without_key(given.on_missing_key, settings):
+            return Result("skipped", error=missing)
+        raise missing from None
     if given.dry_run:
         return preview(settings, event)
     started = app.clock.monotonic()

@@ -402,6 +402,13 @@ def test_without_a_key_the_event_can_be_skipped(logsh: Logsh, tmp_path: Path) ->
     assert not (tmp_path / "state").exists()
 
 
+def test_without_a_key_and_a_workspace_the_event_can_be_skipped() -> None:
+    skip = ("--on-missing-key", "skip")
+    done = call_main("send", *EVENT, *skip, "--json")
+    assert (done.code, done.json["status"], done.json["error"]["name"]) == (0, "skipped", "missing_key")
+    assert call_main("send", *EVENT, *skip, env={"LOGSH_API_KEY": KEY}).code == 78
+
+
 def test_skipping_is_for_a_missing_key_and_nothing_else(service: Server) -> None:
     skip = ("--on-missing-key", "skip")
     assert call_main("send", "-e", "e", *skip, env=settings_for(service)).code == 2
