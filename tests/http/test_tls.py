@@ -83,6 +83,15 @@ def test_a_certificate_for_another_name_is_refused(tmp_path: Path) -> None:
         assert "another name" in failure_of(server, authority().write_ca(tmp_path)).message
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_a_host_is_told_from_the_one_that_the_certificate_names(host: str, tmp_path: Path) -> None:
+    ca_file = str(authority().write_ca(tmp_path))
+    with Server(tls=authority().server_context("elsewhere.test")) as server, closing_clients() as connect:
+        with pytest.raises(TlsFailure, match="another name"):
+            connect(f"https://{host}:{server.port}", ca_file=ca_file).post(BODY, Budget(10))
+        assert server.requests == []
+
+
 def test_an_expired_certificate_is_refused(tmp_path: Path) -> None:
     with Server(tls=authority().expired_context()) as server:
         error = failure_of(server, authority().write_ca(tmp_path))
