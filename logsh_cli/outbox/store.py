@@ -292,7 +292,7 @@ class Outbox:
 
         def work(db: sqlite3.Connection) -> set[int]:
             until = self._lease_now() + LEASE_S
-            update = f"UPDATE events SET lease_until = ? WHERE id = ? AND lease = ? AND {_PENDING}"
+            update = "UPDATE events SET lease_until = ? WHERE id = ? AND lease = ?"
             return {row_id for row_id in held if db.execute(update, (until, row_id, lease)).rowcount}
 
         held = tuple(ids)

@@ -70,6 +70,7 @@ def test_a_store_of_the_version_before_opens_and_delivers(tmp_path: Path, servic
     done = call_main("outbox", "flush", env=settings_for(service))
     assert (done.code, arrived(service)) == (0, ["failed", "untried"])
     assert Outbox.open(tmp_path / "state").last_outcome("default", "shop", "backup") == "failed"
+    assert list((tmp_path / "state").glob("*corrupt*")) == []
     assert keep(tmp_path, "new") == [5]
 
 
@@ -177,6 +178,7 @@ os._exit(0)
     assert [row.id for row in outbox.rows()] == left
     assert outbox.add(ME, [body("new")]) == [301]
     assert len(list(outbox.rows())) == len(left) + 1, "what was noted is forgotten once it is deleted"
+    assert not any((tmp_path / "outbox.ledger").read_bytes()[24:32])
 
 
 def test_what_can_not_even_be_noted_is_said(tmp_path: Path) -> None:

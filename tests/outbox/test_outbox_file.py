@@ -364,6 +364,59 @@ def test_of_a_damaged_file_long_events_are_read_whole_and_delivered_ones_not_at_
     assert after.renew(ids[50:], "l") == set(ids[50:]), "whoever delivers them goes on"
 
 
+def folded(tmp_path: Path) -> bytearray:
+    """The store's file, with all that was in its log."""
+    spoil(tmp_path, "PRAGMA wal_checkpoint(TRUNCATE)")
+    return bytearray((tmp_path / "outbox.db").read_bytes())
+
+
+def test_of_a_broken_table_nothing_comes_back_from_pages_that_are_free(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path)
+    ids = outbox.add(ME, [body(f"event {number} " + "x" * 400) for number in range(300)], lease="l")
+    outbox.delivered(ids[:200], "l")
+    outbox.close()
+    content = folded(tmp_path)
+    at = content.index(b"event 250 ") // 4096 * 4096
+    content[at : at + 4096] = b"\xa5" * 4096
+    (tmp_path / "outbox.db").write_bytes(content)
+    outbox = Outbox.open(tmp_path)
+    list(outbox.take(ME, lease="m", limit=400))
+    read = {row.id for row in outbox.rows()}
+    assert 80 < len(read) < 100
+    assert read < set(ids[200:])
+    assert f"{100 - len(read)} could not be read" in outbox.notices[0]
+
+
+def test_of_a_spoilt_page_in_the_log_the_version_before_is_read(tmp_path: Path) -> None:
+    Outbox.open(tmp_path).add(ME, [body("a"), body("b"), body("c")])
+    folded(tmp_path)
+    run("Outbox.open(directory).add(ME, [body('d')]); os._exit(0)", tmp_path)
+    log = bytearray((tmp_path / "outbox.db-wal").read_bytes())
+    frame = (log.index(b'{"event":"d"}') - 32) // 4120 * 4120 + 32 + 24
+    log[frame : frame + 4096] = b"\xa5" * 4096
+    (tmp_path / "outbox.db-wal").write_bytes(log)
+    outbox = Outbox.open(tmp_path)
+    assert [row.body for row in outbox.rows()] == [body("a"), body("b"), body("c")]
+    assert "1 could not be read" in outbox.notices[0]
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace shows the order of what is done")
+def test_a_damaged_file_has_its_new_name_on_disk_before_another_takes_its_place(tmp_path: Path) -> None:
+    (tmp_path / "outbox.db").write_bytes(b"this is no database\n" * 500)
+    log = tmp_path / "strace.log"
+    command = ["strace", "-f", "-y", "-o", str(log), "-etrace=rename,fsync", sys.executable, "-c"]
+    script = f"{PRELUDE}\nOutbox.open(directory)\nos._exit(0)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    if subprocess.run([*command, script, str(tmp_path)], env=environment, check=False).returncode != 0:
+        pytest.skip("tracing is not permitted here")
+    calls = log.read_text().splitlines()
+    synced = [at for at, call in enumerate(calls) if "fsync(" in call and f"<{tmp_path}>" in call]
+    (aside,) = (at for at, call in enumerate(calls) if "rename(" in call and 'outbox.db", ' in call)
+    (place,) = (at for at, call in enumerate(calls) if "rename(" in call and "outbox.db.new" in call)
+    assert any(aside < at < place for at in synced)
+    assert any(at > place for at in synced)
+
+
 def test_of_a_damaged_file_of_a_later_version_what_this_one_knows_is_read(tmp_path: Path) -> None:
     Outbox.open(tmp_path).close()
     spoil(tmp_path, "ALTER TABLE events ADD COLUMN colour TEXT DEFAULT 'red'")
