@@ -182,14 +182,10 @@ class Drain:
         attempts, assumed = self._breaker.ask()
         if assumed is not None:
             return failed(0, assumed) if not self.road.stopping.is_set() else Tried("untried", 0)
-        probe = attempts == 1
         budget = Budget(self._deadline_s, self.road.clock.monotonic)
+        tried = Tried("untried", 0)
         try:
             tried = self.road.send(accepted, client, budget, self._hold, most=attempts)
-            if tried.end in ("delivered", "failed"):
-                self._breaker.record(tried.failure, probe=probe)
-                probe = False
         finally:
-            if probe:
-                self._breaker.forget_probe()
+            self._breaker.record(tried, probe=attempts == 1)
         return tried

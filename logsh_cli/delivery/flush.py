@@ -63,7 +63,8 @@ class Flush:
             yield from self._wait_for(held | self._leased())
 
     def _wait_for(self, held: set[int]) -> Iterator[None]:
-        while held and not self.road.stopping.is_set():
+        # A store that can't be written shows our own as being delivered, too.
+        while held and self.blocked is None and not self.road.stopping.is_set():
             found = (self.road.store.get(event_id) for event_id in held)
             rows = [row for row in found if row is not None and self._is_ours(row)]
             free = {row.id for row in rows if row.state == "pending"} - self._failed

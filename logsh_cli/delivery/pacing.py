@@ -11,6 +11,7 @@ from logsh_cli.errors import ConfigError, EventRefused, KeyRefused
 if TYPE_CHECKING:
     from logsh_cli.clock import Budget, Clock
     from logsh_cli.delivery.retry import Failure
+    from logsh_cli.delivery.road import Tried
 
 FIRST_COOLDOWN_S, LONGEST_COOLDOWN_S = 5.0, 60.0
 PROBES_AT_ONCE = 8
@@ -101,12 +102,15 @@ class Breaker:
             self._probing = True
             return 1, None
 
-    def record(self, failure: Failure | None, *, probe: bool) -> None:
-        """Learn from an attempt."""
+    def record(self, tried: Tried, *, probe: bool) -> None:
+        """Learn from the attempts for one event; a probe that was not sent leaves its place to the next."""
+        failure = tried.failure
         with self._found:
             if probe:
                 self._probing = False
                 self._found.notify_all()
+            if tried.end not in ("delivered", "failed"):
+                return
             if failure is None or isinstance(failure.error, EventRefused):
                 self._failures = self._failed_probes = 0
                 self._failure = None
@@ -122,12 +126,6 @@ class Breaker:
                 self._skips = 2 ** (self._failed_probes - PROBES_AT_ONCE) if self._failed_probes > PROBES_AT_ONCE else 0
             cooldown = min(FIRST_COOLDOWN_S * 2.0 ** min(self._failed_probes, 10), LONGEST_COOLDOWN_S)
             self._open_until = self._clock.monotonic() + cooldown
-
-    def forget_probe(self) -> None:
-        """Let another event be the probe: this one was not sent after all."""
-        with self._found:
-            self._probing = False
-            self._found.notify_all()
 
 
 def _may_be_the_events_own(failure: Failure) -> bool:

@@ -286,7 +286,7 @@ class Road:
         patience = Budget(LAST_PATIENCE_S, self.clock.monotonic)
         while self.unacknowledged:
             self.acknowledge([])
-            if not self.unacknowledged or not patience.remaining():
+            if not self.unacknowledged or not patience.remaining() or self.stopping.is_set():
                 break
             self.clock.sleep(LAST_PATIENCE_S / 10)
         if not self.unacknowledged:

@@ -43,6 +43,7 @@ ME = Owner("default", "a" * 16)
 DOWN = Failure(Unreachable("no route"))
 LIMIT = Failure(ServiceUnavailable("slow down"), 429, 4, 1.0)
 ONE_SECOND = says.error(429, "rate_limit_exceeded", "Slow down.", {"Retry-After": "1"})
+SENT = Tried("delivered", 1, 201)
 BODY = b'{"workspace":"shop","event":"e","description":"d"}'
 
 
@@ -121,13 +122,24 @@ def draining(
 # A pace
 
 
-def test_a_pace_is_kept_over_all_workers(service: Server, connect: Connect, outbox: Outbox) -> None:
-    with draining(outbox, service, connect, rate=40) as drain:
-        feed(drain, bodies(21))
-        drain.settle()
-    times = [request.at for request in service.requests]
-    assert times[-1] - times[0] >= 20 / 40 * 0.9  # a first request takes longer, for its connection
+def test_a_pace_is_kept_over_all_workers(service: Server, connect: Connect, outbox: Outbox, time: Time) -> None:
+    naps: list[float] = []
+    pause = threading.Event()
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        pause.wait(seconds)
+
+    drain = Drain(Road(outbox, ME, lambda: connect(service.url), Clock(sleep=sleep)), jobs=4, deadline_s=10, rate=100)
+    feed(drain, bodies(21))
+    drain.settle()
     assert drain.totals.counts == {"delivered": 21}
+    assert max(naps) > 1 / 100, "each turn is a hundredth later than the one before, whoever has it"
+    pace = Pace(time.clock, 40)
+    began = time.now
+    for _ in range(21):
+        pace.wait()
+    assert time.now - began == pytest.approx(20 / 40, abs=1e-3)
 
 
 def test_without_a_pace_nobody_waits(time: Time) -> None:
@@ -225,7 +237,7 @@ def test_a_limit_pauses_all_workers(service: Server, connect: Connect, outbox: O
 
 def failing(breaker: Breaker, times: int, failure: Failure = DOWN, *, probe: bool = False) -> None:
     for _ in range(times):
-        breaker.record(failure, probe=probe)
+        breaker.record(failed(1, failure), probe=probe)
 
 
 def assumed(breaker: Breaker, times: int) -> list[Failure | None]:
@@ -242,7 +254,7 @@ def test_after_failures_in_a_row_nobody_tries_until_one_finds_it_back(time: Time
     assert [breaker.ask() for _ in range(3)] == [(1, None), (0, DOWN), (0, DOWN)], "one goes ahead, as a probe"
     failing(breaker, 3)
     assert assumed(breaker, 1) == [DOWN], "what was under way before has no say"
-    breaker.record(None, probe=True)
+    breaker.record(SENT, probe=True)
     assert assumed(breaker, 3) == [None] * 3
     failing(breaker, 2)
     assert assumed(breaker, 1) == [None]
@@ -253,12 +265,12 @@ def test_a_probe_that_was_not_sent_leaves_its_place_to_the_next(time: Time) -> N
     failing(breaker, 1)
     time.now += FIRST_COOLDOWN_S
     assert breaker.ask() == (1, None)
-    breaker.forget_probe()
+    breaker.record(Tried("lost", 0, failure=DOWN), probe=True)
     assert breaker.ask() == (1, None)
 
 
-@pytest.mark.parametrize("good", [None, Failure(EventRefused("bad icon"), 403)], ids=["a success", "a refused event"])
-def test_a_sign_of_life_between_failures_starts_the_count_anew(time: Time, good: Failure | None) -> None:
+@pytest.mark.parametrize("good", [SENT, failed(1, Failure(EventRefused("bad icon"), 403))], ids=["sent", "refused"])
+def test_a_sign_of_life_between_failures_starts_the_count_anew(time: Time, good: Tried) -> None:
     breaker = Breaker(time.clock, threshold=2)
     for _ in range(10):
         failing(breaker, 1)
@@ -323,7 +335,7 @@ def test_the_others_wait_for_what_such_a_probe_finds() -> None:
     waiting.start()
     with pytest.raises(queue.Empty):
         answers.get(timeout=0.1)
-    breaker.record(None, probe=True)
+    breaker.record(SENT, probe=True)
     assert answers.get(timeout=30) == (MAX_ATTEMPTS, None)
     waiting.join()
 

@@ -17,9 +17,10 @@ import pytest
 import logsh_cli
 from logsh_cli.outbox import Outbox
 from tests.support import answers as says
-from tests.support.command import environment
+from tests.support.command import LOGSH, environment
 from tests.support.inprocess import call_main
 from tests.support.kept import arrived, keep
+from tests.support.namespace import seeing
 from tests.support.processes import finish, kill_what_is_left, start_logsh, wait_until, wait_until_none_is_left
 from tests.support.sending import EVENT, KEY, LATER, Logsh, kept_rows, settings_for
 from tests.support.server import Server
@@ -195,6 +196,42 @@ def test_a_timer_that_does_its_best_is_silent_while_events_are_kept(service: Ser
     assert done.code == 0
     assert "the service refused the key" in done.stderr
     assert call_main(*best, "-p", "nobody", env=settings_for(service)).code == 78
+
+
+ON_A_FULL_DISK = """
+import os, subprocess, sys
+from pathlib import Path
+from tests.support.kept import keep
+base, logsh = Path(sys.argv[1]), sys.argv[2]
+state = base / "state"
+state.mkdir()
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(state)], check=True)
+keep(base, *[f"e{number}" for number in range(300)])
+filler = os.open(state / "filler", os.O_WRONLY | os.O_CREAT)
+try:
+    while os.write(filler, bytes(4096)):
+        pass
+except OSError:
+    os.truncate(filler, os.fstat(filler).st_size - 65536)
+full = subprocess.run([logsh, "outbox", "flush", "--json"], capture_output=True, text=True)
+os.truncate(filler, 0)
+after = subprocess.run([logsh, "outbox", "flush", "--json"], capture_output=True, text=True)
+print(full.stdout + after.stdout)
+"""
+"""A disk with 64 KB left, in a mount namespace of its own."""
+
+
+def test_on_a_full_disk_what_can_be_leased_is_delivered_once_and_the_rest_is_kept(
+    service: Server, tmp_path: Path
+) -> None:
+    command = seeing({}, [sys.executable, "-c", ON_A_FULL_DISK, str(tmp_path), str(LOGSH)])
+    env = environment(settings_for(service, PYTHONPATH=str(ROOT)))
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=120)
+    full, after = map(json.loads, done.stdout.split("\n")[:2])
+    assert (full["exit_code"], full["error"]["name"]) == (75, "not_delivered")
+    assert 0 < full["delivered"] < 300
+    assert (after["exit_code"], after["delivered"]) == (0, 300 - full["delivered"]), (full, after)
+    assert len(service.events) == len(set(arrived(service))) == 300
 
 
 @pytest.mark.parametrize(
