@@ -73,17 +73,17 @@ def around(app: AppContext, command: Sequence[str], plan: Plan) -> int:
     if config.warning:
         app.printer.warn(config.warning)
     received: list[Received] = []
-    with (
-        _file(plan.output) as file,
-        _ends_tidily(),
-        _held_signals() as held,
-        SandboxServer(received.append, port=plan.port or 0, faults=plan.faults) as server,
-        throwaway_home(server.url, env=app.env, profiles=config.profiles) as home,
-    ):
-        with _stdout_on_stderr() if app.printer.json and file is None else contextlib.nullcontext():
-            running = child.start(command, env=home.env, held=held)
-        ending = running.wait()
-        undelivered = _await_deliveries(home.state_dir, received)
+    with _file(plan.output) as file:
+        with (
+            _ends_tidily(),
+            _held_signals() as held,
+            SandboxServer(received.append, port=plan.port or 0, faults=plan.faults) as server,
+            throwaway_home(server.url, env=app.env, profiles=config.profiles) as home,
+        ):
+            with _stdout_on_stderr() if app.printer.json and file is None else contextlib.nullcontext():
+                running = child.start(command, env=home.env, held=held)
+            ending = running.wait()
+            undelivered = _await_deliveries(home.state_dir, received)
         if not ending.started:
             app.printer.note(f"could not start {command[0]}: {ending.reason}")
         elif file is not None or app.printer.json or not app.printer.quiet:
@@ -108,8 +108,9 @@ def _show_all(printer: Printer, received: list[Received], undelivered: int, file
     if not printer.quiet and (file is not None or not printer.json or not events):
         printer.note(f"the sandbox received {_count(events)}{':' if events and file is None else ''}")
     for request in received:
-        _show(printer, request, file)
-    if undelivered:
+        if request.event or not printer.quiet:
+            _show(printer, request, file)
+    if undelivered and not printer.quiet:
         printer.note(f"{_count(undelivered)} had not been delivered when the sandbox closed")
 
 

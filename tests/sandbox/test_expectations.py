@@ -208,7 +208,8 @@ def test_with_an_output_file_standard_output_is_the_commands_alone(
     file = tmp_path / "events.jsonl"
     file.write_text("of last time\n")
     script = f"echo own; {TWO}"
-    done = logsh("sandbox", *quiet, "--output", "events.jsonl", "--", "sh", "-c", script, cwd=tmp_path)
+    options = (*quiet, "--fail", "503", "--output", "events.jsonl")
+    done = logsh("sandbox", *options, "--", "sh", "-c", script, cwd=tmp_path)
     assert (done.code, done.stdout) == (0, "own\n")
     events = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
     assert [line["event"]["event"] for line in events] == ["backup.nightly", "c"]
