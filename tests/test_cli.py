@@ -96,6 +96,9 @@ USAGE = {
     "batch --rate soon": '--rate must be a number; got "soon" (see `logsh batch --help`)',
     "outbox show": "ID is missing (usage: logsh outbox show [OPTIONS] ID)",
     "outbox show first": 'ID must be a whole number; got "first" (see `logsh outbox show --help`)',
+    "outbox drop first": 'ID must be a whole number; got "first" (see `logsh outbox drop --help`)',
+    "sandbox --expect-count -1": '--expect-count must be a whole number, 0 or more; got "-1" '
+    "(see `logsh sandbox --help`)",
     "config set workspace": "VALUE is missing (usage: logsh config set [OPTIONS] KEY VALUE)",
     "doctor now": 'unexpected argument "now" (usage: logsh doctor [OPTIONS])',
     "login logsh_0123456789abcdef": 'unexpected argument "[redacted]": a key on a command line can be read by every '

@@ -193,7 +193,9 @@ def _rule(value: Declared) -> str:
         return f"{', '.join(value.choices[:-1])} or {value.choices[-1]}"
     kind = "a number" if value.type is float else "a whole number"
     low, high = value.limits
-    return kind if None in value.limits else f"{kind} from {low} to {high}"
+    if low is None:
+        return kind
+    return f"{kind} from {low} to {high}" if high is not None else f"{kind}, {low} or more"
 
 
 def _given(ctx: Any, args: Sequence[str], param: Any, rule: Declared) -> str:
@@ -210,7 +212,7 @@ def _called(param: Any) -> str:
     if param.param_type_name == "option":
         return next((name for name in param.opts if name.startswith("--")), str(param.opts[0]))
     label = str(param.metavar or "")
-    return param.name.upper() if not label or "|" in label else label.removesuffix("...")
+    return param.name.upper() if not label or "|" in label else label.strip("[].")
 
 
 def _usage_line(ctx: Any) -> str:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from logsh_cli.config import EVENT_PATH
 from logsh_cli.errors import InvalidEvent, UsageError
 from logsh_cli.event import FIELD_LABELS, WHITE_SPACE, build_event, draft_from_json
+from logsh_cli.output.text import excerpt
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 SLOW_S: Final = 5.0
@@ -58,7 +59,7 @@ def parse_faults(spec: str) -> tuple[Fault, ...]:
     faults = [(item, _fault(item.strip().lower())) for item in spec.split(",")]
     bad = [item.strip() for item, fault in faults if fault is None]
     if bad:
-        given = ", ".join(repr(item) if item else "an empty item" for item in bad)
+        given = ", ".join(excerpt(item) if item else "an empty item" for item in bad)
         raise UsageError(
             f"--fail takes {_ALLOWED_FAULTS} for each request; got {given}",
             hint="separate them by commas, the first request's first: --fail 503,429,drop",
