@@ -296,7 +296,7 @@ def test_a_wrong_fail_item_is_a_usage_error_that_says_what_is_allowed(spec: str)
 
 
 def test_every_wrong_fail_item_is_named() -> None:
-    with pytest.raises(UsageError, match="'teapot', '1'"):
+    with pytest.raises(UsageError, match='"teapot", "1"'):
         parse_faults("503,teapot,1")
 
 
