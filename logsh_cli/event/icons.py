@@ -54,13 +54,13 @@ def _look_up(text: str) -> tuple[str | None, str]:
 
 def _is_listed(text: str) -> bool:
     # A tab could make of several entries one.
-    return not text.isascii() and "\t" not in text and _encoded(f"\n{text}\t") in _list()
+    return "\t" not in text and f"\n{text}\t".encode("utf-8", "replace") in _list()
 
 
 def _named(name: str) -> str | None:
     """The emoji of this lower-case shortcode."""
     is_shortcode = len(name) > len("::") and name[0] == name[-1] == ":" and "\t" not in name
-    at = _list().find(_encoded(f"\t{name}\t")) if is_shortcode else -1
+    at = _list().find(f"\t{name}\t".encode("utf-8", "replace")) if is_shortcode else -1
     return _list()[_list().rindex(b"\n", 0, at) + 1 :].partition(b"\t")[0].decode() if at >= 0 else None
 
 
@@ -75,11 +75,6 @@ def _suggestion(name: str) -> str:
 def _names() -> Iterator[str]:
     for line in _list().decode().splitlines():
         yield from sorted(line.split("\t")[1:-1])
-
-
-def _encoded(text: str) -> bytes:
-    # A lone surrogate must not become a question mark, which a shortcode may have.
-    return text.encode("utf-8", "surrogatepass")
 
 
 @lru_cache(maxsize=1)
