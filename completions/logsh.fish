@@ -200,7 +200,7 @@ complete -c logsh -n '__logsh_takes \'batch\' -h --help' -s h -l help -d 'Show t
 # logsh outbox
 complete -c logsh -n '__logsh_at \'outbox\'' -a list -d 'Show what is waiting and what was refused'
 complete -c logsh -n '__logsh_at \'outbox\'' -a show -d 'Show one kept event, whole'
-complete -c logsh -n '__logsh_at \'outbox\'' -a flush -d 'Try everything that is waiting, now'
+complete -c logsh -n '__logsh_at \'outbox\'' -a flush -d 'Try everything that is waiting, now; with -q, for a timer, what is due'
 complete -c logsh -n '__logsh_at \'outbox\'' -a retry -d 'Try refused events again, now'
 complete -c logsh -n '__logsh_at \'outbox\'' -a drop -d 'Remove kept events for good'
 complete -c logsh -n '__logsh_at \'outbox\'' -a recover -d 'Read what can be read of a damaged outbox that was set aside'

@@ -116,7 +116,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             Commands = @(
                 'list|Show what is waiting and what was refused'
                 'show|Show one kept event, whole'
-                'flush|Try everything that is waiting, now'
+                'flush|Try everything that is waiting, now; with -q, for a timer, what is due'
                 'retry|Try refused events again, now'
                 'drop|Remove kept events for good'
                 'recover|Read what can be read of a damaged outbox that was set aside'

@@ -52,7 +52,10 @@ def register(app: typer.Typer) -> None:
     group.command(
         "flush",
         help=described(
-            "Try everything that is waiting, now.", "logsh outbox flush", "logsh outbox flush --adopt --profile work"
+            "Try everything that is waiting, now; with -q, for a timer, what is due.",
+            "logsh outbox flush",
+            "logsh outbox flush -q --best-effort",
+            "logsh outbox flush --adopt --profile work",
         ),
     )(flush)
     group.command(
@@ -262,8 +265,8 @@ def walk_outbox(app: AppContext, settings: Settings, store: Outbox, *, adopt: bo
         if refused := drain.totals.errors.get(EventRefused.exit_code):
             app.printer.note(f"{counts['rejected']} refused, see `logsh outbox list`: {refused.message}")
     elif worst is None:
-        why = "wait for their next try, or are being delivered by another process"
-        worst = NotDelivered(job.blocked.message if job.blocked else f"{waiting} events {why}", hint="they are kept")
+        why = job.blocked.message if job.blocked else "some wait for their next try, or another process delivers them"
+        worst = NotDelivered(why, hint="what waits is kept")
     exit_code = ExitCode.OK if worst is None else worst.exit_code
     return Tally(job.taken, counts["delivered"], waiting, counts["rejected"], exit_code=exit_code, error=worst)
 

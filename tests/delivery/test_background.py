@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,6 +136,16 @@ def test_the_caller_is_not_kept_waiting_for_an_answer(
     assert service.wait_for_events(1) == [BODY]
     wait_until_none_is_left(tmp_path / "state")
     assert kept_rows(tmp_path) == []
+
+
+def test_a_courier_that_can_not_be_started_is_said(
+    service: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "uninstalled" / "python"))
+    done = call_main("send", "-b", *EVENT, env=settings_for(service))
+    assert (done.code, done.stdout[:7]) == (0, "stored:")
+    assert "warning: could not start a delivery process: No such file" in done.stderr
+    assert len(kept_rows(tmp_path)) == 1
 
 
 def test_a_command_substitution_and_a_pipe_return(service: Server, gate: threading.Event, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.benchmarks.campaigns.no_threads import STACK, without_threads
 from tests.support import answers as says
 from tests.support.command import LOGSH, Completed, environment
 from tests.support.kept import arrived, keep
@@ -19,18 +20,10 @@ if TYPE_CHECKING:
 
     from tests.support.server import Server
 
-STACK, MEMORY = 64 << 30, 16 << 30
-"""Each thread would get a stack larger than all the memory that the process may have."""
-
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or resource.getrlimit(resource.RLIMIT_STACK)[1] not in (resource.RLIM_INFINITY, STACK),
     reason="the limit that a thread's stack is made by can't be raised",
 )
-
-
-def without_threads() -> None:
-    resource.setrlimit(resource.RLIMIT_STACK, (STACK, resource.getrlimit(resource.RLIMIT_STACK)[1]))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
 def run(*command: str, stdin: bytes = b"", service: Server) -> Completed:
