@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -197,19 +198,30 @@ def test_a_process_killed_while_it_begins_the_store_leaves_nothing_in_the_way(tm
     assert outbox.notices == []
 
 
+def syncs_of(script: str, tmp_path: Path) -> int:
+    """How often a process syncs that opens the store and does this."""
+    log = tmp_path / "strace.log"
+    command = ["strace", "-f", "-o", str(log), "-e", "trace=fsync,fdatasync", sys.executable, "-c"]
+    script = f"{PRELUDE}\noutbox = Outbox.open(directory)\n{script}\nos._exit(0)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    if subprocess.run([*command, script, str(tmp_path)], env=environment, check=False).returncode != 0:
+        pytest.skip("tracing is not permitted here")
+    return log.read_text().count("sync(")
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace shows what is synced")
+def test_without_a_log_acknowledging_is_synced_as_accepting_is(tmp_path: Path) -> None:
+    Outbox.open(tmp_path).close()
+    spoil(tmp_path, "PRAGMA journal_mode = DELETE")
+    one_add = syncs_of("outbox.add(ME, [body('x')])", tmp_path)
+    both = syncs_of("ids = outbox.add(ME, [body('x')], lease='l'); outbox.delivered(ids, 'l')", tmp_path)
+    assert both == 2 * one_add > 0
+
+
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace shows what is synced")
 def test_accepting_is_synced_and_acknowledging_is_not(tmp_path: Path) -> None:
     Outbox.open(tmp_path).add(ME, [body("x")])
-
-    def syncs(script: str) -> int:
-        log = tmp_path / "strace.log"
-        command = ["strace", "-f", "-o", str(log), "-e", "trace=fsync,fdatasync", sys.executable, "-c"]
-        script = f"{PRELUDE}\noutbox = Outbox.open(directory)\n{script}\nos._exit(0)"
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        if subprocess.run([*command, script, str(tmp_path)], env=environment, check=False).returncode != 0:
-            pytest.skip("tracing is not permitted here")
-        return log.read_text().count("sync(")
-
+    syncs = partial(syncs_of, tmp_path=tmp_path)
     one_add = syncs("outbox.add(ME, [body('x')], lease='l')")
     assert one_add in {1, 2}  # the log, and its name the first time
     assert (
@@ -370,11 +382,13 @@ def folded(tmp_path: Path) -> bytearray:
     return bytearray((tmp_path / "outbox.db").read_bytes())
 
 
-def test_of_a_broken_table_nothing_comes_back_from_pages_that_are_free(tmp_path: Path) -> None:
+def test_of_a_broken_table_what_is_whole_is_read_and_nothing_that_was_delivered(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path)
     ids = outbox.add(ME, [body(f"event {number} " + "x" * 400) for number in range(300)], lease="l")
     outbox.delivered(ids[:200], "l")
+    fingerprint = outbox.fingerprint("key")
     outbox.close()
+    (tmp_path / "outbox.ledger").unlink()
     content = folded(tmp_path)
     at = content.index(b"event 250 ") // 4096 * 4096
     content[at : at + 4096] = b"\xa5" * 4096
@@ -385,6 +399,7 @@ def test_of_a_broken_table_nothing_comes_back_from_pages_that_are_free(tmp_path:
     assert 80 < len(read) < 100
     assert read < set(ids[200:])
     assert f"{100 - len(read)} could not be read" in outbox.notices[0]
+    assert outbox.fingerprint("key") == fingerprint, "or its owner would not find them"
 
 
 def test_of_a_spoilt_page_in_the_log_the_version_before_is_read(tmp_path: Path) -> None:
