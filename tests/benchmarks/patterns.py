@@ -78,7 +78,7 @@ _ALONE = (
         "machine a login b ",
     ),
 )
-_BEGINNINGS = ("://", "key=", '"password": "', "-----BEGIN RSA PRIVATE KEY-----", "Authorization: ", "<")
+_BEGINNINGS = ("://", '"password": "', "-----BEGIN RSA PRIVATE KEY-----")
 
 
 class Slow(NamedTuple):

@@ -411,7 +411,7 @@ def test_a_stopped_sandbox_closes_its_connections_and_frees_its_port() -> None:
         assert httpx.get(again.url).status_code == 404
 
 
-def test_ten_thousand_events_leave_nothing_behind_in_the_server() -> None:
+def test_two_thousand_events_leave_nothing_behind_in_the_server() -> None:
     count = 0
 
     def counted(_received: Received) -> None:
@@ -429,10 +429,10 @@ def test_ten_thousand_events_leave_nothing_behind_in_the_server() -> None:
                 assert connection.recv(4096)
 
     with SandboxServer(counted) as server:
-        talk(server, 1000)
+        talk(server, 500)
         tracemalloc.start()
-        talk(server, 9000)
+        talk(server, 1500)
         kept, _peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    assert count == 10_000
-    assert kept < 1_000_000
+    assert count == 2_000
+    assert kept < 150_000
