@@ -117,6 +117,13 @@ def test_one_that_would_take_the_parser_forever_is_refused_before_it_is_parsed(
         read(path)
 
 
+def test_one_that_is_just_large_enough_is_read(tree: Path) -> None:
+    path = tree / ".logsh.toml"
+    path.write_text('workspace = "' + "." * 64 + '"\n' + "#" * (4096 - 79))
+    assert path.stat().st_size == 4096
+    assert read(path).workspace == "." * 64
+
+
 @pytest.mark.parametrize("make", ["directory", "broken-link"])
 def test_one_that_can_not_be_read_is_an_error(make: str, tree: Path) -> None:
     path = tree / ".logsh.toml"
