@@ -165,7 +165,7 @@ complete -c logsh -n '__logsh_takes \'run\' --longer-than' -l longer-than -x -d 
 complete -c logsh -n '__logsh_takes \'run\' --success-codes' -l success-codes -x -d 'Exit codes and signals that count as success'
 complete -c logsh -n '__logsh_takes \'run\' --start' -l start -d 'Report the start, too'
 complete -c logsh -n '__logsh_takes \'run\' --tail' -l tail -x -d 'On failure, its output\'s end'
-complete -c logsh -n '__logsh_takes \'run\' --timeout' -l timeout -x -d 'End it and all it started after 90s, 15m'
+complete -c logsh -n '__logsh_takes \'run\' --timeout' -l timeout -x -d 'End it and all that it started after TIME'
 complete -c logsh -n '__logsh_takes \'run\' --quiet-job' -l quiet-job -d 'Show its output only if it fails'
 complete -c logsh -n '__logsh_takes \'run\' --dry-run' -l dry-run -d 'Show the events and run nothing'
 complete -c logsh -n '__logsh_takes \'run\' -b --background' -s b -l background -d 'Return once stored; deliver in background'

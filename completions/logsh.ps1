@@ -72,7 +72,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
                 '--success-codes|text|Exit codes and signals that count as success'
                 '--start||Report the start, too'
                 '--tail|text|On failure, its output''s end'
-                '--timeout|text|End it and all it started after 90s, 15m'
+                '--timeout|text|End it and all that it started after TIME'
                 '--quiet-job||Show its output only if it fails'
                 '--dry-run||Show the events and run nothing'
                 '-b --background||Return once stored; deliver in background'

@@ -167,7 +167,7 @@ def test_the_topics_come_from_the_tables() -> None:
     assert all(f"  {name} " in fields for name in RESULT_FIELDS)
     assert all(re.search(rf"\b{state}\b", fields) for state in get_args(State))
     for topic in TOPICS:
-        assert max(map(len, call_main("help", topic).stdout.splitlines())) <= 120
+        assert max(map(len, call_main("help", topic).stdout.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("words", [("nonsense",), ("outbox", "nonsense"), ("send", "more")], ids=" ".join)

@@ -139,7 +139,7 @@ def run(
         typer.Option(
             "--timeout",
             metavar="TIME",
-            help="End it and all it started after 90s, 15m.",
+            help="End it and all that it started after TIME.",
             rich_help_panel=options.JOB,
         ),
     ] = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from logsh_cli.errors import EXIT_CODE_MEANINGS
+from logsh_cli.output.result import Tally
 
 ENVIRONMENT = {
     "LOGSH_API_KEY": "The API key.",
@@ -48,15 +49,16 @@ STATES = {
 }
 """The states of a kept event as people read them, and as ``outbox list --json`` names them."""
 
-_JSON = """\
+_FOR_ONE = """\
 With --json a command prints one line on standard output, whatever happens; everything else goes to standard error.
 Commands for one event print an object with these keys:
 """
-_JSON_OTHERS = """\
-batch and outbox flush print {"accepted", "delivered", "queued", "rejected", "invalid", "elapsed_ms", "exit_code",
-"error"}; outbox list and sandbox print one event a line. The states of an event in the outbox, for people and in JSON:
+_FOR_MANY = f"""\
+batch and outbox flush print one with {", ".join(Tally._fields)}; outbox list and sandbox print one event a line. The
+states of an event in the outbox, for people and in JSON:
 """
-_JSON_SCHEMA = "A JSON Schema of all that is printed: docs/result.schema.json in the source."
+_SCHEMA = "A JSON Schema of all that is printed: docs/result.schema.json in the source."
+_WIDTH = 78
 _WIDEST_TERM = 24
 
 
@@ -73,7 +75,8 @@ def environment() -> str:
 
 def json() -> str:
     """The fields that ``--json`` prints, and the names of states."""
-    return f"{_JSON}\n{_table(RESULT_FIELDS)}\n\n{_JSON_OTHERS}\n{_table(STATES)}\n\n{_JSON_SCHEMA}"
+    for_one, for_many, schema = (textwrap.fill(text, _WIDTH) for text in (_FOR_ONE, _FOR_MANY, _SCHEMA))
+    return "\n\n".join((for_one, _table(RESULT_FIELDS), for_many, _table(STATES), schema))
 
 
 TOPICS = {"exit-codes": exit_codes, "environment": environment, "json": json}
@@ -83,7 +86,7 @@ def _table(rows: dict[str, str]) -> str:
     width = min(max(map(len, rows)), _WIDEST_TERM)
     lines = []
     for term, meaning in rows.items():
-        first, *others = textwrap.wrap(meaning, 78 - width - 4)
+        first, *others = textwrap.wrap(meaning, _WIDTH - width - 4, break_on_hyphens=False)
         head = f"  {term:<{width}}  "
         lines += [f"{head}{first}"] if len(term) <= width else [f"  {term}", f"{'':<{width + 4}}{first}"]
         lines += [f"{'':<{width + 4}}{line}" for line in others]
