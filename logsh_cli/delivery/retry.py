@@ -124,8 +124,8 @@ def asked_pause(failure: Failure, jitter: float) -> float | None:
 def stored_wait(failure: Failure, attempts: int, unanswered_before: int, jitter: float) -> float:
     """Return the seconds for which automatic deliveries leave a kept event alone.
 
-    What the service asked for; after an unanswered request from a minute on, doubled with each of the
-    ``unanswered_before``, since the service may have taken every one of them; after an error answer a doubling pause,
+    What the service asked for; after an unanswered request a minute, doubled with every delivery (of two attempts) that
+    was ``unanswered_before``, since the service may have taken each of them; after an error answer a doubling pause,
     so that one event it always chokes on is not sent with every success; none after a network failure, which says
     nothing about the event. ``attempts`` is their number in all.
     """
@@ -133,7 +133,7 @@ def stored_wait(failure: Failure, attempts: int, unanswered_before: int, jitter:
     if asked is not None:
         return min(asked, LONGEST_STORED_WAIT_S * 24)
     if isinstance(failure.error, Unanswered):
-        return min(FIRST_UNANSWERED_WAIT_S * 2.0 ** min(unanswered_before, 20), LONGEST_STORED_WAIT_S)
+        return min(FIRST_UNANSWERED_WAIT_S * 2.0 ** min((unanswered_before + 1) // 2, 20), LONGEST_STORED_WAIT_S)
     if failure.http_status is None:
         return 0.0
     return min(2.0 ** min(attempts, 20), LONGEST_STORED_WAIT_S)

@@ -181,6 +181,20 @@ def test_a_flush_from_a_timer_waits_as_the_service_asked_and_for_nobody(service:
     assert len(service.requests) == 1
 
 
+def test_an_event_whose_answers_are_lost_waits_twice_as_long_each_time(service: Server, tmp_path: Path) -> None:
+    service.default = says.accept_then_drop()
+    began = time.time()
+    assert call_main("send", *EVENT, env=settings_for(service)).code == 75
+    waits = [kept_rows(tmp_path)[0].not_before]
+    for _ in range(2):
+        assert flush(service).code == 75
+        waits.append(kept_rows(tmp_path)[0].not_before)
+    now = time.time()
+    assert all(began + wait <= until <= now + wait for until, wait in zip(waits, (60, 120, 240), strict=True))
+    assert flush(service, "-q").code == 75
+    assert len(service.requests) == 6, "a timer leaves it alone"
+
+
 def test_a_timer_that_does_its_best_is_silent_while_events_are_kept(service: Server, tmp_path: Path) -> None:
     keep(tmp_path, "e")
     best = ("outbox", "flush", "-q", "--best-effort")

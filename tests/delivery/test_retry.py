@@ -258,8 +258,9 @@ def test_what_the_service_asked_for_is_kept_to_a_day_at_most() -> None:
 
 @pytest.mark.parametrize("unanswered", [failure_of_error(Unanswered("x")), failure(502), failure(504)], ids=repr)
 def test_after_unanswered_attempts_the_wait_doubles_from_a_minute_to_an_hour(unanswered: Failure) -> None:
-    waits = [stored_wait(unanswered, 9, before, 0.5) for before in range(8)]
+    waits = [stored_wait(unanswered, 9, before, 0.5) for before in range(0, 16, 2)]
     assert waits == [60, 120, 240, 480, 960, 1920, 3600, 3600]
+    assert [stored_wait(unanswered, 9, before, 0.5) for before in (1, 3)] == [120, 240], "one attempt counts as well"
 
 
 @given(status=st.integers(100, 999), name=st.none() | st.text(), message=st.none() | st.text(), after=st.text())
