@@ -177,8 +177,9 @@ def salvage(path: Path) -> Salvage:
         OSError: not even the bytes can be read.
     """
     wal = path.with_name(path.name + "-wal")
+    there = path.exists()
     log = wal.read_bytes() if wal.exists() else b""
-    reader = _Reader(path.read_bytes() if path.exists() or not log else b"", log)
+    reader = _Reader(path.read_bytes() if there else b"", log)
     pages, strange = [], set()
     for number in set(range(1, reader.count + 1)) - reader.free:
         page = reader.page(number)
@@ -208,7 +209,7 @@ def salvage(path: Path) -> Salvage:
         dropped=facts.dropped,
         sequence=max([*known, *rows, facts.sequence]),
         unread=len(known - rows.keys()),
-        bad_pages=0 if leaves is not None else max(1, len(strange - reader.overflow)),
+        bad_pages=0 if leaves is not None or not (there or log) else max(1, len(strange - reader.overflow)),
     )
 
 

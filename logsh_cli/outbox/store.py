@@ -500,7 +500,10 @@ class Outbox:
 
         Raises:
             OutboxFull: its events don't all fit; none is added.
+            OSError: it can't be read.
         """
+        if not path.with_name(path.name + "-wal").exists():
+            path.stat()
         known = look_at_set_aside(path)
         if known.read is not None:
             return known

@@ -531,6 +531,14 @@ def test_a_log_without_its_store_is_read_and_not_played_into_a_fresh_one(tmp_pat
     assert len(outbox.notices) == 1
 
 
+@pytest.mark.parametrize("left", ["-wal", "-shm", "-journal"])
+def test_an_empty_companion_without_its_store_is_in_nobodys_way(tmp_path: Path, left: str) -> None:
+    (tmp_path / f"outbox.db{left}").write_bytes(b"")
+    outbox = Outbox.open(tmp_path)
+    assert outbox.add(ME, [body("x")]) == [1]
+    assert outbox.set_aside() == []
+
+
 def test_a_process_that_has_the_set_aside_file_open_does_no_harm_to_the_fresh_one(tmp_path: Path) -> None:
     script = """
 outbox = Outbox.open(directory)
