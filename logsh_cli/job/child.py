@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from logsh_cli.job.signals import Arrival
     from logsh_cli.job.tail import Tee
+    from logsh_cli.job.terminal import Terminal
 
 Kind: TypeAlias = Literal["exited", "signaled", "timed_out", "not_started"]
 
@@ -107,16 +108,26 @@ def start(
     held = held or HeldSignals()
     if timeout_s is not None:
         adopt_orphans()
-    child = Child(held, _make_tee(hold=hold) if tee or hold else None, timeout_s, kill_after_s)
+    terminal = _make_terminal() if tee and not hold else None
+    child = Child(held, _make_tee(hold, terminal) if tee or hold else None, terminal, timeout_s, kill_after_s)
     child.spawn(argv, environment_at_start(os.environ if env is None else env))
     return child
 
 
-def _make_tee(*, hold: bool) -> Tee | None:
+def _make_terminal() -> Terminal | None:
+    from logsh_cli.job import terminal  # noqa: PLC0415 - few ask for it
+
+    try:
+        return terminal.Terminal() if terminal.is_at_hand() else None
+    except OSError:
+        return None
+
+
+def _make_tee(hold: bool, terminal: Terminal | None) -> Tee | None:
     from logsh_cli.job.tail import Tee  # noqa: PLC0415 - brings threads, and few ask for it
 
     try:
-        return Tee(hold=hold)
+        return Tee(hold=hold, terminal=terminal)
     except (OSError, RuntimeError):
         return None  # no pipes or threads to be had: the job comes first, without its tail
 
@@ -124,12 +135,20 @@ def _make_tee(*, hold: bool) -> Tee | None:
 class Child:
     """A command that was started. ``pid`` is ``None`` if it could not be."""
 
-    def __init__(self, held: HeldSignals, tee: Tee | None, timeout_s: float | None, kill_after_s: float) -> None:
+    def __init__(
+        self,
+        held: HeldSignals,
+        tee: Tee | None,
+        terminal: Terminal | None,
+        timeout_s: float | None,
+        kill_after_s: float,
+    ) -> None:
         self.pid: int | None = None
         self.failure: CannotStart | None = None
         self._witness = Witness()
         self._held = held
         self._tee = tee
+        self._terminal = terminal if tee else None
         self._started_at = time.monotonic()
         self._ended_at: float | None = None
         self._status: int | None = None
@@ -140,8 +159,13 @@ class Child:
     def spawn(self, argv: Sequence[str | bytes], env: Mapping[str, str]) -> None:
         """Start it, and the bystander beside it."""
         try:
-            self.pid = spawn(argv, env, mask=self._held.mask, moves=self._tee.moves if self._tee else ())
-            self._witness.call()
+            moves = self._tee.moves if self._tee else ()
+            if self._terminal:
+                self._terminal.take()
+                self.pid = self._terminal.spawn(argv, env, mask=self._held.mask, moves=moves)
+            else:
+                self.pid = spawn(argv, env, mask=self._held.mask, moves=moves)
+                self._witness.call()
         except CannotStart as failure:
             self.failure = failure
         finally:
@@ -162,6 +186,8 @@ class Child:
             return self._wait()
         finally:
             self._witness.dismiss()
+            if self._terminal:
+                self._terminal.end()
 
     def release_signals(self) -> None:
         """After ``wait``: let signals act on logsh again. What came since is dropped."""
@@ -176,7 +202,8 @@ class Child:
         if self.pid is None:
             reason, status = (self.failure.reason, self.failure.status) if self.failure else ("not started", 126)
             return Ending("not_started", status, None, 0.0, started=False, reason=reason)
-        tree = ProcessTree(self.pid, lambda: self._witness.pids)
+        monitor = {self._terminal.monitor or 0} if self._terminal else set()
+        tree = ProcessTree(self.pid, lambda: self._witness.pids | monitor)
         self._reap(self.pid)
         while not self._is_over(tree):
             arrival = self._held.next_arrival(self._patience_s())
@@ -206,6 +233,9 @@ class Child:
         """
         if arrival.number in _STOPS and arrival.sender != child:
             self._ordered.add(arrival.number)
+        if self._terminal:
+            self._pass_through(self._terminal, arrival, child)
+            return
         seen = self._witness.saw(arrival.number)
         if arrival.number == signal.SIGTSTP:
             # At once: a second TSTP does nothing to what is stopped, and the shell is waiting for us to stop.
@@ -214,6 +244,16 @@ class Child:
             stop_here()
         elif not seen:
             self._doubtful.append((time.monotonic() + GRACE_S, arrival))
+
+    def _pass_through(self, terminal: Terminal, arrival: Arrival, child: int) -> None:
+        """Hand on to a command in a session of its own what it can't have had; keys reach it by its terminal."""
+        if arrival.number == signal.SIGWINCH:
+            terminal.resize()
+        elif arrival.number == signal.SIGCONT:
+            terminal.take()
+            send(-child, signal.SIGCONT)
+        elif arrival.sender != os.getpid() and self._status is None:
+            send(child, arrival.number)
 
     def _hand_on(self, child: int) -> None:
         while self._doubtful and self._doubtful[0][0] <= time.monotonic():
@@ -224,10 +264,12 @@ class Child:
 
     def _reap(self, child: int) -> None:
         if self._status is None:
-            pid, status = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
-            if pid and not os.WIFSTOPPED(status):
+            status = self._terminal.next_status() if self._terminal else _next_status(child)
+            if status is not None and not os.WIFSTOPPED(status):
                 self._take_note(status)
-            elif pid and os.WSTOPSIG(status) in _JOB_STOPS:
+            elif status is not None and self._terminal:
+                self._suspend(self._terminal, child)
+            elif status is not None and os.WSTOPSIG(status) in _JOB_STOPS:
                 self._stop_as_well(child)
         # What was left to us, as a container's first process or as the adopter that somebody made us, is ours to bury.
         while sys.platform == "linux" and (pid := _next_ended()) not in (0, child):
@@ -249,6 +291,14 @@ class Child:
             stop_here()
             if self._is_stopped(child):
                 send(child, signal.SIGCONT)
+
+    def _suspend(self, terminal: Terminal, child: int) -> None:
+        """The command on our terminal was stopped, and so are we all, as by Ctrl-Z."""
+        terminal.give_back()
+        os.killpg(os.getpgrp(), signal.SIGTSTP)
+        stop_here()
+        terminal.take()
+        send(-child, signal.SIGCONT)
 
     def _is_stopped(self, child: int) -> bool:
         """True if a child that was stopped still is."""
@@ -318,6 +368,11 @@ class _Timeout:
         living = not tree.kill()
         self.has_killed = self.has_killed or living
         return (ended and not living) or now > self._give_up
+
+
+def _next_status(child: int) -> int | None:
+    pid, status = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
+    return status if pid else None
 
 
 def _next_ended() -> int:

@@ -53,7 +53,7 @@ def spawn(
     *,
     mask: Collection[int],
     moves: Sequence[tuple[int, int]] = (),
-    terminal: str | None = None,
+    leads_group: bool = False,
 ) -> int:
     """Start ``argv`` and return its process number.
 
@@ -62,22 +62,19 @@ def spawn(
         env: its whole environment.
         mask: its signal mask.
         moves: pairs of (descriptor here, descriptor there); everything else that is inheritable is inherited.
-        terminal: to be its controlling terminal and standard input, in a session of its own.
+        leads_group: give it a process group of its own.
 
     Raises:
         CannotStart: not found, not executable, or no process to be had.
     """
     words = [os.fsencode(word) for word in argv]
     attributes: dict[str, Any] = {
-        "file_actions": [
-            *([(os.POSIX_SPAWN_OPEN, 0, terminal, os.O_RDWR, 0)] if terminal else ()),
-            *((os.POSIX_SPAWN_DUP2, here, there) for here, there in moves),
-        ],
+        "file_actions": [(os.POSIX_SPAWN_DUP2, here, there) for here, there in moves],
         "setsigmask": mask,
         "setsigdef": set(_SET_BY_PYTHON) - ignored_at_start(),
     }
-    if terminal:
-        attributes["setsid"] = True
+    if leads_group:
+        attributes["setpgroup"] = 0
     refused = errno.ENOENT
     tried = None
     for program in _candidates(words[0], env):
@@ -148,15 +145,19 @@ def environment_at_start(environ: Mapping[str, str]) -> dict[str, str]:
 
 def open_pipe() -> tuple[int, int]:
     """A pipe that is not inherited and whose ends are not mistaken for a standard stream that was closed."""
+    reading, writing = os.pipe()
+    return above_streams(reading), above_streams(writing)
+
+
+def above_streams(descriptor: int) -> int:
+    """The same, moved where it is not mistaken for a standard stream that was closed."""
+    if descriptor >= _FIRST_FREE:
+        return descriptor
     import fcntl  # noqa: PLC0415 - POSIX only
 
-    reading, writing = os.pipe()
-    ends = []
-    for end in (reading, writing):
-        ends.append(end if end >= _FIRST_FREE else fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE))
-        if end < _FIRST_FREE:
-            os.close(end)
-    return ends[0], ends[1]
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)
+    os.close(descriptor)
+    return moved
 
 
 def inheritable() -> list[int]:

@@ -15,8 +15,12 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from logsh_cli.job.spawn import inheritable, open_pipe
+
+if TYPE_CHECKING:
+    from logsh_cli.job.terminal import Terminal
 
 KEPT_BYTES = 64 * 1024
 """Far more than the 500 characters that can be sent: a secret must be whole to be recognised before the cut."""
@@ -24,7 +28,9 @@ KEPT_BYTES = 64 * 1024
 _CHUNK = 64 * 1024
 _AT_ONCE = 4096  # PIPE_BUF: what a pipe that is ready takes without blocking
 _MOMENT_S = 0.001
-_OUT, _ERR = 1, 2
+_LOOK_AGAIN_MS = 100
+_MOST_OF_A_TERMINAL = 1024 * 1024
+_IN, _OUT, _ERR = 0, 1, 2
 _PASSES_ON = ("/bin/cat", "/usr/bin/cat")
 
 
@@ -83,8 +89,9 @@ class Tee(threading.Thread):
         OSError, RuntimeError: no more pipes, no more threads.
     """
 
-    def __init__(self, *, hold: bool = False) -> None:
+    def __init__(self, *, hold: bool = False, terminal: Terminal | None = None) -> None:
         super().__init__(name="output", daemon=True)
+        self._terminal = terminal
         self.moves: list[tuple[int, int]] = []
         self.error: str | None = None
         self._kept = TailBuffer()
@@ -96,6 +103,8 @@ class Tee(threading.Thread):
         try:
             for stream in (_OUT, _ERR):
                 self._open(stream)
+            if terminal:
+                self._streams.append(_Stream(_IN, terminal.master))
             self.start()
         except BaseException:
             self.spawned()
@@ -108,13 +117,16 @@ class Tee(threading.Thread):
         if stream == _ERR and self.moves and identity == _identity(_OUT):
             self.moves.append((self.moves[0][0], stream))
             return
-        reading, writing = open_pipe()
+        if self._terminal and stream == _OUT:
+            reading, writing = self._terminal.master, self._terminal.slave
+        else:
+            reading, writing = open_pipe()
         self.moves.append((writing, stream))
         self._streams.append(_Stream(reading, stream))
 
     def spawned(self) -> None:
         """The child has its ends of the pipes, or there is no child: close ours."""
-        for writing in {writing for writing, _ in self.moves}:
+        for writing in {writing for writing, _ in self.moves} - {self._terminal and self._terminal.slave}:
             os.close(writing)
 
     def child_ended(self) -> None:
@@ -146,24 +158,43 @@ class Tee(threading.Thread):
         finally:
             self._is_drained.set()
 
-    def _pass_on_what_is_ready(self) -> None:
-        poll = select.poll()
+    def _events(self) -> dict[int, int]:
+        """What to wait for on which descriptor; a terminal is read from and written to."""
+        events: dict[int, int] = {}
         for stream in self._streams:
             if stream.rest:
-                poll.register(stream.target, select.POLLOUT)
-            elif stream.left != 0:
-                poll.register(stream.source, select.POLLIN)
+                events[stream.target] = events.get(stream.target, 0) | select.POLLOUT
+            elif stream.left != 0 and (stream.source != _IN or (self._terminal and self._terminal.taken)):
+                events[stream.source] = events.get(stream.source, 0) | select.POLLIN
             if stream.left is None:
-                poll.register(self._wake, select.POLLIN)
-        ready = {descriptor for descriptor, _ in poll.poll()}
+                events[self._wake] = select.POLLIN
+        return events
+
+    def _pass_on_what_is_ready(self) -> None:
+        poll = select.poll()
+        for descriptor, events in self._events().items():
+            poll.register(descriptor, events)
+        ready = dict(poll.poll(_LOOK_AGAIN_MS if self._terminal else None))
         for stream in list(self._streams):  # standard error last: where the order can't be told, it says why
-            if stream.rest and stream.target in ready:
+            if stream.rest and ready.get(stream.target, 0) & ~select.POLLIN:
                 self._write(stream)
-            elif stream.source in ready:
+            elif not stream.rest and ready.get(stream.source, 0) & ~select.POLLOUT:
                 self._read(stream)
+        for stream in self._streams:
             if self._wake in ready and stream.left is None:
-                # Exactly what is there when the child has ended: a busy process left behind could go on for ever.
-                stream.left = _waiting_in(stream.source)
+                stream.left = self._what_is_left(stream)
+            elif not ready and stream.left is not None:
+                stream.left = 0  # a terminal that has come to rest
+
+    def _what_is_left(self, stream: _Stream) -> int:
+        """Exactly what is there when the child has ended: a busy process left behind could go on for ever.
+
+        A terminal can't say how much that is.
+        """
+        if stream.source == _IN:
+            return 0
+        is_terminal = self._terminal is not None and stream.source == self._terminal.master
+        return _MOST_OF_A_TERMINAL if is_terminal else _waiting_in(stream.source)
 
     def _read(self, stream: _Stream) -> None:
         try:
@@ -173,6 +204,10 @@ class Tee(threading.Thread):
         if not chunk:
             self._close(stream)
             return
+        if stream.source == _IN:
+            stream.rest = memoryview(chunk)
+            self._terminal.signals_of(chunk)  # type: ignore[union-attr]  # only a terminal has keys
+            return
         self._remember(stream, chunk)
         if stream.left is not None:
             stream.left -= len(chunk)
@@ -180,7 +215,7 @@ class Tee(threading.Thread):
             stream.rest = memoryview(chunk)
 
     def _remember(self, stream: _Stream, chunk: bytes) -> None:
-        if stream.target == _ERR and any(other.rest for other in self._streams if other is not stream):
+        if stream.target == _ERR and any(other.rest for other in self._streams if other.target == _OUT):
             # Standard output waits for its reader, and what is still in its pipe may be older than this.
             self._late += chunk
             del self._late[:-KEPT_BYTES]
@@ -206,7 +241,8 @@ class Tee(threading.Thread):
             self._close(stream)
 
     def _close(self, stream: _Stream) -> None:
-        os.close(stream.source)
+        if self._terminal is None or stream.source not in (_IN, self._terminal.master):
+            os.close(stream.source)
         self._streams.remove(stream)
 
     def _leave_to_another(self, stream: _Stream) -> None:
@@ -216,7 +252,7 @@ class Tee(threading.Thread):
         """
         poll = select.poll()
         poll.register(stream.source, 0)
-        if poll.poll(0):  # no writer is left
+        if stream.source == _IN or poll.poll(0):  # no writer is left
             return
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         target = null if self._spool and not self._spool.is_shown else stream.target

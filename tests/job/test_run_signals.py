@@ -28,6 +28,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 
 RECORDER = [sys.executable, str(Path(__file__).parents[1] / "support" / "recorder.py")]
 WRAP = f"{LOGSH} run -e job --"
+TAIL = f"{LOGSH} run -e job --tail 100 --"
+PLAIN_AND_TAIL = pytest.mark.parametrize("wrap", [WRAP, TAIL], ids=["plain", "with a tail"])
 
 
 @pytest.fixture(autouse=True)
@@ -281,7 +283,7 @@ def wait_for_lines(log: Path, line: str, count: int) -> None:
     wait_until(lambda: log.read_text().splitlines().count(line) == count, f"{line!r}, {count} times")
 
 
-@pytest.mark.parametrize("prefix", ["", WRAP + " "], ids=["alone", "with logsh"])
+@pytest.mark.parametrize("prefix", ["", WRAP + " ", TAIL + " "], ids=["alone", "with logsh", "with a tail"])
 def test_ctrl_c_stops_a_loop_of_the_shell(bash: Bash, prefix: str) -> None:
     bash.type(f"while true; do echo round; {prefix}sleep 30; done\n".encode())
     bash.shows(b"done\r\nround\r\n")
@@ -292,7 +294,7 @@ def test_ctrl_c_stops_a_loop_of_the_shell(bash: Bash, prefix: str) -> None:
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash"])
-@pytest.mark.parametrize("prefix", ["", WRAP + " "], ids=["alone", "with logsh"])
+@pytest.mark.parametrize("prefix", ["", WRAP + " ", TAIL + " "], ids=["alone", "with logsh", "with a tail"])
 def test_ctrl_c_stops_a_script(tmp_path: Path, shell: str, prefix: str) -> None:
     (tmp_path / "script").write_text(f"while true; do echo round; {prefix}sleep 30; done\necho after\n")
     with Session([shell, "script"], cwd=tmp_path) as session:
@@ -304,11 +306,17 @@ def test_ctrl_c_stops_a_script(tmp_path: Path, shell: str, prefix: str) -> None:
 
 
 def wait_for_sleep(session: Session) -> None:
-    """Wait until ``sleep`` runs on the session's terminal."""
+    """Wait until the session's command, or something that it started, is ``sleep``."""
 
     def runs() -> bool:
-        listing = subprocess.run(["ps", "-A", "-o", "sid=,comm="], capture_output=True, check=True).stdout.decode()
-        return [str(session.process.pid), "sleep"] in [line.split() for line in listing.splitlines()]
+        listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,comm="], capture_output=True, check=True).stdout
+        family = {session.process.pid}
+        for row in sorted((line.split(None, 2) for line in listing.decode().splitlines()), key=lambda row: int(row[0])):
+            if int(row[1]) in family:
+                family.add(int(row[0]))
+                if row[2] == "sleep":
+                    return True
+        return False
 
     wait_until(runs, "sleep to run")
 
@@ -350,8 +358,9 @@ def wait_until_continued(session: Session) -> None:
     wait_until(lambda: all(state.startswith("S") and "+" in state for state in states(session)), "all to go on")
 
 
-def test_ctrl_z_stops_the_job_and_fg_continues_it(bash: Bash, service: Server) -> None:
-    bash.type(f"{WRAP} sh -c 'echo up; read x; echo \"got $x\"; exit 5'\n".encode())
+@PLAIN_AND_TAIL
+def test_ctrl_z_stops_the_job_and_fg_continues_it(bash: Bash, service: Server, wrap: str) -> None:
+    bash.type(f"{wrap} sh -c 'echo up; read x; echo \"got $x\"; exit 5'\n".encode())
     bash.shows(b"\r\nup\r\n")
     for _ in range(2):
         bash.type(CTRL_Z)
@@ -382,8 +391,9 @@ def test_bg_lets_a_stopped_job_finish_in_the_background(bash: Bash, service: Ser
     assert outcomes(service) == ["succeeded"]
 
 
-def test_a_program_that_stops_itself_gives_the_terminal_back(bash: Bash) -> None:
-    bash.type(f"{WRAP} sh -c 'echo up; kill -TSTP $$; echo continued'\n".encode())
+@PLAIN_AND_TAIL
+def test_a_program_that_stops_itself_gives_the_terminal_back(bash: Bash, wrap: str) -> None:
+    bash.type(f"{wrap} sh -c 'echo up; kill -TSTP $$; echo continued'\n".encode())
     bash.shows(b"\r\nup\r\n")
     bash.shows(b"Stopped")
     bash.shows(PROMPT)

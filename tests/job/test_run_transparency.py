@@ -344,9 +344,9 @@ def test_isatty_is_what_it_would_be_on_each_stream(tmp_path: Path, terminals: in
                 stack.callback(os.close, descriptor)
             other = (reading, writing, writing)
             streams = [slave if terminals >> stream & 1 else other[stream] for stream in range(3)]
-            subprocess.run(
-                [*prefix, *TELL, str(answer)], stdin=streams[0], stdout=streams[1], stderr=streams[2], check=True
-            )
+            # In a session of its own, so that nobody sits at these terminals.
+            command = ["setsid", "--wait", *prefix, *TELL, str(answer)]
+            subprocess.run(command, stdin=streams[0], stdout=streams[1], stderr=streams[2], check=True)
         return answer.read_text().split()
 
     bare = ask()
@@ -355,7 +355,8 @@ def test_isatty_is_what_it_would_be_on_each_stream(tmp_path: Path, terminals: in
     assert ask(*wrapped(*options)) == expected
 
 
-def test_a_job_may_read_the_terminal_without_echo_and_change_its_modes() -> None:
+@PLAIN_AND_TAIL
+def test_a_job_may_read_the_terminal_without_echo_and_change_its_modes(options: tuple[str, ...]) -> None:
     script = (
         "stty -echo; printf 'password: '; read secret; stty echo; echo; echo got $secret; stty size; "
         "printf 'again: ' > /dev/tty; read line < /dev/tty; echo line $line; cat; echo end"
@@ -376,7 +377,37 @@ def test_a_job_may_read_the_terminal_without_echo_and_change_its_modes() -> None
     bare = dialogue()
     assert b"got hunter2\r\n24 80\r\n" in bare
     assert bare.count(b"hunter2") == 1
-    assert dialogue(*wrapped()) == bare
+    assert dialogue(*wrapped(*options)) == bare
+
+
+def on_a_terminal(command: str, *options: str) -> tuple[bytes, int]:
+    with Session([*wrapped(*options), "sh", "-c", command] if options else ["sh", "-c", command]) as session:
+        return session.rest(), session.wait()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "for n in 0 1 2; do test -t $n && echo $n; done; stty size; stty -a; test -t 1 </dev/tty && echo tty",
+        "printf 'a\\tb\\033[31mred\\033[0m\\rx\\n'; exit 5",
+        "seq 1 20000",
+        "stty -echo -icanon",
+        "kill -TERM $$",
+        "echo out; echo err >&2; exec no-such-command",
+    ],
+)
+def test_with_a_tail_a_terminal_shows_what_it_would_have_shown(command: str) -> None:
+    assert on_a_terminal(command, *TAIL) == on_a_terminal(command)
+
+
+def test_the_modes_that_a_job_leaves_a_terminal_in_stay() -> None:
+    script = '"$@" stty -echo -icanon; stty -a | tr " " "\\n" | grep -E "^-?(echo|icanon|isig|opost|onlcr);?$"'
+
+    def modes(*prefix: str) -> bytes:
+        with Session(["sh", "-c", script, "sh", *prefix]) as session:
+            return session.rest()
+
+    assert modes(*wrapped(*TAIL)) == modes("env")
 
 
 class Tmux:
@@ -433,7 +464,8 @@ def screens(tmp_path: Path, prefix: str, act: Callable[[Tmux], list[str]], progr
 
 @needs_tmux
 @pytest.mark.skipif(shutil.which("less") is None, reason="less is not installed")
-def test_a_pager_in_tmux_scrolls_searches_follows_the_window_and_ends(tmp_path: Path) -> None:
+@PLAIN_AND_TAIL
+def test_a_pager_in_tmux_scrolls_searches_follows_the_window_and_ends(tmp_path: Path, options: tuple[str, ...]) -> None:
     (tmp_path / "text").write_text("".join(f"line {number}\n" for number in range(1, 301)))
 
     def page(tmux: Tmux) -> list[str]:
@@ -450,12 +482,13 @@ def test_a_pager_in_tmux_scrolls_searches_follows_the_window_and_ends(tmp_path: 
 
     command = "env LESS= less text"
     bare = screens(tmp_path, "", page, command)
-    assert screens(tmp_path, " ".join(wrapped()), page, command) == bare
+    assert screens(tmp_path, " ".join(wrapped(*options)), page, command) == bare
 
 
 @needs_tmux
 @pytest.mark.skipif(shutil.which("vi") is None, reason="vi is not installed")
-def test_an_editor_in_tmux_edits_and_gives_the_screen_back(tmp_path: Path) -> None:
+@PLAIN_AND_TAIL
+def test_an_editor_in_tmux_edits_and_gives_the_screen_back(tmp_path: Path, options: tuple[str, ...]) -> None:
     def edit(tmux: Tmux) -> list[str]:
         seen = [tmux.settled("~")]
         tmux.keys("i", "first", "Enter", "second", "Escape")
@@ -469,7 +502,7 @@ def test_an_editor_in_tmux_edits_and_gives_the_screen_back(tmp_path: Path) -> No
     command = "vi -u NONE -i NONE file"
     bare = screens(tmp_path, "", edit, command)
     assert bare[-1] == "first\nsecond\n"
-    assert screens(tmp_path, " ".join(wrapped()), edit, command) == bare
+    assert screens(tmp_path, " ".join(wrapped(*options)), edit, command) == bare
 
 
 def test_the_report_comes_although_nothing_of_it_is_seen(service: Server) -> None:
