@@ -218,6 +218,36 @@ def test_without_whole_headers_the_event_counts_as_unanswered(connect: Connect, 
     assert client.post(BODY, Budget(10)).status == 201, "the client works on after a failure"
 
 
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (says.slow(FAR_BEYOND_S), "no answer in time"),
+        (says.drip_headers(), "the answer did not end in time"),
+        (says.drop(), "the connection was closed without an answer"),
+        (says.cut_off_headers(), "the answer is cut off, or is not HTTP"),
+        (says.raw(b"\x00\xff garbage\r\n\r\n", hang_up=True), "the answer is cut off, or is not HTTP"),
+    ],
+    ids=repr,
+)
+def test_the_message_says_how_far_an_answer_came(connect: Connect, server: Server, answer: Answer, words: str) -> None:
+    server.script(answer)
+    assert failure_of(connect(server.url), SHORT_S).message == f"127.0.0.1:{server.port}: {words}"
+
+
+@pytest.mark.parametrize(
+    ("url", "host"), [("http://localhost", "localhost:80"), ("https://logsh.test", "logsh.test:443")]
+)
+def test_without_a_port_the_usual_one_is_meant(connect: Connect, url: str, host: str) -> None:
+    asked: list[object] = []
+
+    def unknown(*where: object) -> list[object]:
+        asked.append(where)
+        raise OSError("unknown")
+
+    assert failure_of(connect(url, lookup=unknown)).message.startswith(f"{host}: ")
+    assert asked == [(host.partition(":")[0], int(host.partition(":")[2]))]
+
+
 @pytest.mark.parametrize("status", [201, 500])
 @pytest.mark.parametrize("answer", [says.huge, says.endless])
 def test_memory_stays_flat_whatever_the_size_of_an_answer(

@@ -45,6 +45,13 @@ def test_a_private_authority_is_trusted_when_it_is_named(tmp_path: Path) -> None
         assert post_to(server, env={"SSL_CERT_FILE": str(ca_file)}) == 201
 
 
+@pytest.mark.parametrize("name", ["ca_file", "SSL_CERT_FILE"])
+def test_only_the_authorities_in_a_named_file_are_trusted(name: str, tmp_path: Path) -> None:
+    path = str(authority().write_ca(tmp_path))
+    context = make_context(path, {}) if name == "ca_file" else make_context(None, {name: path})
+    assert len(context.get_ca_certs()) == 1
+
+
 def test_a_directory_of_authorities_is_looked_up(tmp_path: Path) -> None:
     directory = authority().write_ca_directory(tmp_path)
     with Server(tls=authority().server_context()) as server:
