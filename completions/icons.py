@@ -1,6 +1,6 @@
 """The list of emoji, ``logsh_cli/event/icons.txt``, which ``logsh_cli/event/icons.py`` searches.
 
-Source: the data of the ``emoji`` package (https://pypi.org/project/emoji/, New BSD License; its notice is in
+Source: the data of the ``emoji`` package (New BSD License; its notice is in
 ``LICENSE-emoji``), which takes the emoji and their English names from Unicode's emoji-test.txt and the aliases from
 GitHub and Slack.
 """
