@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 
 from logsh_cli.config.key import Destination
 from logsh_cli.config.resolve import Flags, Settings, load_settings
-from logsh_cli.errors import BadConfig, ConfigError, MisplacedKey, MissingKey, UnknownProfile, UsageError
+from logsh_cli.errors import (
+    BadConfig,
+    ConfigError,
+    MisplacedKey,
+    MissingKey,
+    MissingWorkspace,
+    UnknownProfile,
+    UsageError,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 KEY, OTHER_KEY = "logsh_CANARY_one", "logsh_CANARY_two"
@@ -359,6 +367,14 @@ def test_a_misplaced_key_is_an_error_that_says_what_to_set(
         load(config, env).destination()
     assert hint in str(caught.value.hint)
     assert "--profile default" in str(caught.value.hint)
+
+
+def test_what_mends_a_missing_key_and_workspace_is_for_the_profile_that_was_named(config: Path) -> None:
+    config.write_text(f"[profiles.work]\n[profiles.other]\napi_key = '{KEY}'\n")
+    without = MissingWorkspace("no workspace given")
+    assert "`logsh login -p work`, then" in str(load(config, profile="work").missing(without).hint)
+    assert "`logsh login`, then" in str(load(config).missing(without).hint)
+    assert load(config, profile="other").missing(without) is without
 
 
 KEY_SHAPED = "logsh_0123456789abcdef"
