@@ -6,7 +6,7 @@ escape sequence gets through whichever way the result is shown.
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from logsh_cli.errors import ExitCode
@@ -78,10 +78,8 @@ class Printer:
 
     def note(self, text: str) -> None:
         """One line that is not a result, on standard error, also when quiet."""
-        if self._bar is not None:
-            self._bar.above_the_bar(f"logsh: {self.safe(text)}")
-        else:
-            self.streams.err(f"logsh: {self.safe(text)}")
+        write = self.streams.err if self._bar is None else self._bar.above_the_bar
+        write(f"logsh: {self.safe(text)}")
 
     def warn(self, text: str) -> None:
         """Something the user should know although it went on."""
@@ -155,24 +153,13 @@ class Printer:
     @contextmanager
     def waiting(self) -> Iterator[Callable[[str], None] | None]:
         """Yield what shows, on a line that is gone in the end, what is waited for; ``None`` if nobody watches."""
-        stderr = self.streams.stderr
-        if stderr is None or not self.watched or not self.streams.is_rich(stderr):
+        if not self.watched or not self.streams.is_rich(self.streams.stderr):
             yield None
             return
-        from shutil import get_terminal_size  # noqa: PLC0415 - for those who wait
-
-        def show(text: str) -> None:
-            line = self.streams.harmless(self.safe(f"logsh: {text}"))
-            with suppress(OSError, ValueError):
-                stderr.write(f"\r\x1b[K{line[: get_terminal_size().columns - 1]}")
-                stderr.flush()
-
         try:
-            yield show
+            yield lambda text: self.streams.overwrite(self.safe(f"logsh: {text}"))
         finally:
-            with suppress(OSError, ValueError):
-                stderr.write("\r\x1b[K")
-                stderr.flush()
+            self.streams.overwrite("")
 
     def rich(self, stream: TextIO | None) -> RichOutput | None:
         """Return what draws on this stream, ``None`` where that can't be done."""

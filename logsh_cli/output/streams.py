@@ -41,6 +41,12 @@ class Streams:
         """Write one line to standard error."""
         _write(self.stderr, self.harmless(text))
 
+    def overwrite(self, text: str) -> None:
+        """Put a text, cut to the terminal's width, in place of the line on standard error that has not ended."""
+        from shutil import get_terminal_size  # noqa: PLC0415 - for those who wait
+
+        _write(self.stderr, f"\r\x1b[K{self.harmless(text)[: get_terminal_size().columns - 1]}", end="")
+
     def workflow_warning(self, text: str) -> None:
         """Write a warning that a GitHub workflow shows beside its log."""
         data = self.harmless(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
@@ -100,9 +106,9 @@ class Streams:
                     stream.flush()
 
 
-def _write(stream: TextIO | None, text: str) -> None:
+def _write(stream: TextIO | None, text: str, end: str = "\n") -> None:
     # A closed pipe or a full disk behind a stream must not change what happened to the event: the exit code tells.
     if stream is not None:
         with suppress(OSError, ValueError):
-            stream.write(text + "\n")
+            stream.write(text + end)
             stream.flush()
