@@ -210,9 +210,9 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             Options = @(
                 '--port|text|Where to listen; 0 is a free port'
                 '--fail|text|Answer the first requests so: statuses, drop, slow, html; e.g. 503,429,drop'
-                '*--expect|text|End with 1 unless one event has this; repeat for more, metadata.KEY=VALUE too'
-                '--expect-count|text|End with 1 unless exactly N events are so'
-                '--expect-none||End with 1 if any event is so'
+                '*--expect|text|End with 1 unless an event has this value. Repeatable; metadata.KEY=VALUE, too'
+                '--expect-count|text|End with 1 unless exactly N events match'
+                '--expect-none||End with 1 if any event matches'
                 '--json||Print each event as a line of JSON; the command''s output goes to standard error'
                 '--output|text|Write the events there instead, as lines of JSON'
                 '-q --quiet||Print nothing on success'

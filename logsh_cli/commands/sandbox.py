@@ -54,14 +54,14 @@ def sandbox(
         typer.Option(
             "--expect",
             metavar="FIELD=VALUE",
-            help="End with 1 unless one event has this; repeat for more, metadata.KEY=VALUE too.",
+            help="End with 1 unless an event has this value. Repeatable; metadata.KEY=VALUE, too.",
         ),
     ] = None,
     expect_count: Annotated[
         int | None,
-        typer.Option("--expect-count", min=0, metavar="N", help="End with 1 unless exactly N events are so."),
+        typer.Option("--expect-count", min=0, metavar="N", help="End with 1 unless exactly N events match."),
     ] = None,
-    expect_none: Annotated[bool, typer.Option("--expect-none", help="End with 1 if any event is so.")] = False,
+    expect_none: Annotated[bool, typer.Option("--expect-none", help="End with 1 if any event matches.")] = False,
     json: Annotated[
         bool,
         typer.Option("--json", help="Print each event as a line of JSON; the command's output goes to standard error."),
@@ -98,5 +98,5 @@ Run a local Logsh on 127.0.0.1: the documented rules, no account, nothing leaves
 
 Alone it serves until Ctrl-C and shows events as they arrive. With a command it serves while that runs with an API URL,
 a key, a configuration and an outbox of its own, then prints what was received and exits with the command's status.
-If that is 0 and no event is as --expect says, it shows the difference and exits with 1.
+If that is 0 but no event matches --expect, it shows the difference and exits with 1.
 """
