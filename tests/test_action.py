@@ -35,6 +35,7 @@ ROOT = Path(__file__).parents[1]
 ACTION = ROOT / "action.yml"
 PINNED = ROOT / ".github" / "action" / "requirements.txt"
 _EXPRESSION = re.compile(r"\$\{\{\s*([\w.-]+)\s*\}\}")
+INSTALLING_S = 4 * PATIENCE_S
 GIVEN = {"api-key": KEY, "workspace": "ci", "event": "deploy.done"}
 
 
@@ -64,7 +65,7 @@ class Runner:
     ) -> subprocess.CompletedProcess[str]:
         """Run one step to its end."""
         with self.start(name, inputs, env or {}) as process:
-            stdout, stderr = process.communicate(timeout=PATIENCE_S)
+            stdout, stderr = process.communicate(timeout=INSTALLING_S if name == "install" else PATIENCE_S)
         lines = (self.temp / name).read_text().splitlines()
         self.outputs[name] = dict(line.split("=", 1) for line in lines)
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
@@ -155,7 +156,7 @@ def skip_without_index(installed: subprocess.CompletedProcess[str]) -> None:
         pytest.skip(f"pip can't reach a package index: {installed.stderr.strip().splitlines()[-1]}")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(2 * INSTALLING_S)
 def test_it_installs_itself_beside_modules_of_a_pull_request_and_runs_none_of_them(
     runner: Runner, service: Server
 ) -> None:
@@ -180,7 +181,7 @@ def test_it_installs_itself_beside_modules_of_a_pull_request_and_runs_none_of_th
     assert not (runner.work / "pwned").exists(), (runner.work / "pwned").read_text()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(2 * INSTALLING_S)
 def test_it_finds_python_where_an_environment_keeps_its_programs_in_scripts(runner: Runner, tmp_path: Path) -> None:
     """As on Windows; here a ``python`` that makes environments of that shape."""
     maker = tmp_path / "python"
@@ -197,7 +198,7 @@ def test_it_finds_python_where_an_environment_keeps_its_programs_in_scripts(runn
     assert runner.step("use", {**GIVEN, "run": "exit 3"}).returncode == 3
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(2 * INSTALLING_S)
 def test_an_archive_that_is_not_the_pinned_one_is_not_installed(runner: Runner, tmp_path: Path) -> None:
     action_path = tmp_path / "action"
     (action_path / ".github" / "action").mkdir(parents=True)
