@@ -53,7 +53,7 @@ else:
 
 @contextmanager
 def file_lock(path: Path, *, patience_s: float = 0.0) -> Iterator[bool]:
-    """Hold the lock of that file, which dies with its holder, and give whether it was to be had within ``patience_s``.
+    """Hold the lock of that file, which dies with its holder, and give whether it could be taken within ``patience_s``.
 
     The holder may be stopped or hang, so no wait is without a bound. The file is left behind: removing it would let a
     second holder in, beside one that still has the old file open.

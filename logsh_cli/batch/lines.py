@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 64 * 1024
 LONGEST_LINE = 1024 * 1024
-"""Bytes; a longer line is no event, and is skipped without being held in memory."""
+"""Bytes; a longer line can't be an event, and is skipped without being held in memory."""
 
 LINES_A_CHUNK = 200
 BLOCKS_AHEAD = 4
@@ -41,7 +41,7 @@ class LineReader:
         self._inline: Iterator[list[Line]] | None = None
         try:
             threading.Thread(target=self._run, daemon=True).start()
-        except RuntimeError:  # no more threads to be had
+        except RuntimeError:  # no thread can be started
             self._inline = self._read()
 
     def next(self, timeout_s: float) -> list[Line] | None:

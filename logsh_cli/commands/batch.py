@@ -182,7 +182,7 @@ def open_input(app: AppContext, file: str) -> int:
         if os.path.isdir(file):  # noqa: PTH112 - the argument may be bytes that make no Path
             raise IsADirectoryError(21, "it is a directory")
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "that is no file name"
+        reason = error.strerror if isinstance(error, OSError) else "not a valid file name"
         raise UsageError(f"{file} can't be read: {reason}") from None
     return descriptor
 

@@ -90,7 +90,7 @@ def parse_value(key: str, text: str, label: str | None = None) -> Value:
 
 
 def unknown_setting(key: str, known: Iterable[str]) -> UsageError:
-    """Return the error for a name that is no setting, with the one that was probably meant."""
+    """Return the error for a name that is not a setting, with the one that was probably meant."""
     names = list(known)
     near = nearest(key, names)
     hint = f"did you mean {near}?" if near else f"known are {', '.join(names)}"

@@ -103,7 +103,7 @@ class Drain:
             try:
                 worker.start()
                 self._workers.append(worker)
-            except RuntimeError:  # no more threads to be had
+            except RuntimeError:  # no thread can be started
                 self._jobs = len(self._workers)
         self.in_flight += 1
         if accepted.id is not None:

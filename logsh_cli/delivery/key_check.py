@@ -25,7 +25,7 @@ def check_key_with_service(client: Poster, budget: Budget, now: float) -> Answer
 
     Raises:
         KeyRefused: the service doesn't take the key.
-        UnexpectedAnswer: whatever answers there is no Logsh.
+        UnexpectedAnswer: something other than a Logsh answered.
         NotDelivered: no answer, or none that says anything about the key.
         BadConfig: the proxy or a certificate file can't be used.
     """

@@ -342,7 +342,7 @@ class Road:
                 self.renew([accepted])
 
         if budget.remaining() >= SURE_LEASE_S:
-            with suppress(RuntimeError):  # no more threads to be had
+            with suppress(RuntimeError):  # no thread can be started
                 threading.Thread(target=keep_renewing, daemon=True).start()
         try:
             yield

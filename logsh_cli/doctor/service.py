@@ -56,7 +56,7 @@ class Visit(NamedTuple):
 
 
 def service_checks(found: Settings, env: Mapping[str, str], clock: Clock) -> Iterator[Check]:
-    """Check each step to the service, and what it says; nothing is asked where there is no URL to ask at."""
+    """Check each step to the service, and what it says; without a URL nothing is asked."""
     api_url = url_to_ask(found)
     if api_url is None:
         yield from (skipped(name, "not checked, since the URL is not known") for name in STEPS)

@@ -129,7 +129,7 @@ def _make_tee(hold: bool, terminal: Terminal | None) -> Tee | None:
     try:
         return Tee(hold=hold, terminal=terminal)
     except (OSError, RuntimeError):
-        return None  # no pipes or threads to be had: the job comes first, without its tail
+        return None  # neither pipes nor threads are left: the job comes first, without its tail
 
 
 class Child:

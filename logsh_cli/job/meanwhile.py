@@ -27,7 +27,7 @@ class Meanwhile(threading.Thread):
         self._is_imported = threading.Event()
         self._is_over = threading.Event()
         sys.setswitchinterval(_SWITCH_S)
-        with suppress(RuntimeError):  # no more threads to be had: then it is loaded at the end
+        with suppress(RuntimeError):  # no thread can be started: then it is loaded at the end
             self.start()
 
     def run(self) -> None:

@@ -65,7 +65,7 @@ def spawn(
         leads_group: give it a process group of its own.
 
     Raises:
-        CannotStart: not found, not executable, or no process to be had.
+        CannotStart: not found, not executable, or no process can be started.
     """
     words = [os.fsencode(word) for word in argv]
     attributes: dict[str, Any] = {

@@ -247,7 +247,7 @@ def test_an_input_that_can_not_be_opened_is_wrong_usage(service: Server, tmp_pat
     for file, said in (
         (str(tmp_path / "missing"), "No such file"),
         (str(tmp_path), "it is a directory"),
-        ("a\0b", "that is no file name"),
+        ("a\0b", "not a valid file name"),
     ):
         done = call_main("batch", file, "--json", env=settings_for(service))
         result = tally(done, error="usage")
@@ -350,7 +350,7 @@ def test_a_service_that_is_away_is_not_waited_for_line_by_line(logsh: Logsh, nob
     ("answer", "code", "name"),
     [
         pytest.param(says.OBSERVED.unauthorized, 77, "unauthorized", id="the key is refused"),
-        pytest.param(says.html404(), 78, "unexpected_answer", id="no Logsh there"),
+        pytest.param(says.html404(), 78, "unexpected_answer", id="not a Logsh"),
         pytest.param(says.error(402, "payment_required"), 75, "unavailable", id="the quota is spent"),
         pytest.param(says.error(503, headers=LATER), 75, "unavailable", id="down for an hour"),
         pytest.param(

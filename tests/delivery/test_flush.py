@@ -92,7 +92,7 @@ def test_a_flush_does_not_wait_as_the_service_once_asked(service: Server, tmp_pa
     [
         pytest.param(says.error(503, headers=LATER), 75, "unavailable", id="down"),
         pytest.param(says.OBSERVED.unauthorized, 77, "unauthorized", id="the key is refused"),
-        pytest.param(says.html404(), 78, "unexpected_answer", id="no Logsh there"),
+        pytest.param(says.html404(), 78, "unexpected_answer", id="not a Logsh"),
     ],
 )
 def test_what_can_not_be_delivered_stays_and_the_exit_code_says_why(

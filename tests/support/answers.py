@@ -107,7 +107,7 @@ HTML_404 = b"<!DOCTYPE html><html><body><h1>404</h1><p>This page could not be fo
 
 
 def html404() -> Answer:
-    """The page of a web server that is no Logsh."""
+    """The page of a web server that is not a Logsh."""
     return raw(http(404, HTML_404, {"Content-Type": "text/html; charset=utf-8"}), name="html404()")
 
 
