@@ -664,5 +664,5 @@ def _storable(text: str) -> str:
 
 
 def _fitting(row_id: int) -> int:
-    """Return an id that fits SQLite's integers: one that somebody typed may be too large, and then belongs to no event."""
+    """Return an id that fits SQLite's integers; one that is too large for them belongs to no event, as 0 does."""
     return row_id if 0 < row_id < 2**63 else 0
