@@ -97,7 +97,7 @@ class Chaos:
         for thread in (*hands, *helpers):
             thread.start()
         for hand in hands:
-            hand.join(PATIENCE_S)
+            hand.join(2.5 * PATIENCE_S)  # it has many processes to wait for, each of which has a bound of its own
             assert not hand.is_alive(), "a process does not end"
         self.over.set()
         for helper in helpers:
