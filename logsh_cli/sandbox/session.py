@@ -80,7 +80,9 @@ def around(app: AppContext, command: Sequence[str], plan: Plan) -> int:
             SandboxServer(received.append, port=plan.port or 0, faults=plan.faults) as server,
             throwaway_home(server.url, env=app.env, profiles=config.profiles) as home,
         ):
-            with _stdout_on_stderr() if app.printer.json and file is None else contextlib.nullcontext():
+            # Without a standard output, its number may be that of anything that was opened since, such as the server.
+            printed = app.printer.json and file is None and app.streams.stdout is not None
+            with _stdout_on_stderr() if printed else contextlib.nullcontext():
                 running = child.start(command, env=home.env, held=held)
             ending = running.wait()
             undelivered = _await_deliveries(home.state_dir, received)
@@ -142,11 +144,7 @@ def _file(path: Path | None) -> Iterator[TextIO | None]:
 @contextlib.contextmanager
 def _stdout_on_stderr() -> Iterator[None]:
     """Let a command that starts meanwhile write to standard error: standard output is for the events alone."""
-    try:
-        kept = os.dup(_STDOUT)
-    except OSError:  # there is none
-        yield
-        return
+    kept = os.dup(_STDOUT)
     try:
         os.dup2(_STDERR, _STDOUT)
         yield
