@@ -233,6 +233,16 @@ def test_what_could_not_be_delivered_waits_as_long_as_the_service_asked(
     assert (row.state, row.not_before) == ("pending", time.now + 600 * 1.25)
 
 
+@pytest.mark.parametrize(("attempts", "waits"), [(0, False), (1, True)])
+def test_an_event_that_was_not_sent_does_not_wait_for_what_others_met(
+    road: Road, outbox: Outbox, attempts: int, waits: bool
+) -> None:
+    met = Failure(ServiceUnavailable("Something went wrong."), 500)
+    road.acknowledge([(road.accept(BODY), failed(attempts, met))])
+    (row,) = outbox.rows()
+    assert (row.attempts, row.not_before > 0, row.error_name) == (attempts, waits, "unavailable")
+
+
 def test_a_key_that_the_service_repeats_does_not_get_into_the_store(
     service: Server, road: Road, outbox: Outbox, time: Time
 ) -> None:
