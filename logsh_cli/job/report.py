@@ -70,7 +70,7 @@ LOCK_PATIENCE_S = 5.0
 """For the store's lock, whose holder may be stopped: then the report goes out without having been kept."""
 
 _SETTLED_S = 0.2
-_LOWEST_PRIORITY = 19
+_LOWER_PRIORITY = 5  # not the lowest: at its end, a job on a busy machine would wait for the loading
 
 _ICONS = {"succeeded": "✅", "stopped": "⏹️", "started": "▶️"}
 _ICON_FAILURE = "❌"
@@ -116,7 +116,7 @@ class JobReport:
         if is_over.wait(_SETTLED_S):
             return  # such a short command is best left alone
         if sys.platform == "linux":  # where it is the thread's own
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWER_PRIORITY)
         destination = load_settings(self._flags, self.app.env, self.app.cwd()).destination()
         connector = self.app.connector(destination)
         connector()
