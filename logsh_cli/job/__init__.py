@@ -23,7 +23,7 @@ _SIGNAL_BASE = 128
 
 
 class RunOptions(NamedTuple):
-    """What to run and how to report it; everything as it was given, but parsed. Times are in seconds."""
+    """The command to run and how to report it; everything as it was given, but parsed. Times are in seconds."""
 
     argv: tuple[str, ...]
     event: str | None = None

@@ -1,4 +1,4 @@
-"""What a command's ending means: how it is called, told, measured, and whether it is worth telling. Pure.
+"""The meaning of a command's ending: how it is called, told, measured, and whether it is worth telling. Pure.
 
 The words and the tables are the contract of ``logsh run``.
 """
@@ -53,7 +53,7 @@ class Outcome(NamedTuple):
 
 
 class Past(NamedTuple):
-    """What is remembered of the runs before: how the last one ended, and how many in a row have failed."""
+    """The memory of the runs before: how the last one ended, and how many in a row have failed."""
 
     status: Status | None = None
     failures: int = 0
@@ -131,7 +131,7 @@ def with_prefix(prefix: str, told: str) -> str:
 def metadata(
     outcome: Outcome, host: str, command: str, output: str | None = None, run_id: str | None = None
 ) -> dict[str, str | int | float]:
-    """What goes with the event; without what is not known. Strings fit into the 500 units that the service allows.
+    """Return what goes with the event, without what is not known. Strings fit into the 500 units that the service allows.
 
     ``command`` is a base name: arguments hold secrets. ``output`` is redacted and cut already.
     """

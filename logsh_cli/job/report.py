@@ -1,4 +1,4 @@
-"""What ``logsh run`` says about a job: its start, if asked, and how it ended.
+"""The report of ``logsh run`` about a job: its start, if asked, and how it ended.
 
 Nothing here may disturb the job or change its status: every fault becomes one line on standard error, after the job.
 """

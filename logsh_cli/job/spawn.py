@@ -200,7 +200,7 @@ def _spawn_or_run_by_shell(
 
 
 def _looks_like_text(program: bytes) -> bool:
-    """Whether a file that the kernel won't execute is a script: as bash has it, no NUL in its first line."""
+    """Tell a script from other files that the kernel won't execute: as bash has it, by no NUL in its first line."""
     with suppress(OSError), open(program, "rb") as file:  # noqa: PTH123 - the path is bytes
         return b"\0" not in file.read(_SNIFFED).split(b"\n", 1)[0]
     return True

@@ -51,7 +51,7 @@ class TailBuffer:
                 self._cut = True
 
     def contents(self) -> bytes:
-        """What is remembered. Where older bytes are missing it begins with a whole line, not with half a secret."""
+        """Return what is remembered. Where older bytes are missing it begins with a whole line, not with half a secret."""
         with self._lock:
             kept = bytes(self._bytes[-KEPT_BYTES:])
             cut = self._cut or len(self._bytes) > KEPT_BYTES
@@ -159,7 +159,7 @@ class Tee(threading.Thread):
             self._is_drained.set()
 
     def _events(self) -> dict[int, int]:
-        """What to wait for on which descriptor; a terminal is read from and written to."""
+        """Return what to wait for on which descriptor; a terminal is read from and written to."""
         events: dict[int, int] = {}
         for stream in self._streams:
             if stream.rest:

@@ -44,7 +44,7 @@ class WindowsChild:
 
     @property
     def started(self) -> bool:
-        """Whether there is, or was, a process."""
+        """True if there is, or was, a process."""
         return self._process is not None
 
     def wait(self) -> Ending:
