@@ -131,7 +131,7 @@ def with_prefix(prefix: str, told: str) -> str:
 def metadata(
     outcome: Outcome, host: str, command: str, output: str | None = None, run_id: str | None = None
 ) -> dict[str, str | int | float]:
-    """Return what goes with the event, without what is not known. Strings fit into the 500 units that the service allows.
+    """Return what goes with the event, without what is not known. Strings fit the 500 units that the service allows.
 
     ``command`` is a base name: arguments hold secrets. ``output`` is redacted and cut already.
     """
