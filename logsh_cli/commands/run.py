@@ -13,6 +13,7 @@ from logsh_cli.clock import option_seconds
 from logsh_cli.errors import UsageError
 from logsh_cli.job import NotifyOn, On, RunOptions, parse_success_codes
 from logsh_cli.job.child import TIMED_OUT, shell_status, start
+from logsh_cli.job.meanwhile import Meanwhile
 
 if TYPE_CHECKING:
     import typer
@@ -244,8 +245,6 @@ def supervise(app: AppContext, given: RunOptions) -> int:
         timeout_s=given.timeout_s,
         kill_after_s=given.kill_after_s,
     )
-    from logsh_cli.job.meanwhile import Meanwhile  # noqa: PLC0415 - the command runs already
-
     meanwhile = Meanwhile(app, given if child.started else given._replace(start=False))
     ending = child.wait()
     meanwhile.end()

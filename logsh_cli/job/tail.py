@@ -51,7 +51,7 @@ class TailBuffer:
                 self._cut = True
 
     def contents(self) -> bytes:
-        """Return what is remembered. Where older bytes are missing it begins with a whole line, not with half a secret."""
+        """Return it; where older bytes are missing it begins with a whole line, not with half a secret."""
         with self._lock:
             kept = bytes(self._bytes[-KEPT_BYTES:])
             cut = self._cut or len(self._bytes) > KEPT_BYTES
@@ -108,6 +108,9 @@ class Tee(threading.Thread):
             self.start()
         except BaseException:
             self.spawned()
+            for descriptor in (self._wake, self._waking, *(stream.source for stream in self._streams)):
+                if terminal is None:
+                    os.close(descriptor)  # the command may need every one that there is
             raise
 
     def _open(self, stream: int) -> None:
