@@ -211,8 +211,20 @@ class Child:
             if arrival is not None and arrival.number != signal.SIGCHLD:
                 self._consider(arrival, self.pid)
             self._hand_on(self.pid)
+        self._hear_why(self.pid)
         self._finish_output()
         return self._ending()
+
+    def _hear_why(self, child: int) -> None:
+        """A signal to the whole group may have ended the command before it came to us."""
+        number = os.WTERMSIG(self._status) if self._status is not None and os.WIFSIGNALED(self._status) else 0
+        until = time.monotonic() + GRACE_S
+        while number in _STOPS - self._ordered:
+            arrival = self._held.next_arrival(until - time.monotonic())
+            if arrival is None:
+                return
+            if arrival.number in _STOPS and arrival.sender != child:
+                self._ordered.add(arrival.number)
 
     def _is_over(self, tree: ProcessTree) -> bool:
         if self._timeout is None:

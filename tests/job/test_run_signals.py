@@ -321,6 +321,20 @@ def wait_for_sleep(session: Session) -> None:
     wait_until(runs, "sleep to run")
 
 
+@pytest.mark.parametrize("options", [(), ("--tail", "100")], ids=["plain", "with a tail"])
+def test_ctrl_c_is_an_ordered_stop_although_the_job_may_have_it_before_us(
+    service: Server, options: tuple[str, ...]
+) -> None:
+    for _ in range(4):
+        command = [str(LOGSH), "run", "--on", "failure", *options, "--", "sh", "-c", "echo up; exec sleep 30"]
+        with Session(command) as session:
+            session.shows(b"up")
+            session.type(CTRL_C)
+            session.rest()
+            assert session.wait() == -signal.SIGINT
+    assert service.events == []
+
+
 def test_ctrl_c_goes_on_with_a_loop_whose_job_took_it_as_no_reason_to_die(bash: Bash) -> None:
     job = "sh -c 'trap \"exit 4\" INT; echo up; while :; do sleep 0.05; done'"
     bash.type(f"for round in 1 2; do {WRAP} {job}; echo status $?; done\n".encode())
