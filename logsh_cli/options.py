@@ -28,11 +28,7 @@ Verbose = Annotated[
 Workspace = Annotated[
     str | None,
     typer.Option(
-        "--workspace",
-        "-w",
-        metavar="NAME",
-        help="The workspace; created on first use.",
-        rich_help_panel=EVENT,
+        "--workspace", "-w", metavar="NAME", help="The workspace; created on first use.", rich_help_panel=EVENT
     ),
 ]
 Icon = Annotated[
@@ -45,11 +41,7 @@ Notify = Annotated[
 Meta = Annotated[
     list[str] | None,
     typer.Option(
-        "--meta",
-        "-m",
-        metavar="KEY=VALUE",
-        help="Metadata; KEY:=JSON a number or boolean.",
-        rich_help_panel=EVENT,
+        "--meta", "-m", metavar="KEY=VALUE", help="Metadata; KEY:=JSON a number or boolean.", rich_help_panel=EVENT
     ),
 ]
 Background = Annotated[
@@ -59,24 +51,17 @@ Background = Annotated[
 Deadline = Annotated[
     str | None,
     typer.Option(
-        "--deadline",
-        metavar="TIME",
-        help="For all attempts and waits.  [default: 10s]",
-        rich_help_panel=DELIVERY,
+        "--deadline", metavar="TIME", help="For all attempts and waits.  [default: 10s]", rich_help_panel=DELIVERY
     ),
 ]
 EventDeadline = Annotated[
     str | None,
     typer.Option(
-        "--deadline",
-        metavar="TIME",
-        help="For all attempts of an event.  [default: 10s]",
-        rich_help_panel=DELIVERY,
+        "--deadline", metavar="TIME", help="For all attempts of an event.  [default: 10s]", rich_help_panel=DELIVERY
     ),
 ]
 BestEffort = Annotated[
-    bool,
-    typer.Option("--best-effort", help="Warn and exit 0 if delivery fails.", rich_help_panel=DELIVERY),
+    bool, typer.Option("--best-effort", help="Warn and exit 0 if delivery fails.", rich_help_panel=DELIVERY)
 ]
 OnMissingKey = Annotated[
     Literal["fail", "skip"] | None,
@@ -87,17 +72,13 @@ OnMissingKey = Annotated[
         rich_help_panel=DELIVERY,
     ),
 ]
-Ci = Annotated[
-    bool,
-    typer.Option("--ci", help="Add the CI's repository, commit and run.", rich_help_panel=EVENT),
-]
+Ci = Annotated[bool, typer.Option("--ci", help="Add the CI's repository, commit and run.", rich_help_panel=EVENT)]
 Jobs = Annotated[
     int,
     typer.Option("--jobs", min=1, max=64, metavar="N", help="Requests under way at once.", rich_help_panel=ADVANCED),
 ]
 Truncate = Annotated[
-    bool,
-    typer.Option("--truncate", help="Shorten long texts to 150 characters.", rich_help_panel=EVENT),
+    bool, typer.Option("--truncate", help="Shorten long texts to 150 characters.", rich_help_panel=EVENT)
 ]
 NoValidate = Annotated[
     bool, typer.Option("--no-validate", help="Let the service judge the event.", rich_help_panel=ADVANCED)

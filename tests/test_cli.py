@@ -250,9 +250,7 @@ def test_running_out_of_something_is_told_as_well(fault: Exception) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stop", "code", "fatal"),
-    [(KeyboardInterrupt(), 130, 2), (TermSignal(), 143, None)],
-    ids=["INT", "TERM"],
+    ("stop", "code", "fatal"), [(KeyboardInterrupt(), 130, 2), (TermSignal(), 143, None)], ids=["INT", "TERM"]
 )
 def test_a_signal_outside_of_a_delivery_is_told_and_died_of(stop: BaseException, code: int, fatal: int | None) -> None:
     ended, context, out, err = run_with(broken(stop))

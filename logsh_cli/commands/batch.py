@@ -55,8 +55,7 @@ def batch(
         typer.Option("--rate", metavar="N", help="At most N requests a second.", rich_help_panel=options.ADVANCED),
     ] = None,
     from_line: Annotated[
-        int,
-        typer.Option("--from-line", metavar="N", help="Begin at the Nth line.", rich_help_panel=options.ADVANCED),
+        int, typer.Option("--from-line", metavar="N", help="Begin at the Nth line.", rich_help_panel=options.ADVANCED)
     ] = 1,
     workspace: options.Workspace = None,
     truncate: options.Truncate = False,
@@ -111,10 +110,7 @@ def act(app: AppContext, given: BatchOptions) -> Tally:
                 raise
             return Tally(error=error)
         parse = partial(
-            parse_line,
-            workspace=value_of(settings.workspace),
-            validate=given.validate,
-            truncate=given.truncate,
+            parse_line, workspace=value_of(settings.workspace), validate=given.validate, truncate=given.truncate
         )
         job = BatchJob(parse, app.printer.note, drain, stop, jobs=given.jobs, from_line=given.from_line)
         with app.printer.progress("sending", total=input_size(descriptor)) as show:

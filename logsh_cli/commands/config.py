@@ -61,10 +61,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_(
-    ctx: typer.Context,
-    profile: options.Profile = None,
-    json: options.Json = False,
-    verbose: options.Verbose = False,
+    ctx: typer.Context, profile: options.Profile = None, json: options.Json = False, verbose: options.Verbose = False
 ) -> int:
     app: AppContext = ctx.obj
     printer = app.configure_output(json=json, verbose=verbose)

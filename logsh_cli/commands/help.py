@@ -18,8 +18,7 @@ def register(app: typer.Typer) -> None:
 def help_(
     ctx: typer.Context,
     subject: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[COMMAND|TOPIC]", help="A command, or exit-codes, environment, json."),
+        list[str] | None, typer.Argument(metavar="[COMMAND|TOPIC]", help="A command, or exit-codes, environment, json.")
     ] = None,
 ) -> int:
     from logsh_cli.help.topics import TOPICS  # noqa: PLC0415 - tables that no other command needs

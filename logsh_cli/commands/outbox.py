@@ -60,11 +60,7 @@ def register(app: typer.Typer) -> None:
     )(flush)
     group.command(
         "retry",
-        help=described(
-            "Try refused events again, now.",
-            "logsh outbox retry 12 13",
-            "logsh outbox retry --all",
-        ),
+        help=described("Try refused events again, now.", "logsh outbox retry 12 13", "logsh outbox retry --all"),
     )(retry)
     group.command(
         "drop", help=described("Remove kept events for good.", "logsh outbox drop 12", "logsh outbox drop --all --yes")

@@ -100,10 +100,7 @@ def run(
     longer_than: Annotated[
         str | None,
         typer.Option(
-            "--longer-than",
-            metavar="TIME",
-            help="Report long runs, and failures.",
-            rich_help_panel=options.ADVANCED,
+            "--longer-than", metavar="TIME", help="Report long runs, and failures.", rich_help_panel=options.ADVANCED
         ),
     ] = None,
     success_codes: Annotated[
@@ -116,12 +113,7 @@ def run(
         ),
     ] = "0",
     report_start: Annotated[
-        bool,
-        typer.Option(
-            "--start",
-            help="Report the start, too.",
-            rich_help_panel=options.JOB,
-        ),
+        bool, typer.Option("--start", help="Report the start, too.", rich_help_panel=options.JOB)
     ] = False,
     tail: Annotated[
         int | None,
@@ -137,27 +129,14 @@ def run(
     timeout: Annotated[
         str | None,
         typer.Option(
-            "--timeout",
-            metavar="TIME",
-            help="End it and all that it started after TIME.",
-            rich_help_panel=options.JOB,
+            "--timeout", metavar="TIME", help="End it and all that it started after TIME.", rich_help_panel=options.JOB
         ),
     ] = None,
     quiet_job: Annotated[
-        bool,
-        typer.Option(
-            "--quiet-job",
-            help="Show its output only if it fails.",
-            rich_help_panel=options.ADVANCED,
-        ),
+        bool, typer.Option("--quiet-job", help="Show its output only if it fails.", rich_help_panel=options.ADVANCED)
     ] = False,
     dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            help="Show the events and run nothing.",
-            rich_help_panel=options.ADVANCED,
-        ),
+        bool, typer.Option("--dry-run", help="Show the events and run nothing.", rich_help_panel=options.ADVANCED)
     ] = False,
     background: options.Background = False,
     deadline: options.Deadline = None,
@@ -177,19 +156,13 @@ def run(
     icon_success: Annotated[
         str | None,
         typer.Option(
-            "--icon-success",
-            metavar="EMOJI",
-            help="Instead of a green check mark.",
-            rich_help_panel=options.ADVANCED,
+            "--icon-success", metavar="EMOJI", help="Instead of a green check mark.", rich_help_panel=options.ADVANCED
         ),
     ] = None,
     icon_failure: Annotated[
         str | None,
         typer.Option(
-            "--icon-failure",
-            metavar="EMOJI",
-            help="Instead of a red cross.",
-            rich_help_panel=options.ADVANCED,
+            "--icon-failure", metavar="EMOJI", help="Instead of a red cross.", rich_help_panel=options.ADVANCED
         ),
     ] = None,
 ) -> int:

@@ -58,8 +58,7 @@ def sandbox(
         ),
     ] = None,
     expect_count: Annotated[
-        int | None,
-        typer.Option("--expect-count", min=0, metavar="N", help="End with 1 unless exactly N events match."),
+        int | None, typer.Option("--expect-count", min=0, metavar="N", help="End with 1 unless exactly N events match.")
     ] = None,
     expect_none: Annotated[bool, typer.Option("--expect-none", help="End with 1 if any event matches.")] = False,
     json: Annotated[
@@ -67,8 +66,7 @@ def sandbox(
         typer.Option("--json", help="Print each event as a line of JSON; the command's output goes to standard error."),
     ] = False,
     output: Annotated[
-        str | None,
-        typer.Option("--output", metavar="FILE", help="Write the events there instead, as lines of JSON."),
+        str | None, typer.Option("--output", metavar="FILE", help="Write the events there instead, as lines of JSON.")
     ] = None,
     quiet: options.Quiet = False,
 ) -> int:

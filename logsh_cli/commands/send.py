@@ -77,12 +77,7 @@ def send(
     truncate: options.Truncate = False,
     no_validate: options.NoValidate = False,
     dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            help="Print the request, send nothing.",
-            rich_help_panel=options.DELIVERY,
-        ),
+        bool, typer.Option("--dry-run", help="Print the request, send nothing.", rich_help_panel=options.DELIVERY)
     ] = False,
     background: options.Background = False,
     deadline: options.Deadline = None,

@@ -62,13 +62,7 @@ class SandboxServer:
         UsageError: the port can't be listened on (at construction).
     """
 
-    def __init__(
-        self,
-        on_request: Callable[[Received], None],
-        *,
-        port: int = 0,
-        faults: Sequence[Fault] = (),
-    ) -> None:
+    def __init__(self, on_request: Callable[[Received], None], *, port: int = 0, faults: Sequence[Fault] = ()) -> None:
         self._faults = deque(faults)
         self._on_request = on_request
         self._lock = threading.Lock()

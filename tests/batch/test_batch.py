@@ -479,12 +479,7 @@ def half_way(service: Server, *args: str) -> subprocess.Popen[bytes]:
 
 @pytest.mark.parametrize(
     ("signum", "code"),
-    [
-        (signal.SIGINT, -signal.SIGINT),
-        (signal.SIGTERM, 143),
-        (signal.SIGHUP, 143),
-        (signal.SIGQUIT, -signal.SIGINT),
-    ],
+    [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143), (signal.SIGHUP, 143), (signal.SIGQUIT, -signal.SIGINT)],
     ids=["INT", "TERM", "HUP", "QUIT"],
 )
 def test_a_signal_lets_end_what_is_under_way_and_keeps_the_rest(

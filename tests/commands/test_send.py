@@ -218,8 +218,7 @@ def test_a_failure_is_one_line_that_says_what_became_of_the_event_also_when_quie
 
 def test_verbose_shows_request_answer_and_timings_of_every_attempt(logsh: Logsh, service: Server) -> None:
     service.script(
-        says.error(503, "busy", "Come back.", {"Retry-After": "0"}, details={"why": "maintenance"}),
-        says.drop(),
+        says.error(503, "busy", "Come back.", {"Retry-After": "0"}, details={"why": "maintenance"}), says.drop()
     )
     done = logsh("send", *EVENT, "-v", env=settings_for(service))
     assert done.code == 0

@@ -271,10 +271,9 @@ def test_a_file_that_can_not_be_changed_safely_is_left_alone(content: str, path:
     changes=st.fixed_dictionaries(
         {},
         optional={
-            name: {
-                "true or false": st.booleans(),
-                "a duration": st.floats(0.1, 1e5) | st.integers(1, 9),
-            }.get(kind, st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
+            name: {"true or false": st.booleans(), "a duration": st.floats(0.1, 1e5) | st.integers(1, 9)}.get(
+                kind, st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+            )
             for name, kind in KEYS.items()
         },
     ),

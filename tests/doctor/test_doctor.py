@@ -168,10 +168,7 @@ def test_verbose_adds_the_versions(logsh: Logsh, server: Server) -> None:
 
 
 def test_a_named_profile_is_examined_alone(logsh: Logsh, tmp_path: Path, server: Server) -> None:
-    write_config(
-        tmp_path,
-        f'api_key = "logsh_default"\n[profiles.work]\napi_key = "{KEY}"\napi_url = "{server.url}"\n',
-    )
+    write_config(tmp_path, f'api_key = "logsh_default"\n[profiles.work]\napi_key = "{KEY}"\napi_url = "{server.url}"\n')
     done = logsh("doctor", "--profile", "work", "--json", env=at("http://127.0.0.1:1", LOGSH_API_KEY="logsh_other"))
     found = details(done)
     assert done.code == 0
@@ -645,11 +642,7 @@ def fill(
 
 @pytest.mark.parametrize(
     ("content", "waiting", "refused"),
-    [
-        ({"pending": 2}, "ok", "ok"),
-        ({"pending": 2, "hours_ago": 3}, "warn", "ok"),
-        ({"refused": 1}, "ok", "warn"),
-    ],
+    [({"pending": 2}, "ok", "ok"), ({"pending": 2, "hours_ago": 3}, "warn", "ok"), ({"refused": 1}, "ok", "warn")],
     ids=["fresh", "old", "refused"],
 )
 def test_the_backlog_is_counted_and_an_old_one_is_a_warning(

@@ -98,11 +98,7 @@ JENKINS = {
 
 
 def expected(
-    provider: str,
-    run_url: str,
-    repository: str = "acme/shop",
-    branch: str = "main",
-    actor: str | None = "jane",
+    provider: str, run_url: str, repository: str = "acme/shop", branch: str = "main", actor: str | None = "jane"
 ) -> dict[str, str]:
     values = {
         "ci_provider": provider,

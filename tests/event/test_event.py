@@ -101,16 +101,10 @@ def test_a_limit_is_counted_in_characters_and_may_be_reached(name: str, limit: i
             {"event": "x" * 100 + "\udcff" + "y" * 100},
             f'--event is not valid UTF-8 text: "…{"x" * 20}\\udcff{"y" * 12}…"',
         ),
-        (
-            {"icon": ":rokcet:"},
-            '--icon is not an emoji or a known shortcode: ":rokcet:" (did you mean :rocket:?)',
-        ),
+        ({"icon": ":rokcet:"}, '--icon is not an emoji or a known shortcode: ":rokcet:" (did you mean :rocket:?)'),
         ({"icon": "\udcf0"}, '--icon is not valid UTF-8 text: "\\udcf0"'),
         ({"metadata": {"": 1}}, "--meta must have no empty key"),
-        (
-            {"metadata": {"k" * 101: 1}},
-            f'--meta key "{"k" * 39}…" must be at most 100 characters; yours has 101',
-        ),
+        ({"metadata": {"k" * 101: 1}}, f'--meta key "{"k" * 39}…" must be at most 100 characters; yours has 101'),
         ({"metadata": {"k": "v" * 501}}, '--meta "k" must be at most 500 characters; yours has 501'),
         ({"metadata": {"k": "\0"}}, '--meta "k" must not contain NUL characters; yours looks like binary data'),
         ({"metadata": {"k": "\udc80"}}, '--meta "k" is not valid UTF-8 text: "\\udc80"'),
@@ -139,7 +133,7 @@ def test_all_problems_are_reported_at_once() -> None:
     found = problems_of(wrong, extra_problems=["--notify is odd"])
 
     assert [problem.split()[0] for problem in found] == [
-        *("--workspace", "--event", "--desc", "--icon", "--meta", "--notify"),
+        *("--workspace", "--event", "--desc", "--icon", "--meta", "--notify")
     ]
     with pytest.raises(InvalidEvent, match=r"^--workspace must not be empty; --event .*; --notify is odd$"):
         build_event(wrong, extra_problems=["--notify is odd"])
@@ -266,10 +260,7 @@ NOT_SCALAR = "must be a string, a number, true or false; got"
         ('k:={"a": 1}', f'--meta "k" {NOT_SCALAR} an object'),
         ("k:=1e999", '--meta "k" must be a number that fits 64-bit floating point; yours does not'),
         ("k:=1" + "0" * 400, '--meta "k" must be a number that fits 64-bit floating point; yours does not'),
-        (
-            "k:=" + "9" * 5000,
-            f'--meta "k" must be JSON after :=; got "{"9" * 39}…" (for text, write "k={"9" * 37}…")',
-        ),
+        ("k:=" + "9" * 5000, f'--meta "k" must be JSON after :=; got "{"9" * 39}…" (for text, write "k={"9" * 37}…")'),
         (
             "k:=" + "[" * 100_000,
             f'--meta "k" must be JSON after :=; got "{"[" * 39}…" (for text, write "k={"[" * 37}…")',

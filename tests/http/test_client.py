@@ -567,9 +567,7 @@ def _kinds_below(kind: type[Exception]) -> Iterator[type[Exception]]:
         yield from _kinds_below(below)
 
 
-OUR_FAULTS = {
-    *(httpx.TransportError, httpx.ProtocolError, httpx.LocalProtocolError, httpx.UnsupportedProtocol),
-}
+OUR_FAULTS = {*(httpx.TransportError, httpx.ProtocolError, httpx.LocalProtocolError, httpx.UnsupportedProtocol)}
 """Kinds that are only bases, and those that only a request that is not valid HTTP can raise."""
 
 

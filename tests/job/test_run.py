@@ -668,11 +668,7 @@ def test_without_a_key_the_event_can_be_skipped(run: Logsh, service: Server, tmp
 
 
 @pytest.mark.parametrize(
-    "locale",
-    [
-        pytest.param({"LANG": "C"}, id="LANG=C"),
-        pytest.param({"LC_ALL": "POSIX"}, id="LC_ALL=POSIX"),
-    ],
+    "locale", [pytest.param({"LANG": "C"}, id="LANG=C"), pytest.param({"LC_ALL": "POSIX"}, id="LC_ALL=POSIX")]
 )
 def test_the_c_locale_takes_emoji_and_output_that_is_no_utf_8(
     run: Logsh, service: Server, locale: dict[str, str | None]

@@ -57,22 +57,14 @@ class Outcome(NamedTuple):
 
 
 def run_job(
-    env: Mapping[str, str | None],
-    *options: str,
-    job: Sequence[str] = JOB,
-    prefix: Sequence[str] = (),
+    env: Mapping[str, str | None], *options: str, job: Sequence[str] = JOB, prefix: Sequence[str] = ()
 ) -> Outcome:
     """Run the job, wait no longer than the deadline and the slack, and check what must hold whatever is wrong."""
     command = [*prefix, str(LOGSH), "run", *options, "--", *job]
     with_deadline = environment({"LOGSH_DEADLINE": str(DEADLINE_S), **env})
     began = time.monotonic()
     done = subprocess.run(
-        command,
-        env=with_deadline,
-        capture_output=True,
-        check=False,
-        timeout=PATIENCE_S,
-        stdin=subprocess.DEVNULL,
+        command, env=with_deadline, capture_output=True, check=False, timeout=PATIENCE_S, stdin=subprocess.DEVNULL
     )
     assert time.monotonic() - began < DEADLINE_S + SLACK_S
     assert done.stderr.startswith(b"err\n"), "the job's line is there, and first"

@@ -7,17 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from logsh_cli.outbox import (
-    MAX_PENDING,
-    Changed,
-    Counts,
-    MemoryOutbox,
-    Outbox,
-    OutboxFull,
-    Owner,
-    Row,
-    open_store,
-)
+from logsh_cli.outbox import MAX_PENDING, Changed, Counts, MemoryOutbox, Outbox, OutboxFull, Owner, Row, open_store
 from logsh_cli.outbox.schema import STEPS, VERSION
 
 ME = Owner("default", "a" * 16)

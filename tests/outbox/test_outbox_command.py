@@ -26,14 +26,7 @@ if TYPE_CHECKING:
 HOUR = 3600.0
 ROW_KEYS = ["id", "state", "event", "profile", "accepted_at", "attempts", "not_before", "rejected_at"]
 ROW_KEYS += ["http_status", "error"]
-ACTIONS = (
-    ("list",),
-    ("list", "--json"),
-    ("show", "1"),
-    ("flush",),
-    ("retry", "--all"),
-    ("drop", "--all"),
-)
+ACTIONS = (("list",), ("list", "--json"), ("show", "1"), ("flush",), ("retry", "--all"), ("drop", "--all"))
 
 
 def json_lines(done: Completed) -> list[dict[str, Any]]:

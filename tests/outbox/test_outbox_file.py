@@ -687,10 +687,7 @@ def test_a_user_can_keep_events_where_root_made_room(shared: Path) -> None:
 
 def test_nobody_else_can_read_the_store(tmp_path: Path) -> None:
     directory = tmp_path / "state"
-    run(
-        "os.umask(0); o = Outbox.open(directory); o.add(ME, [body('x')])\nwith o.flush_lock(): os._exit(0)",
-        directory,
-    )
+    run("os.umask(0); o = Outbox.open(directory); o.add(ME, [body('x')])\nwith o.flush_lock(): os._exit(0)", directory)
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
     assert {"outbox.db", "outbox.db-wal", "outbox.db-shm", "outbox.lock", "outbox.ledger", "flush.lock"} == set(modes)

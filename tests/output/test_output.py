@@ -52,11 +52,7 @@ class Shown:
 
 
 RESULTS: dict[str, tuple[Result, str, str]] = {
-    "delivered": (
-        Result("delivered", EVENT, 7, 201, 1, 142),
-        "delivered: deploy.done -> shop (HTTP 201, 142 ms)",
-        "",
-    ),
+    "delivered": (Result("delivered", EVENT, 7, 201, 1, 142), "delivered: deploy.done -> shop (HTTP 201, 142 ms)", ""),
     "delivered after retries": (
         Result("delivered", EVENT, 7, 200, 3, 1500),
         "delivered: deploy.done -> shop (HTTP 200, 3 attempts, 1500 ms)",
@@ -73,11 +69,7 @@ RESULTS: dict[str, tuple[Result, str, str]] = {
         "",
         "logsh: refused: too loud",
     ),
-    "failed": (
-        Result("failed", EVENT, exit_code=ExitCode.NOT_KEPT, error=NotKept("gone")),
-        "",
-        "logsh: gone",
-    ),
+    "failed": (Result("failed", EVENT, exit_code=ExitCode.NOT_KEPT, error=NotKept("gone")), "", "logsh: gone"),
     "skipped": (
         Result("skipped", EVENT, error=MissingKey("there is no API key", hint="login")),
         "",

@@ -58,12 +58,6 @@ def run_logsh(
     assert LOGSH.exists(), f"logsh is not installed beside {sys.executable}; pip install -e '.[test]'"
     given: dict[str, Any] = {"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}
     done = subprocess.run(
-        [str(LOGSH), *args],
-        env=environment(env),
-        cwd=cwd,
-        capture_output=True,
-        timeout=timeout,
-        check=False,
-        **given,
+        [str(LOGSH), *args], env=environment(env), cwd=cwd, capture_output=True, timeout=timeout, check=False, **given
     )
     return Completed(done.returncode, done.stdout, done.stderr)
