@@ -207,8 +207,10 @@ class Child:
         self._reap(self.pid)
         while not self._is_over(tree):
             arrival = self._held.next_arrival(self._patience_s())
+            if arrival is not None and arrival.number == signal.SIGTSTP:
+                self._consider(arrival, self.pid)  # first: we would stop once more for the command's having stopped
             self._reap(self.pid)
-            if arrival is not None and arrival.number != signal.SIGCHLD:
+            if arrival is not None and arrival.number not in (signal.SIGCHLD, signal.SIGTSTP):
                 self._consider(arrival, self.pid)
             self._hand_on(self.pid)
         self._hear_why(self.pid)
@@ -251,7 +253,7 @@ class Child:
         seen = self._witness.saw(arrival.number)
         if arrival.number == signal.SIGTSTP:
             # At once: a second TSTP does nothing to what is stopped, and the shell is waiting for us to stop.
-            if not seen and is_for_child(arrival):
+            if not seen and is_for_child(arrival) and self._status is None:
                 send(child, signal.SIGTSTP)
             stop_here()
         elif not seen:
@@ -262,8 +264,8 @@ class Child:
         if arrival.number == signal.SIGWINCH:
             terminal.resize()
         elif arrival.number == signal.SIGCONT:
-            terminal.take()
             send(-child, signal.SIGCONT)
+            terminal.take()
         elif arrival.sender != os.getpid() and self._status is None:
             send(child, arrival.number)
 
@@ -306,11 +308,12 @@ class Child:
 
     def _suspend(self, terminal: Terminal, child: int) -> None:
         """The command on our terminal was stopped, and so are we all, as by Ctrl-Z."""
+        time.sleep(_LOOK_AGAIN_S)  # what it wrote before is still to be shown
         terminal.give_back()
         os.killpg(os.getpgrp(), signal.SIGTSTP)
         stop_here()
+        send(-child, signal.SIGCONT)  # first, since it would undo a Ctrl-Z that comes through from now on
         terminal.take()
-        send(-child, signal.SIGCONT)
 
     def _is_stopped(self, child: int) -> bool:
         """True if a child that was stopped still is."""

@@ -101,12 +101,14 @@ class Terminal:
                     with suppress(OSError):
                         os.close(descriptor)
             os.tcsetpgrp(self.slave, job)
-            os.kill(-job, signal.SIGCONT)  # it may have been quicker, and been stopped for using the terminal
             os.write(self._telling, _STARTED + _WORD.pack(job))
             ended = False
             while not ended:
                 _, status = os.waitpid(job, os.WUNTRACED)
                 ended = not os.WIFSTOPPED(status)
+                if not ended and os.WSTOPSIG(status) in (signal.SIGTTIN, signal.SIGTTOU):
+                    os.kill(-job, signal.SIGCONT)  # it used the terminal before it was given it
+                    continue
                 os.write(self._telling, _WORD.pack(status))
                 os.kill(parent, signal.SIGCHLD)
             # Else the end of the session would hang up on what the command left behind.

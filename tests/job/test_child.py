@@ -527,10 +527,18 @@ def test_ctrl_z_stops_the_job_and_fg_continues_it(shell: Terminal) -> None:
     shell.type(b"\x1a")
     shell.shows(b"Stopped")
     shell.shows(b"READY> ")
+    # A job that has been told to stop may still take a key that is meant for the shell.
+    wait_for(lambda: all(state.startswith("T") for state in states_below(shell.pid)), "all to stop")
     shell.type(b"fg\n")
     shell.shows(b"fg\r\n")
     shell.type(b"word\n")
     shell.shows(b"got word")
+
+
+def states_below(leader: int) -> list[str]:
+    listing = subprocess.run(["ps", "-A", "-o", "sid=,pid=,stat=,comm="], capture_output=True, check=True).stdout
+    rows = [line.split(None, 3) for line in listing.decode().splitlines()]
+    return [row[2] for row in rows if int(row[0]) == leader != int(row[1]) and row[3] != "cat"]
 
 
 def test_a_job_that_stops_itself_gives_the_terminal_back_to_the_shell(shell: Terminal) -> None:
