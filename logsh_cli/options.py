@@ -4,97 +4,56 @@ Typer evaluates signatures at run time, so the types named here must be real imp
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from logsh_cli.config.files import KEYS
-from logsh_cli.help import ADVANCED, OUTPUT
 
-JOB, EVENT, DELIVERY = "Run and report", "Event", "Delivery"
-"""The other headings under which long help lists options."""
+JOB, EVENT, DELIVERY, OUTPUT, ADVANCED = "Run and report", "Event", "Delivery", "Output", "Advanced"
+"""The headings under which long help lists options; ``--help`` itself stands at the end of the first."""
 
-Profile = Annotated[
-    str | None,
-    typer.Option(
-        "--profile", "-p", metavar="NAME", help="Use this profile's key and settings.", rich_help_panel=DELIVERY
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.", rich_help_panel=OUTPUT)]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing on success.", rich_help_panel=OUTPUT)]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Show what happens, on standard error.", rich_help_panel=OUTPUT)
-]
-Workspace = Annotated[
-    str | None,
-    typer.Option(
-        "--workspace", "-w", metavar="NAME", help="The workspace; created on first use.", rich_help_panel=EVENT
-    ),
-]
-Icon = Annotated[
-    str | None,
-    typer.Option("--icon", "-i", metavar="EMOJI", help="An emoji, or :rocket: and the like.", rich_help_panel=EVENT),
-]
-Notify = Annotated[
-    bool | None, typer.Option("--notify/--no-notify", help="Send a push notification, or don't.", rich_help_panel=EVENT)
-]
-Meta = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--meta", "-m", metavar="KEY=VALUE", help="Metadata; KEY:=JSON a number or boolean.", rich_help_panel=EVENT
-    ),
-]
-Background = Annotated[
-    bool,
-    typer.Option("--background", "-b", help="Return once stored; deliver in background.", rich_help_panel=DELIVERY),
-]
-Deadline = Annotated[
-    str | None,
-    typer.Option(
-        "--deadline", metavar="TIME", help="For all attempts and waits.  [default: 10s]", rich_help_panel=DELIVERY
-    ),
-]
+SETTABLE = ", ".join(key for key in KEYS if key != "api_key")
+
+
+def option(usage: str, sentence: str, heading: str | None = None, **rules: Any) -> Any:
+    """Return an option; ``usage`` is its names and, if it takes a value, that one's, as help shows them."""
+    names = [word for word in usage.split() if word.startswith("-")]
+    metavar = next((word for word in usage.split() if word not in names), None)
+    return typer.Option(*names, metavar=metavar, help=sentence, rich_help_panel=heading, **rules)
+
+
+def argument(metavar: str, sentence: str) -> Any:
+    """Return an argument, as help shows it."""
+    return typer.Argument(metavar=metavar, help=sentence)
+
+
+Profile = Annotated[str | None, option("--profile -p NAME", "Use this profile's key and settings.", DELIVERY)]
+Json = Annotated[bool, option("--json", "Print the result as one line of JSON.", OUTPUT)]
+Quiet = Annotated[bool, option("--quiet -q", "Print nothing on success.", OUTPUT)]
+Verbose = Annotated[bool, option("--verbose -v", "Show what happens, on standard error.", OUTPUT)]
+Workspace = Annotated[str | None, option("--workspace -w NAME", "The workspace; created on first use.", EVENT)]
+Icon = Annotated[str | None, option("--icon -i EMOJI", "An emoji, or :rocket: and the like.", EVENT)]
+Notify = Annotated[bool | None, option("--notify/--no-notify", "Send a push notification, or don't.", EVENT)]
+Meta = Annotated[list[str] | None, option("--meta -m KEY=VALUE", "Metadata; KEY:=JSON a number or boolean.", EVENT)]
+Background = Annotated[bool, option("--background -b", "Return once stored; deliver in background.", DELIVERY)]
+Deadline = Annotated[str | None, option("--deadline TIME", "For all attempts and waits.  [default: 10s]", DELIVERY)]
 EventDeadline = Annotated[
-    str | None,
-    typer.Option(
-        "--deadline", metavar="TIME", help="For all attempts of an event.  [default: 10s]", rich_help_panel=DELIVERY
-    ),
+    str | None, option("--deadline TIME", "For all attempts of an event.  [default: 10s]", DELIVERY)
 ]
-BestEffort = Annotated[
-    bool, typer.Option("--best-effort", help="Warn and exit 0 if delivery fails.", rich_help_panel=DELIVERY)
-]
+BestEffort = Annotated[bool, option("--best-effort", "Warn and exit 0 if delivery fails.", DELIVERY)]
 OnMissingKey = Annotated[
     Literal["fail", "skip"] | None,
-    typer.Option(
-        "--on-missing-key",
-        metavar="fail|skip",
-        help="Without a key: fail, or skip and exit 0.",
-        rich_help_panel=DELIVERY,
-    ),
+    option("--on-missing-key fail|skip", "Without a key: fail, or skip and exit 0.", DELIVERY),
 ]
-Ci = Annotated[bool, typer.Option("--ci", help="Add the CI's repository, commit and run.", rich_help_panel=EVENT)]
-Jobs = Annotated[
-    int,
-    typer.Option("--jobs", min=1, max=64, metavar="N", help="Requests under way at once.", rich_help_panel=ADVANCED),
-]
-Truncate = Annotated[
-    bool, typer.Option("--truncate", help="Shorten long texts to 150 characters.", rich_help_panel=EVENT)
-]
-NoValidate = Annotated[
-    bool, typer.Option("--no-validate", help="Let the service judge the event.", rich_help_panel=ADVANCED)
-]
-Key = Annotated[str, typer.Argument(metavar="KEY", help=f"One of {', '.join(KEYS)}.")]
-KeyToSet = Annotated[
-    str,
-    typer.Argument(
-        metavar="KEY",
-        help=f"One of {', '.join(key for key in KEYS if key != 'api_key')}. An API key is kept by `logsh login`.",
-    ),
-]
-Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID...]", help="The events' numbers, as `list` shows them.")]
-All = Annotated[bool, typer.Option("--all", help="Every event that the command applies to.")]
-JsonLines = Annotated[bool, typer.Option("--json", help="Print a line of JSON for each.", rich_help_panel=OUTPUT)]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
-SetAsideFile = Annotated[
-    Path | None, typer.Argument(metavar="[FILE]", help="A damaged file; else every one that was set aside.")
-]
+Ci = Annotated[bool, option("--ci", "Add the CI's repository, commit and run.", EVENT)]
+Jobs = Annotated[int, option("--jobs N", "Requests under way at once.", ADVANCED, min=1, max=64)]
+Truncate = Annotated[bool, option("--truncate", "Shorten long texts to 150 characters.", EVENT)]
+NoValidate = Annotated[bool, option("--no-validate", "Let the service judge the event.", ADVANCED)]
+Key = Annotated[str, argument("KEY", f"One of {', '.join(KEYS)}.")]
+KeyToSet = Annotated[str, argument("KEY", f"One of {SETTABLE}. An API key is kept by `logsh login`.")]
+Ids = Annotated[list[int] | None, argument("[ID...]", "The events' numbers, as `list` shows them.")]
+All = Annotated[bool, option("--all", "Every event that the command applies to.")]
+JsonLines = Annotated[bool, option("--json", "Print a line of JSON for each.", OUTPUT)]
+Yes = Annotated[bool, option("--yes -y", "Don't ask.")]
+SetAsideFile = Annotated[Path | None, argument("[FILE]", "A damaged file; else every one that was set aside.")]

@@ -45,7 +45,7 @@ Send events to Logsh. An accepted event is kept until the service has it.
 _SHOWS_ONLY = frozenset({"--help", "-h", "--version", "-V"})
 """Options whose text Typer itself writes, and so stumbles over a reader that has gone or a full disk."""
 
-_NAMES = {"options": options, "typer": typer}
+_NAMES = {**vars(options), "options": options}
 """Names that the signatures of commands use and their modules import for the type checker alone."""
 
 
@@ -123,7 +123,7 @@ def _evaluate_signatures(app: typer.Typer) -> None:
     for command in app.registered_commands:
         callback: Callable[..., Any] | None = command.callback
         if callback is not None:
-            names = {**callback.__globals__, **_NAMES}
+            names = {**_NAMES, **callback.__globals__}
             callback.__annotations__ = get_type_hints(callback, globalns=names, include_extras=True)
     for group in app.registered_groups:
         if group.typer_instance is not None:

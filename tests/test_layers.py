@@ -10,7 +10,7 @@ import pytest
 import logsh_cli
 
 HOUSE = [
-    *("__main__", "cli", "parser", "argv", "commands", "app", "options", "help"),
+    *("__main__", "cli", "parser", "argv", "commands", "app", "help", "options"),
     *("sandbox", "doctor", "job", "batch", "delivery", "http", "outbox", "config", "event"),
     *("clock", "output", "files", "errors", "__init__"),
 ]

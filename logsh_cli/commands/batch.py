@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import typer
 
     from logsh_cli import options
+    from logsh_cli.options import ADVANCED, DELIVERY, argument, option
 
 
 class BatchOptions(NamedTuple):
@@ -48,21 +49,14 @@ def register(app: typer.Typer) -> None:
 
 def batch(
     ctx: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="[FILE|-]", help="JSON Lines; - is standard input.")] = "-",
+    file: Annotated[str, argument("[FILE|-]", "JSON Lines; - is standard input.")] = "-",
     jobs: options.Jobs = DEFAULT_JOBS,
-    rate: Annotated[
-        float | None,
-        typer.Option("--rate", metavar="N", help="At most N requests a second.", rich_help_panel=options.ADVANCED),
-    ] = None,
-    from_line: Annotated[
-        int, typer.Option("--from-line", metavar="N", help="Begin at the Nth line.", rich_help_panel=options.ADVANCED)
-    ] = 1,
+    rate: Annotated[float | None, option("--rate N", "At most N requests a second.", ADVANCED)] = None,
+    from_line: Annotated[int, option("--from-line N", "Begin at the Nth line.", ADVANCED)] = 1,
     workspace: options.Workspace = None,
     truncate: options.Truncate = False,
     no_validate: options.NoValidate = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check every line and send nothing.", rich_help_panel=options.DELIVERY)
-    ] = False,
+    dry_run: Annotated[bool, option("--dry-run", "Check every line and send nothing.", DELIVERY)] = False,
     deadline: options.EventDeadline = None,
     best_effort: options.BestEffort = False,
     on_missing_key: options.OnMissingKey = None,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     import typer
 
+    from logsh_cli.options import argument, option
+
 FILES = {"bash": "logsh.bash", "zsh": "_logsh", "fish": "logsh.fish", "powershell": "logsh.ps1", "man": "logsh.1"}
 """The file for each reader."""
 
@@ -30,14 +32,9 @@ def register(app: typer.Typer) -> None:
 
 def completion(
     ctx: typer.Context,
-    shell: Annotated[
-        Reader,
-        typer.Argument(metavar="bash|zsh|fish|powershell|man", help="The shell that is to complete logsh, or man."),
-    ],
-    install: Annotated[
-        bool, typer.Option("--install", help="Put it where this user's shell, or man, looks for it.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --install, only say what would be written.")] = False,
+    shell: Annotated[Reader, argument("bash|zsh|fish|powershell|man", "The shell that is to complete logsh, or man.")],
+    install: Annotated[bool, option("--install", "Put it where this user's shell, or man, looks for it.")] = False,
+    dry_run: Annotated[bool, option("--dry-run", "With --install, only say what would be written.")] = False,
 ) -> int:
     app: AppContext = ctx.obj
     content = read(shell)

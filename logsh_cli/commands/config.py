@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import typer
 
     from logsh_cli import options
+    from logsh_cli.options import argument, option
 
 
 def register(app: typer.Typer) -> None:
@@ -87,7 +88,7 @@ def list_(
 def get(
     ctx: typer.Context,
     key: options.Key,
-    reveal: Annotated[bool, typer.Option("--reveal", help="Print the API key itself.")] = False,
+    reveal: Annotated[bool, option("--reveal", "Print the API key itself.")] = False,
     profile: options.Profile = None,
     json: options.Json = False,
     verbose: options.Verbose = False,
@@ -116,7 +117,7 @@ def get(
 def set_(
     ctx: typer.Context,
     key: options.KeyToSet,
-    value: Annotated[str, typer.Argument(metavar="VALUE", help="The new value.")],
+    value: Annotated[str, argument("VALUE", "The new value.")],
     profile: options.Profile = None,
     json: options.Json = False,
     quiet: options.Quiet = False,

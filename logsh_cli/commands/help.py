@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     import typer
 
     from logsh_cli.app import AppContext
+    from logsh_cli.options import argument
 
 
 def register(app: typer.Typer) -> None:
@@ -18,7 +19,7 @@ def register(app: typer.Typer) -> None:
 def help_(
     ctx: typer.Context,
     subject: Annotated[
-        list[str] | None, typer.Argument(metavar="[COMMAND|TOPIC]", help="A command, or exit-codes, environment, json.")
+        list[str] | None, argument("[COMMAND|TOPIC]", "A command, or exit-codes, environment, json.")
     ] = None,
 ) -> int:
     from logsh_cli.help.topics import TOPICS  # noqa: PLC0415 - tables that no other command needs

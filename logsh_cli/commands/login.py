@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import typer
 
     from logsh_cli import options
+    from logsh_cli.options import option
 
 VERIFY_WITHIN_S = 10.0
 LONGEST_LINE = 64 * 1024
@@ -56,20 +57,12 @@ def register(app: typer.Typer) -> None:
 
 def login(
     ctx: typer.Context,
-    key_stdin: Annotated[
-        bool, typer.Option("--key-stdin", help="Read the key from the first line of standard input.")
-    ] = False,
-    workspace: Annotated[
-        str | None, typer.Option("--workspace", "-w", metavar="NAME", help="Also set the profile's workspace.")
-    ] = None,
-    api_url: Annotated[
-        str | None, typer.Option("--api-url", metavar="URL", help="The URL that the key is for, if self-hosted.")
-    ] = None,
-    no_verify: Annotated[
-        bool, typer.Option("--no-verify", help="Keep the key without asking the service about it.")
-    ] = False,
+    key_stdin: Annotated[bool, option("--key-stdin", "Read the key from the first line of standard input.")] = False,
+    workspace: Annotated[str | None, option("--workspace -w NAME", "Also set the profile's workspace.")] = None,
+    api_url: Annotated[str | None, option("--api-url URL", "The URL that the key is for, if self-hosted.")] = None,
+    no_verify: Annotated[bool, option("--no-verify", "Keep the key without asking the service about it.")] = False,
     adopt_waiting: Annotated[
-        bool, typer.Option("--adopt", help="Send what waits under the profile's former key with this one.")
+        bool, option("--adopt", "Send what waits under the profile's former key with this one.")
     ] = False,
     profile: options.Profile = None,
     json: options.Json = False,

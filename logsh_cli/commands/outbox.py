@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from logsh_cli import options
     from logsh_cli.config.resolve import Settings
+    from logsh_cli.options import DELIVERY, argument, option
     from logsh_cli.outbox import Owner, Row
 
 
@@ -169,7 +170,7 @@ def recover(ctx: typer.Context, file: options.SetAsideFile = None, json: options
 
 def show(
     ctx: typer.Context,
-    event_id: Annotated[int, typer.Argument(metavar="ID", help="The event's number, as `list` shows it.")],
+    event_id: Annotated[int, argument("ID", "The event's number, as `list` shows it.")],
     json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -189,12 +190,7 @@ def show(
 def flush(
     ctx: typer.Context,
     adopt: Annotated[
-        bool,
-        typer.Option(
-            "--adopt",
-            help="Also take this profile's events that were accepted under another key.",
-            rich_help_panel=options.DELIVERY,
-        ),
+        bool, option("--adopt", "Also take this profile's events that were accepted under another key.", DELIVERY)
     ] = False,
     jobs: options.Jobs = DEFAULT_JOBS,
     deadline: options.EventDeadline = None,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from logsh_cli import options
     from logsh_cli.job.child import Ending
+    from logsh_cli.options import ADVANCED, EVENT, JOB, argument, option
 
 
 LONGEST_TAIL = 500
@@ -38,106 +39,39 @@ def register(app: typer.Typer) -> None:
 
 def run(
     ctx: typer.Context,
-    command: Annotated[
-        list[str] | None, typer.Argument(metavar="-- COMMAND [ARG]...", help="What to run, without a shell.")
-    ] = None,
+    command: Annotated[list[str] | None, argument("-- COMMAND [ARG]...", "What to run, without a shell.")] = None,
     event: Annotated[
-        str | None,
-        typer.Option(
-            "--event",
-            "-e",
-            metavar="NAME",
-            help="The event's name.  [default: the command's]",
-            rich_help_panel=options.EVENT,
-        ),
+        str | None, option("--event -e NAME", "The event's name.  [default: the command's]", EVENT)
     ] = None,
     desc: Annotated[
-        str | None,
-        typer.Option(
-            "--desc",
-            "--description",
-            "-d",
-            metavar="TEXT",
-            help="Put before how the command ended.",
-            rich_help_panel=options.EVENT,
-        ),
+        str | None, option("--desc --description -d TEXT", "Put before how the command ended.", EVENT)
     ] = None,
     workspace: options.Workspace = None,
     icon: options.Icon = None,
     meta: options.Meta = None,
     ci: options.Ci = False,
     on: Annotated[
-        On,
-        typer.Option(
-            "--on",
-            metavar="WHEN",
-            help="always (default), failure, success, change.",
-            show_default=False,
-            rich_help_panel=options.JOB,
-        ),
+        On, option("--on WHEN", "always (default), failure, success, change.", JOB, show_default=False)
     ] = "always",
     notify_on: Annotated[
-        NotifyOn,
-        typer.Option(
-            "--notify-on",
-            metavar="WHEN",
-            help="failure (default), change, always, never.",
-            show_default=False,
-            rich_help_panel=options.JOB,
-        ),
+        NotifyOn, option("--notify-on WHEN", "failure (default), change, always, never.", JOB, show_default=False)
     ] = "failure",
     notify_after: Annotated[
-        int,
-        typer.Option(
-            "--notify-after",
-            min=1,
-            max=MANY,
-            metavar="N",
-            help="Push from the Nth failure in a row on.",
-            rich_help_panel=options.ADVANCED,
-        ),
+        int, option("--notify-after N", "Push from the Nth failure in a row on.", ADVANCED, min=1, max=MANY)
     ] = 1,
     longer_than: Annotated[
-        str | None,
-        typer.Option(
-            "--longer-than", metavar="TIME", help="Report long runs, and failures.", rich_help_panel=options.ADVANCED
-        ),
+        str | None, option("--longer-than TIME", "Report long runs, and failures.", ADVANCED)
     ] = None,
     success_codes: Annotated[
-        str,
-        typer.Option(
-            "--success-codes",
-            metavar="N,N...",
-            help="Exit codes and signals that count as success.",
-            rich_help_panel=options.ADVANCED,
-        ),
+        str, option("--success-codes N,N...", "Exit codes and signals that count as success.", ADVANCED)
     ] = "0",
-    report_start: Annotated[
-        bool, typer.Option("--start", help="Report the start, too.", rich_help_panel=options.JOB)
-    ] = False,
+    report_start: Annotated[bool, option("--start", "Report the start, too.", JOB)] = False,
     tail: Annotated[
-        int | None,
-        typer.Option(
-            "--tail",
-            min=1,
-            max=LONGEST_TAIL,
-            metavar="N",
-            help="On failure, its output's end.",
-            rich_help_panel=options.JOB,
-        ),
+        int | None, option("--tail N", "On failure, its output's end.", JOB, min=1, max=LONGEST_TAIL)
     ] = None,
-    timeout: Annotated[
-        str | None,
-        typer.Option(
-            "--timeout", metavar="TIME", help="End it and all that it started after TIME.", rich_help_panel=options.JOB
-        ),
-    ] = None,
-    quiet_job: Annotated[
-        bool, typer.Option("--quiet-job", help="Show its output only if it fails.", rich_help_panel=options.ADVANCED)
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the events and run nothing.", rich_help_panel=options.ADVANCED)
-    ] = False,
+    timeout: Annotated[str | None, option("--timeout TIME", "End it and all that it started after TIME.", JOB)] = None,
+    quiet_job: Annotated[bool, option("--quiet-job", "Show its output only if it fails.", ADVANCED)] = False,
+    dry_run: Annotated[bool, option("--dry-run", "Show the events and run nothing.", ADVANCED)] = False,
     background: options.Background = False,
     deadline: options.Deadline = None,
     on_missing_key: options.OnMissingKey = None,
@@ -145,26 +79,12 @@ def run(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
     kill_after: Annotated[
-        str,
-        typer.Option(
-            "--kill-after",
-            metavar="TIME",
-            help="From TERM to KILL, once the time is out.",
-            rich_help_panel=options.ADVANCED,
-        ),
+        str, option("--kill-after TIME", "From TERM to KILL, once the time is out.", ADVANCED)
     ] = "10s",
     icon_success: Annotated[
-        str | None,
-        typer.Option(
-            "--icon-success", metavar="EMOJI", help="Instead of a green check mark.", rich_help_panel=options.ADVANCED
-        ),
+        str | None, option("--icon-success EMOJI", "Instead of a green check mark.", ADVANCED)
     ] = None,
-    icon_failure: Annotated[
-        str | None,
-        typer.Option(
-            "--icon-failure", metavar="EMOJI", help="Instead of a red cross.", rich_help_panel=options.ADVANCED
-        ),
-    ] = None,
+    icon_failure: Annotated[str | None, option("--icon-failure EMOJI", "Instead of a red cross.", ADVANCED)] = None,
 ) -> int:
     app: AppContext = ctx.obj
     app.configure_output(quiet=quiet, verbose=verbose)

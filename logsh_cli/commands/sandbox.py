@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import typer
 
     from logsh_cli import options
+    from logsh_cli.options import argument, option
 
 
 def register(app: typer.Typer) -> None:
@@ -28,46 +29,35 @@ def register(app: typer.Typer) -> None:
 def sandbox(
     ctx: typer.Context,
     command: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[-- COMMAND [ARG]...]", help="Run this with the sandbox as its Logsh."),
+        list[str] | None, argument("[-- COMMAND [ARG]...]", "Run this with the sandbox as its Logsh.")
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option(
-            "--port",
+        option(
+            "--port N",
+            "Where to listen; 0 is a free port.  [default: 5647 if it is free; with a command any free one]",
             min=0,
             max=65535,
-            metavar="N",
-            help="Where to listen; 0 is a free port.  [default: 5647 if it is free; with a command any free one]",
         ),
     ] = None,
     fail: Annotated[
         str | None,
-        typer.Option(
-            "--fail",
-            metavar="SPEC",
-            help="Answer the first requests so: statuses, drop, slow, html; e.g. 503,429,drop.",
-        ),
+        option("--fail SPEC", "Answer the first requests so: statuses, drop, slow, html; e.g. 503,429,drop."),
     ] = None,
     expect: Annotated[
         list[str] | None,
-        typer.Option(
-            "--expect",
-            metavar="FIELD=VALUE",
-            help="End with 1 unless an event has this value. Repeatable; metadata.KEY=VALUE, too.",
+        option(
+            "--expect FIELD=VALUE", "End with 1 unless an event has this value. Repeatable; metadata.KEY=VALUE, too."
         ),
     ] = None,
     expect_count: Annotated[
-        int | None, typer.Option("--expect-count", min=0, metavar="N", help="End with 1 unless exactly N events match.")
+        int | None, option("--expect-count N", "End with 1 unless exactly N events match.", min=0)
     ] = None,
-    expect_none: Annotated[bool, typer.Option("--expect-none", help="End with 1 if any event matches.")] = False,
+    expect_none: Annotated[bool, option("--expect-none", "End with 1 if any event matches.")] = False,
     json: Annotated[
-        bool,
-        typer.Option("--json", help="Print each event as a line of JSON; the command's output goes to standard error."),
+        bool, option("--json", "Print each event as a line of JSON; the command's output goes to standard error.")
     ] = False,
-    output: Annotated[
-        str | None, typer.Option("--output", metavar="FILE", help="Write the events there instead, as lines of JSON.")
-    ] = None,
+    output: Annotated[str | None, option("--output FILE", "Write the events there instead, as lines of JSON.")] = None,
     quiet: options.Quiet = False,
 ) -> int:
     from logsh_cli.sandbox import session  # noqa: PLC0415 - a server and SQLite, which `--help` can do without

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from logsh_cli import options
     from logsh_cli.delivery.road import Road
+    from logsh_cli.options import DELIVERY, EVENT, option
 
 LONGEST_STDIN = 10 * 1024 * 1024
 """Bytes read of standard input at most; a description has 150 characters."""
@@ -49,25 +50,10 @@ def register(app: typer.Typer) -> None:
 def send(
     ctx: typer.Context,
     event: Annotated[
-        str | None,
-        typer.Option(
-            "--event",
-            "-e",
-            metavar="NAME",
-            help="What happened, e.g. deploy.done.  [required]",
-            rich_help_panel=options.EVENT,
-        ),
+        str | None, option("--event -e NAME", "What happened, e.g. deploy.done.  [required]", EVENT)
     ] = None,
     desc: Annotated[
-        str | None,
-        typer.Option(
-            "--desc",
-            "--description",
-            "-d",
-            metavar="TEXT",
-            help="One sentence; - reads stdin.  [required]",
-            rich_help_panel=options.EVENT,
-        ),
+        str | None, option("--desc --description -d TEXT", "One sentence; - reads stdin.  [required]", EVENT)
     ] = None,
     workspace: options.Workspace = None,
     icon: options.Icon = None,
@@ -76,9 +62,7 @@ def send(
     ci: options.Ci = False,
     truncate: options.Truncate = False,
     no_validate: options.NoValidate = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the request, send nothing.", rich_help_panel=options.DELIVERY)
-    ] = False,
+    dry_run: Annotated[bool, option("--dry-run", "Print the request, send nothing.", DELIVERY)] = False,
     background: options.Background = False,
     deadline: options.Deadline = None,
     best_effort: options.BestEffort = False,

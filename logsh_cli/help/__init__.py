@@ -1,8 +1,5 @@
 """The texts of ``--help`` and ``logsh help``, how they are laid out, and the words for wrong usage."""
 
-OUTPUT, ADVANCED = "Output", "Advanced"
-"""The last two headings of a long help; ``--help`` itself stands at the end of the first."""
-
 
 def described(sentence: str, *examples: str) -> str:
     """A command's help: what it does, and command lines to start from, each kept on a line of its own."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from logsh_cli.help import ADVANCED, OUTPUT, usage
+from logsh_cli.help import usage
+from logsh_cli.options import ADVANCED, OUTPUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
