@@ -15,7 +15,7 @@ from logsh_cli.clock import option_seconds
 from logsh_cli.config.resolve import Flags, Settings, value_of
 from logsh_cli.delivery import end_of_the_road
 from logsh_cli.delivery.drain import DEFAULT_JOBS, Drain
-from logsh_cli.delivery.road import FORGIVABLE, skips_without_key
+from logsh_cli.delivery.road import FORGIVABLE
 from logsh_cli.delivery.stop import StopRequest
 from logsh_cli.errors import EventRefused, ExitCode, MissingKey, UsageError, interruption
 from logsh_cli.output.result import Tally
@@ -38,8 +38,6 @@ class BatchOptions(NamedTuple):
     dry_run: bool
     validate: bool
     truncate: bool
-    best_effort: bool
-    on_missing_key: str | None
 
 
 def register(app: typer.Typer) -> None:
@@ -71,18 +69,9 @@ def batch(
         raise UsageError(f"--rate must be a number above 0; got {rate:g}")
     if from_line < 1:
         raise UsageError(f"--from-line is the number of a line, from 1 on; got {from_line}")
-    given = BatchOptions(
-        file=file,
-        flags=Flags(profile=profile, workspace=workspace, deadline=option_seconds("--deadline", deadline)),
-        jobs=jobs,
-        rate=rate,
-        from_line=from_line,
-        dry_run=dry_run,
-        validate=not no_validate,
-        truncate=truncate,
-        best_effort=best_effort,
-        on_missing_key=on_missing_key,
-    )
+    seconds = option_seconds("--deadline", deadline)
+    flags = Flags(profile, workspace, deadline=seconds, best_effort=best_effort, on_missing_key=on_missing_key)
+    given = BatchOptions(file, flags, jobs, rate, from_line, dry_run, not no_validate, truncate)
     tally = act(app, given)
     if dry_run and tally.error is None and not json and not quiet:
         app.printer.line(f"dry_run: {tally.accepted} good, nothing was sent ({tally.elapsed_ms / 1000:.1f} s)")
@@ -100,7 +89,7 @@ def act(app: AppContext, given: BatchOptions) -> Tally:
         try:
             drain = None if given.dry_run else make_drain(app, settings, given, stop)
         except MissingKey as error:
-            if not skips_without_key(given.on_missing_key, settings):
+            if not settings.skips_without_key:
                 raise
             return Tally(error=error)
         parse = partial(
@@ -118,7 +107,7 @@ def act(app: AppContext, given: BatchOptions) -> Tally:
         if drain is not None:
             end_of_the_road(app, settings, drain.road, takes_along=not stop and bool(job.totals.counts["delivered"]))
     exit_code, worst = job.totals.worst()
-    if exit_code in FORGIVABLE and (given.best_effort or settings.best_effort):
+    if exit_code in FORGIVABLE and settings.best_effort:
         exit_code = ExitCode.OK
     counts = job.totals.counts
     return Tally(

@@ -202,13 +202,11 @@ def flush(
 ) -> int:
     app: AppContext = ctx.obj
     app.configure_output(json=json, quiet=quiet, verbose=verbose)
-    flags = Flags(profile=profile, deadline=option_seconds("--deadline", deadline))
-    return app.finish_tally(flush_all(app, flags, adopt=adopt, jobs=jobs, best_effort=best_effort))
+    flags = Flags(profile, deadline=option_seconds("--deadline", deadline), best_effort=best_effort)
+    return app.finish_tally(flush_all(app, flags, adopt=adopt, jobs=jobs))
 
 
-def flush_all(
-    app: AppContext, flags: Flags, *, adopt: bool = False, jobs: int = DEFAULT_JOBS, best_effort: bool = False
-) -> Tally:
+def flush_all(app: AppContext, flags: Flags, *, adopt: bool = False, jobs: int = DEFAULT_JOBS) -> Tally:
     """Deliver what is waiting for this profile and key, after whoever else is at it; a timer (-q) waits for nobody."""
     started = app.clock.monotonic()
     settings = app.settings(flags)
@@ -218,7 +216,7 @@ def flush_all(
     if tell_set_aside(app, store) and tally.error is None:
         error = NotDelivered("a damaged outbox holds events that were not read", hint="see `logsh outbox list`")
         tally = tally._replace(exit_code=error.exit_code, error=error)
-    elif tally.exit_code in FORGIVABLE and (best_effort or settings.best_effort):
+    elif tally.exit_code in FORGIVABLE and settings.best_effort:
         kept = tally.exit_code == ExitCode.KEPT
         tally = tally._replace(
             exit_code=ExitCode.OK, error=None if kept and app.printer.quiet and not app.printer.json else tally.error

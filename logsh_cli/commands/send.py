@@ -9,7 +9,7 @@ from logsh_cli.app import AppContext
 from logsh_cli.clock import Budget, option_seconds
 from logsh_cli.config.resolve import Flags, Settings, value_of
 from logsh_cli.delivery import end_of_the_road, leave_to_courier
-from logsh_cli.delivery.road import FORGIVABLE, skips_without_key
+from logsh_cli.delivery.road import FORGIVABLE
 from logsh_cli.errors import ExitCode, InvalidEvent, MissingKey, MissingWorkspace, NotKept, UsageError
 from logsh_cli.event import FLAG_LABELS, Draft, Event, build_event, parse_metadata
 from logsh_cli.http import wire
@@ -37,8 +37,6 @@ class SendOptions(NamedTuple):
     truncate: bool
     dry_run: bool
     background: bool
-    best_effort: bool
-    on_missing_key: str | None
     ci: bool
 
 
@@ -75,24 +73,9 @@ def send(
     app: AppContext = ctx.obj
     app.configure_output(json=json, quiet=quiet, verbose=verbose)
     metadata, problems = parse_metadata(meta or [])
-    given = SendOptions(
-        draft=Draft(workspace, event, desc, icon, notify, metadata),
-        meta_problems=tuple(problems),
-        flags=Flags(
-            profile=profile,
-            workspace=workspace,
-            icon=icon,
-            notify=notify,
-            deadline=option_seconds("--deadline", deadline),
-        ),
-        validate=not no_validate,
-        truncate=truncate,
-        dry_run=dry_run,
-        background=background,
-        best_effort=best_effort,
-        on_missing_key=on_missing_key,
-        ci=ci,
-    )
+    draft = Draft(workspace, event, desc, icon, notify, metadata)
+    flags = Flags(profile, workspace, icon, notify, option_seconds("--deadline", deadline), best_effort, on_missing_key)
+    given = SendOptions(draft, tuple(problems), flags, not no_validate, truncate, dry_run, background, ci)
     return app.finish(act(app, given))
 
 
@@ -103,14 +86,14 @@ def act(app: AppContext, given: SendOptions) -> Result:
         event = make_event(app, given, settings)
     except MissingWorkspace as error:
         missing = error if given.dry_run else settings.missing(error)
-        if isinstance(missing, MissingKey) and skips_without_key(given.on_missing_key, settings):
+        if isinstance(missing, MissingKey) and settings.skips_without_key:
             return Result("skipped", error=missing)
         raise missing from None
     if given.dry_run:
         return preview(settings, event)
     started = app.clock.monotonic()
     result = put_on_the_road(app, given, settings, event)
-    if result.exit_code in FORGIVABLE and (given.best_effort or settings.best_effort):
+    if result.exit_code in FORGIVABLE and settings.best_effort:
         result = result._replace(exit_code=ExitCode.OK)
     return result._replace(event=event.body(), elapsed_ms=round((app.clock.monotonic() - started) * 1000))
 
@@ -120,7 +103,7 @@ def put_on_the_road(app: AppContext, given: SendOptions, settings: Settings, eve
     try:
         destination = settings.destination()
     except MissingKey as error:
-        if not skips_without_key(given.on_missing_key, settings):
+        if not settings.skips_without_key:
             raise
         return Result("skipped", error=error)
     with app.printer.waiting() as show:

@@ -59,6 +59,8 @@ class Flags(NamedTuple):
     icon: str | None = None
     notify: bool | None = None
     deadline: float | None = None
+    best_effort: bool = False
+    on_missing_key: str | None = None
 
 
 class Settings(NamedTuple):
@@ -85,6 +87,11 @@ class Settings(NamedTuple):
     warnings: Mapping[str, str]
     problems: Mapping[str, ConfigError]
     place: Destination | None
+
+    @property
+    def skips_without_key(self) -> bool:
+        """Tell if a missing key means doing nothing."""
+        return self.on_missing_key == "skip"
 
     def __repr__(self) -> str:
         return f"Settings(profile {self.profile.value}, {self.api_url.value})"  # never the key
@@ -233,14 +240,18 @@ class _Sources:
             deadline=self.deadline(),
             ca_file=ca_file,
             metadata=Setting(self.project.metadata, str(self.project.path) if self.project.metadata else BUILT_IN),
-            best_effort=bool(self.variable("best_effort", parse_boolean)),
-            on_missing_key=self.variable("on_missing_key", _fail_or_skip),
+            best_effort=bool(self.variable("best_effort", parse_boolean)) or self.flags.best_effort,
+            on_missing_key=self.on_missing_key(),
             config_path=self.path,
             project_path=self.project_path,
             warnings=self.warnings,
             place=self.place(key, url, value_of(ca_file)),  # the last to find problems
             problems=self.problems,
         )
+
+    def on_missing_key(self) -> str | None:
+        variable = self.variable("on_missing_key", _fail_or_skip)  # which must be right even if the flag goes before it
+        return self.flags.on_missing_key or variable
 
     def pick(self, name: str, flag: Any, project: Any, parse: Callable[[str], Any] = str) -> Setting | None:
         """Return one setting by the precedence, or ``None`` where no source has it."""

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from logsh_cli.clock import Clock
-    from logsh_cli.config.resolve import Settings
     from logsh_cli.delivery.pacing import Hold
     from logsh_cli.http.wire import Answer
     from logsh_cli.outbox import Outbox, Owner
@@ -123,11 +122,6 @@ def dated(body: bytes, accepted_at: float, now: float) -> bytes:
         return body
     metadata["occurred_at"] = datetime.fromtimestamp(accepted_at, UTC).isoformat(timespec="seconds")
     return encode_body(event)
-
-
-def skips_without_key(flag: str | None, settings: Settings) -> bool:
-    """Tell if a missing key means doing nothing: by ``--on-missing-key``, else by the environment."""
-    return (flag or settings.on_missing_key) == "skip"
 
 
 class Road:

@@ -17,7 +17,6 @@ from logsh_cli.config.files import read_config
 from logsh_cli.config.key import KEY_VARIABLES, environment_key
 from logsh_cli.config.resolve import BUILT_IN, Flags, Settings, load_settings, value_of
 from logsh_cli.delivery import end_of_the_road, leave_to_courier
-from logsh_cli.delivery.road import skips_without_key
 from logsh_cli.errors import (
     ConfigError,
     ExitCode,
@@ -94,7 +93,9 @@ class JobReport:
         self.settings: Settings | None = None
         self.troubles: list[Callable[[Printer], None]] = []
         self.loaded: tuple[Destination, Connector] | None = None
-        self._flags = Flags(given.profile, given.workspace, deadline=given.deadline_s)
+        self._flags = Flags(
+            given.profile, given.workspace, deadline=given.deadline_s, on_missing_key=given.on_missing_key
+        )
 
     def meanwhile(self, is_over: threading.Event) -> None:
         """While the command runs, report its start, and load what its end will need but for the network.
@@ -240,7 +241,7 @@ class JobReport:
             connector = self.loaded[1] if self.loaded and self.loaded[0] == destination else None
             return self.app.road(destination, store=store, connector=connector, ahead=not self.given.background)
         except MissingKey as error:
-            if not skips_without_key(self.given.on_missing_key, settings):
+            if not settings.skips_without_key:
                 raise
             self._tell(Result("skipped", error=error))
             return None
