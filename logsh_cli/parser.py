@@ -16,19 +16,33 @@ from logsh_cli.errors import ExitCode
 from logsh_cli.help.layout import arrange, group_under
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from types import ModuleType
 
     from logsh_cli.app import AppContext
 
 GROUPS = {
-    "Send": ("send", "run", "batch"),
-    "Look": ("outbox", "sandbox", "doctor"),
-    "Set up": ("login", "logout", "config", "completion"),
-    "Learn": ("help",),
+    "Send": {
+        "send": "Send one event.",
+        "run": "Run a command and report how it ended.",
+        "batch": "Send one event for each line of JSON.",
+    },
+    "Look": {
+        "outbox": "See, send or drop kept events.",
+        "sandbox": "Run a local Logsh, alone or around a command.",
+        "doctor": "Check settings, service, key and outbox.",
+    },
+    "Set up": {
+        "login": "Keep an API key in the configuration file.",
+        "logout": "Remove the API key from a profile.",
+        "config": "See and change settings.",
+        "completion": "Print or install a shell's completion, or the manual.",
+    },
+    "Learn": {"help": "Explain a command, exit-codes, environment or json."},
 }
-COMMANDS = tuple(name for names in GROUPS.values() for name in names)
-"""In the order of the help. Each is a module of ``logsh_cli.commands`` with a ``register(app)``; only the one that the
-command line names is imported, which is 5 to 9 % of a run."""
+COMMANDS = {name: sentence for names in GROUPS.values() for name, sentence in names.items()}
+"""In the order of the help, each with its sentence there. Each is a module of ``logsh_cli.commands``; only the one that
+the command line names is imported, which is 5 to 9 % of a run."""
 
 HIDDEN = ("courier",)
 """Commands that only logsh itself calls."""
@@ -49,7 +63,7 @@ _NAMES = {**vars(options), "options": options}
 """Names that the signatures of commands use and their modules import for the type checker alone."""
 
 
-def build_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
+def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
     """The Typer application with these commands; help and completion need all of them, a run needs one."""
     app = typer.Typer(
         name="logsh",
@@ -71,10 +85,31 @@ def build_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
         pass
 
     for name in names:
-        import_module(f"logsh_cli.commands.{name}").register(app)
+        _add(app, name)
     arrange(app)
     _evaluate_signatures(app)
     return app
+
+
+def _add(app: typer.Typer, name: str) -> None:
+    """Add a command, or a group of those in its module's ``COMMANDS``."""
+    module = import_module(f"logsh_cli.commands.{name}")
+    if not hasattr(module, "COMMANDS"):
+        _add_function(app, module, name, module.HELP, COMMANDS.get(name))
+        return
+    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=module.HELP, short_help=COMMANDS[name])
+    for command, (sentence, *examples) in module.COMMANDS.items():
+        _add_function(group, module, command, "\n  ".join((f"{sentence}\n\n\b", *examples)))
+    app.add_typer(group, name=name)
+
+
+def _add_function(app: typer.Typer, module: ModuleType, name: str, words: str, short: str | None = None) -> None:
+    """Add the function of the command's name, with a ``_`` behind it where Python has that name itself."""
+    function = getattr(module, name, None) or getattr(module, f"{name}_")
+    # What follows a command that is to be run is that command's.
+    settings = {"allow_interspersed_args": "command" not in function.__annotations__}
+    hidden = name in HIDDEN
+    app.command(name, help=words, short_help=short, hidden=hidden, context_settings=settings)(function)
 
 
 def run(argv: Sequence[str], context: AppContext) -> int:
@@ -105,7 +140,7 @@ def run(argv: Sequence[str], context: AppContext) -> int:
         return int(ExitCode.OK)
 
 
-def _needed_for(name: str | None) -> Sequence[str]:
+def _needed_for(name: str | None) -> Iterable[str]:
     """The commands to import: the one that is named; for help, and to suggest what was meant, all."""
     if name != "help" and (name in COMMANDS or name in HIDDEN):
         return [name]

@@ -40,11 +40,6 @@ class BatchOptions(NamedTuple):
     truncate: bool
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("batch", help=HELP, short_help="Send one event for each line of JSON.")(batch)
-
-
 def batch(
     ctx: typer.Context,
     file: Annotated[str, argument("[FILE|-]", "JSON Lines; - is standard input.")] = "-",

@@ -25,11 +25,6 @@ FILES = {"bash": "logsh.bash", "zsh": "_logsh", "fish": "logsh.fish", "powershel
 Reader = Literal["bash", "zsh", "fish", "powershell", "man"]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("completion", help=HELP, short_help="Print or install a shell's completion, or the manual.")(completion)
-
-
 def completion(
     ctx: typer.Context,
     shell: Annotated[Reader, argument("bash|zsh|fish|powershell|man", "The shell that is to complete logsh, or man.")],

@@ -21,44 +21,26 @@ if TYPE_CHECKING:
     from logsh_cli.options import argument, option
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command group to the application."""
-    import typer  # noqa: PLC0415 - whoever registers has loaded it; a plain command line is read without
-
-    from logsh_cli.help import described  # noqa: PLC0415 - the same
-
-    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=HELP, short_help="See and change settings.")
-    group.command(
-        "list",
-        help=described(
-            "Show every effective setting, and where it comes from.",
-            "logsh config list",
-            "logsh config list --json | jq -r .workspace.source",
-        ),
-    )(list_)
-    group.command(
-        "get",
-        help=described(
-            "Print one effective setting.",
-            "logsh config get workspace",
-            "logsh config get api_key --reveal --profile work",
-        ),
-    )(get)
-    group.command(
-        "set",
-        help=described(
-            "Set a key of a profile in the configuration file.",
-            "logsh config set workspace shop",
-            "logsh config set notify true --profile work",
-        ),
-    )(set_)
-    group.command(
-        "unset", help=described("Remove a key of a profile from the configuration file.", "logsh config unset icon")
-    )(unset)
-    group.command(
-        "path", help=described("Print where the configuration file is, or would be.", '$EDITOR "$(logsh config path)"')
-    )(path)
-    app.add_typer(group, name="config")
+COMMANDS = {
+    "list": (
+        "Show every effective setting, and where it comes from.",
+        "logsh config list",
+        "logsh config list --json | jq -r .workspace.source",
+    ),
+    "get": (
+        "Print one effective setting.",
+        "logsh config get workspace",
+        "logsh config get api_key --reveal --profile work",
+    ),
+    "set": (
+        "Set a key of a profile in the configuration file.",
+        "logsh config set workspace shop",
+        "logsh config set notify true --profile work",
+    ),
+    "unset": ("Remove a key of a profile from the configuration file.", "logsh config unset icon"),
+    "path": ("Print where the configuration file is, or would be.", '$EDITOR "$(logsh config path)"'),
+}
+"""Of each command in the group: what it does, and command lines to start from."""
 
 
 def list_(

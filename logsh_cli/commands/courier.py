@@ -26,16 +26,13 @@ if TYPE_CHECKING:
     from logsh_cli import options
     from logsh_cli.delivery.road import Road
 
+HELP = "Deliver stored events, for up to ten minutes each."
+
 KEEP_TRYING_S = 600.0
 """Seconds from its acceptance for which an event is tried again and again."""
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0
 LOOK_S = 0.5
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("courier", hidden=True, help="Deliver stored events, for up to ten minutes each.")(courier)
 
 
 def courier(ctx: typer.Context, profile: options.Profile = None) -> int:

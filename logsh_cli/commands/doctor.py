@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from logsh_cli.outbox import Outbox, Owner
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("doctor", help=HELP, short_help="Check settings, service, key and outbox.")(doctor)
-
-
 def doctor(
     ctx: typer.Context,
     deadline: options.Deadline = None,

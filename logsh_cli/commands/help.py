@@ -11,11 +11,6 @@ if TYPE_CHECKING:
     from logsh_cli.options import argument
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("help", help=HELP, short_help="Explain a command, exit-codes, environment or json.")(help_)
-
-
 def help_(
     ctx: typer.Context,
     subject: Annotated[

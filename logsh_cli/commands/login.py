@@ -50,11 +50,6 @@ class Target(NamedTuple):
     changes: dict[str, Any]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("login", help=HELP, short_help="Keep an API key in the configuration file.")(login)
-
-
 def login(
     ctx: typer.Context,
     key_stdin: Annotated[bool, option("--key-stdin", "Read the key from the first line of standard input.")] = False,

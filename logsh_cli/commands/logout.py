@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from logsh_cli import options
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("logout", help=HELP, short_help="Remove the API key from a profile.")(logout)
-
-
 def logout(
     ctx: typer.Context,
     profile: options.Profile = None,

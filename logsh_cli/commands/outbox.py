@@ -30,51 +30,32 @@ if TYPE_CHECKING:
     from logsh_cli.outbox import Owner, Row
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command group to the application."""
-    import typer  # noqa: PLC0415 - whoever registers has loaded it; a plain command line is read without
-
-    from logsh_cli.help import described  # noqa: PLC0415 - the same
-
-    group = typer.Typer(
-        no_args_is_help=True, rich_markup_mode=None, help=HELP, short_help="See, send or drop kept events."
-    )
-    group.command(
-        "list",
-        help=described(
+COMMANDS = {
+    "list": (
+        (
             "Show what is waiting and what was refused.\n\n"
             "In JSON a waiting event is `pending`, or `leased` while it is being sent, a "
-            "refused one `rejected`, and one that can't be read any more `damaged`.",
-            "logsh outbox list",
-            "logsh outbox list --json | jq .event",
+            "refused one `rejected`, and one that can't be read any more `damaged`."
         ),
-    )(list_)
-    group.command("show", help=described("Show one kept event, whole.", "logsh outbox show 12"))(show)
-    group.command(
-        "flush",
-        help=described(
-            "Try everything that is waiting, now; with -q, for a timer, what is due.",
-            "logsh outbox flush",
-            "logsh outbox flush -q --best-effort",
-            "logsh outbox flush --adopt --profile work",
-        ),
-    )(flush)
-    group.command(
-        "retry",
-        help=described("Try refused events again, now.", "logsh outbox retry 12 13", "logsh outbox retry --all"),
-    )(retry)
-    group.command(
-        "drop", help=described("Remove kept events for good.", "logsh outbox drop 12", "logsh outbox drop --all --yes")
-    )(drop)
-    group.command(
-        "recover",
-        help=described(
-            "Read what can be read of a damaged outbox that was set aside.",
-            "logsh outbox recover",
-            "logsh outbox recover backup/outbox.db",
-        ),
-    )(recover)
-    app.add_typer(group, name="outbox")
+        "logsh outbox list",
+        "logsh outbox list --json | jq .event",
+    ),
+    "show": ("Show one kept event, whole.", "logsh outbox show 12"),
+    "flush": (
+        "Try everything that is waiting, now; with -q, for a timer, what is due.",
+        "logsh outbox flush",
+        "logsh outbox flush -q --best-effort",
+        "logsh outbox flush --adopt --profile work",
+    ),
+    "retry": ("Try refused events again, now.", "logsh outbox retry 12 13", "logsh outbox retry --all"),
+    "drop": ("Remove kept events for good.", "logsh outbox drop 12", "logsh outbox drop --all --yes"),
+    "recover": (
+        "Read what can be read of a damaged outbox that was set aside.",
+        "logsh outbox recover",
+        "logsh outbox recover backup/outbox.db",
+    ),
+}
+"""Of each command in the group: what it does, and command lines to start from."""
 
 
 def list_(

@@ -27,16 +27,6 @@ LONGEST_TAIL = 500
 MANY = 1_000_000
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command(
-        "run",
-        help=HELP,
-        short_help="Run a command and report how it ended.",
-        context_settings={"allow_interspersed_args": False},
-    )(run)
-
-
 def run(
     ctx: typer.Context,
     command: Annotated[list[str] | None, argument("-- COMMAND [ARG]...", "What to run, without a shell.")] = None,

@@ -16,16 +16,6 @@ if TYPE_CHECKING:
     from logsh_cli.options import argument, option
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command(
-        "sandbox",
-        help=HELP,
-        short_help="Run a local Logsh, alone or around a command.",
-        context_settings={"allow_interspersed_args": False},
-    )(sandbox)
-
-
 def sandbox(
     ctx: typer.Context,
     command: Annotated[

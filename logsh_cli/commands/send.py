@@ -40,11 +40,6 @@ class SendOptions(NamedTuple):
     ci: bool
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("send", help=HELP, short_help="Send one event.")(send)
-
-
 def send(
     ctx: typer.Context,
     event: Annotated[

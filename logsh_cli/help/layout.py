@@ -16,7 +16,7 @@ from logsh_cli.help import usage
 from logsh_cli.options import ADVANCED, OUTPUT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping
 
 ARGUMENTS, ALL = "Arguments", "Options"
 """The headings of arguments, and of a short list of options."""
@@ -78,7 +78,7 @@ class ArrangedCommand(TyperCommand):
 class ArrangedGroup(TyperGroup):
     """A group of commands, which stand in the order in which they were added, under headings or one."""
 
-    headings: Mapping[str, Sequence[str]] | None = None
+    headings: Mapping[str, Collection[str]] | None = None
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Take the group's own options.
@@ -121,7 +121,7 @@ class ArrangedGroup(TyperGroup):
                 )
 
 
-def group_under(headings: Mapping[str, Sequence[str]]) -> type[ArrangedGroup]:
+def group_under(headings: Mapping[str, Collection[str]]) -> type[ArrangedGroup]:
     """A group whose help lists its commands under these headings."""
     return type("GroupUnderHeadings", (ArrangedGroup,), {"headings": headings})
 
