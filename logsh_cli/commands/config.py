@@ -12,6 +12,7 @@ from logsh_cli.config.resolve import BUILT_IN, Flags, survey
 from logsh_cli.config.values import SET_ELSEWHERE, effective, parse_value, plain, to_json, unknown_setting
 from logsh_cli.errors import ConfigError, UsageError
 from logsh_cli.output.printer import one_line
+from logsh_cli.output.result import DONE
 from logsh_cli.output.text import printable
 
 if TYPE_CHECKING:
@@ -89,10 +90,8 @@ def get(
         # Past the redactor, which is there to keep just this from happening by accident.
         value = setting.value
         app.streams.out(json_text.dumps({key: to_json(setting)}) if json else printable(value))
-    elif json:
-        app.printer.json_line({key: to_json(setting)})
     else:
-        app.printer.line(plain(setting.value))
+        app.printer.answer({key: to_json(setting)}, plain(setting.value))
     return 0
 
 
@@ -110,8 +109,7 @@ def set_(
     parsed = parse_value(key, value)
     stored = open_profile(profile, app.env, app.printer.warn, may_be_new=True)
     stored.update({key: parsed})
-    report(app, stored.name, key, parsed, f"{key} = {plain(parsed)} (profile {stored.name})")
-    tell_what_rules(app, profile, stored.name, key)
+    report(app, profile, stored.name, key, parsed)
     if key == "api_url" and "api_key" in stored.values and stored.values.get(key) != parsed:
         app.printer.warn(f"the key of profile {stored.name} now goes to {parsed}; `logsh login` sets another")
     return 0
@@ -134,35 +132,24 @@ def unset(
     stored = open_profile(profile, app.env, app.printer.warn)
     if key in stored.values:
         stored.update({key: None})
-    report(app, stored.name, key, None, f"{key} is not set (profile {stored.name})")
-    tell_what_rules(app, profile, stored.name, key)
+    report(app, profile, stored.name, key, None)
     return 0
 
 
 def path(ctx: typer.Context, json: options.Json = False) -> int:
     app: AppContext = ctx.obj
-    printer = app.configure_output(json=json)
     place = str(config_path(app.env))
-    if json:
-        printer.json_line({"path": place})
-    else:
-        printer.line(place)
+    app.configure_output(json=json).answer({"path": place}, place)
     return 0
 
 
-def tell_what_rules(app: AppContext, flag: str | None, profile: str, key: str) -> None:
-    """Warn where something that goes before the profile sets this key: what was changed has no effect here."""
+def report(app: AppContext, flag: str | None, profile: str, key: str, value: Any) -> None:
+    """Say what the profile has now, and warn where something that goes before it sets the key as well."""
+    words = f"{key} is not set" if value is None else f"{key} = {plain(value)}"
+    app.printer.answer({"profile": profile, "key": key, "value": value, **DONE}, f"{words} (profile {profile})")
     setting = effective(survey(Flags(profile=flag), app.env, app.cwd()))[key]
     if setting is not None and setting.source != BUILT_IN and not setting.source.startswith(f"profile {profile} ("):
         app.printer.warn(f"{setting.source} sets {key} to {plain(setting.value)} here, and goes before the profile")
-
-
-def report(app: AppContext, profile: str, key: str, value: Any, sentence: str) -> None:
-    """Say what the profile has now."""
-    if app.printer.json:
-        app.printer.json_line({"profile": profile, "key": key, "value": value, "exit_code": 0, "error": None})
-    elif not app.printer.quiet:
-        app.printer.line(sentence)
 
 
 HELP = """\

@@ -17,6 +17,7 @@ from logsh_cli.delivery.adopt import adopt, under_other_keys
 from logsh_cli.delivery.courier import start_courier
 from logsh_cli.delivery.key_check import check_key_with_service
 from logsh_cli.errors import BadConfig, ConfigError, KeyRefused, NotDelivered, NotKept, UsageError
+from logsh_cli.output.result import DONE
 
 if TYPE_CHECKING:
     import typer
@@ -185,31 +186,21 @@ def verify(app: AppContext, target: Target, key: str) -> None:
 def show(app: AppContext, target: Target, key: str, *, verified: bool) -> None:
     """Say what was saved where, what would keep it from being used, and what to try."""
     printer, stored = app.printer, target.stored
-    if printer.json:
-        printer.json_line(
-            {
-                "profile": stored.name,
-                "api_url": target.api_url,
-                "api_key": mask_key(key),
-                "verified": verified,
-                "config": str(stored.path),
-                "exit_code": 0,
-                "error": None,
-            }
-        )
-    elif not printer.quiet:
-        checked = "verified" if verified else "not verified"
-        printer.line(f"saved {mask_key(key)} for {target.api_url} in {stored.path} (profile {stored.name}, {checked})")
+    shown = {"profile": stored.name, "api_url": target.api_url, "api_key": mask_key(key), "verified": verified}
+    checked = "verified" if verified else "not verified"
+    printer.answer(
+        {**shown, "config": str(stored.path), **DONE},
+        f"saved {mask_key(key)} for {target.api_url} in {stored.path} (profile {stored.name}, {checked})",
+    )
+    if not printer.json and not printer.quiet:
         workspace = "" if "workspace" in {**stored.values, **target.changes} else " -w NAME"
         profile = "" if stored.name == DEFAULT_PROFILE else f" -p {shlex.quote(stored.name)}"
         printer.line(f'try it: logsh send{profile}{workspace} -e hello -d "it works"')
     try:
-        other = environment_key(app.env)
+        if other := environment_key(app.env):
+            printer.warn(f"{other.source} is set and comes before this key; --profile {stored.name} uses this one")
     except ConfigError as error:
         printer.warn(error.message)
-        return
-    if other is not None:
-        printer.warn(f"{other.source} is set and comes before this key; --profile {stored.name} uses this one")
 
 
 def move_what_waits(app: AppContext, given: LoginOptions, destination: Destination) -> None:

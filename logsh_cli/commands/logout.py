@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from logsh_cli.app import AppContext
 from logsh_cli.config.edit import open_profile
 from logsh_cli.config.key import environment_key
 from logsh_cli.errors import ConfigError
+from logsh_cli.output.result import DONE
 
 if TYPE_CHECKING:
     import typer
@@ -28,24 +30,14 @@ def logout(
     removed = "api_key" in stored.values
     if removed:
         stored.update({"api_key": None})
-    if json:
-        printer.json_line(
-            {"profile": stored.name, "removed": removed, "config": str(stored.path), "exit_code": 0, "error": None}
-        )
-    elif not quiet:
-        printer.line(f"removed the key of profile {stored.name}" if removed else f"profile {stored.name} has no key")
-    if still := remaining_key(app):
-        printer.warn(f"{still} is still set, and is used")
+    printer.answer(
+        {"profile": stored.name, "removed": removed, "config": str(stored.path), **DONE},
+        f"removed the key of profile {stored.name}" if removed else f"profile {stored.name} has no key",
+    )
+    with suppress(ConfigError):
+        if still := environment_key(app.env):  # which no file of ours can take back
+            printer.warn(f"{still.source} is still set, and is used")
     return 0
-
-
-def remaining_key(app: AppContext) -> str | None:
-    """The environment's key, which no file of ours can take back."""
-    try:
-        key = environment_key(app.env)
-    except ConfigError:
-        return None
-    return None if key is None else key.source
 
 
 HELP = """\

@@ -140,10 +140,10 @@ def recover(ctx: typer.Context, file: options.SetAsideFile = None, json: options
         except OSError as error:
             raise UsageError(f"{path} can't be read: {error.strerror}") from error
         complete = complete and not found.unread
-        if json:
-            printer.json_line({"file": str(path), "read": found.read, "unread": found.unread or None})
-        else:
-            printer.line(f"{path}: {found.read} events read{f'; {found.unread}' if found.unread else ''}")
+        printer.answer(
+            {"file": str(path), "read": found.read, "unread": found.unread or None},
+            f"{path}: {found.read} events read{f'; {found.unread}' if found.unread else ''}",
+        )
     if not paths and not json:
         printer.note("there is no damaged outbox with events that were not read")
     return int(ExitCode.OK if complete else ExitCode.KEPT)
@@ -296,10 +296,7 @@ def chosen(ids: list[int] | None, everything: bool) -> list[int] | None:
 
 def report_change(app: AppContext, what: str, changed: Changed) -> int:
     """Say what was done and which ids were left alone; those make it a usage error."""
-    if app.printer.json:
-        app.printer.json_line({"done": changed.done, "leased": list(changed.leased), "missing": list(changed.missing)})
-    elif not app.printer.quiet:
-        app.printer.line(f"{changed.done} {what}")
+    app.printer.answer(changed._asdict(), f"{changed.done} {what}")
     for event_id in changed.leased:
         app.printer.note(f"#{event_id} is being delivered at this moment; left alone")
     for event_id in changed.missing:

@@ -61,6 +61,13 @@ class Printer:
         if not self.quiet or (tally.exit_code and tally.error is None):
             (self.note if tally.exit_code else self.line)(plain_tally(tally))
 
+    def answer(self, value: object, sentence: str) -> None:
+        """Print what was done or asked for, as one line of JSON or in words."""
+        if self.json:
+            self.json_line(value)
+        elif not self.quiet:
+            self.line(sentence)
+
     def json_line(self, value: object, file: TextIO | None = None) -> None:
         """One JSON line on standard output, or in a file; ASCII only where the stream can't take more."""
         # Text by text: a secret that looks like JSON must not take the line's own brackets and quotes with it.

@@ -13,6 +13,9 @@ ResultStatus = Literal["delivered", "stored", "queued", "rejected", "skipped", "
 
 
 SKIPPED = "skipped"
+DONE = {"exit_code": 0, "error": None}
+"""What the objects of commands that change something end with."""
+
 _HEADINGS = {"queued": "not delivered, kept", "rejected": "refused", "skipped": SKIPPED}
 
 
