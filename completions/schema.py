@@ -8,7 +8,7 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from logsh_cli.errors import ExitCode, LogshError
-from logsh_cli.output.result import Result, Tally
+from logsh_cli.output.result import Result, Tally, to_json
 
 Schema = dict[str, Any]
 
@@ -141,7 +141,7 @@ def page() -> str:
 def of_type(least: Result | Tally, description: str) -> Schema:
     """Return the schema of a result type; members that ``least`` does not print are there only sometimes."""
     hints = get_type_hints(type(least), None, {"Mapping": Mapping})
-    printed = least.to_json()
+    printed = to_json(least)
     properties = {name: of_hint(name, hint) for name, hint in hints.items()}
     return closed(properties, description, tuple(name for name in properties if name not in printed))
 

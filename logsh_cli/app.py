@@ -54,19 +54,12 @@ class AppContext:
         self.printer.json, self.printer.quiet, self.printer.verbose = json, quiet, verbose
         return self.printer
 
-    def finish(self, result: Result) -> int:
+    def finish(self, result: Result | Tally) -> int:
         """Show the result and return its exit code, noting a signal that the process should die of."""
         self.printer.show(result)
         if result.exit_code == ExitCode.INTERRUPTED:
             self.fatal_signal = signal.SIGINT
         return int(result.exit_code)
-
-    def finish_tally(self, tally: Tally) -> int:
-        """Do the same for many events."""
-        self.printer.show_tally(tally)
-        if tally.exit_code == ExitCode.INTERRUPTED:
-            self.fatal_signal = signal.SIGINT
-        return int(tally.exit_code)
 
     def cwd(self) -> Path:
         """Return the working directory; the root where it has been deleted under us."""

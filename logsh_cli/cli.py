@@ -72,12 +72,10 @@ def _report(context: AppContext, argv: Sequence[str], error: LogshError) -> int:
     own_words = argv[: list(argv).index("--")] if "--" in argv else argv
     if "--json" in own_words and argv[0] != "run":  # whose standard output is the job's
         context.printer.json = True
-    many = list(argv[:1]) == ["batch"] or list(argv[:2]) == ["outbox", "flush"]
-    if context.printer.json and many:
-        context.printer.show_tally(Tally(exit_code=error.exit_code, error=error))
-    else:
-        context.printer.show(Result("failed", exit_code=error.exit_code, error=error))
-    return int(error.exit_code)
+    many = context.printer.json and (list(argv[:1]) == ["batch"] or list(argv[:2]) == ["outbox", "flush"])
+    code = error.exit_code
+    context.printer.show(Tally(exit_code=code, error=error) if many else Result("failed", exit_code=code, error=error))
+    return int(code)
 
 
 def _internal_error(context: AppContext, fault: Exception) -> InternalError:

@@ -13,7 +13,7 @@ from logsh_cli.help.layout import ALL, ARGUMENTS, SHORT_LIST
 from logsh_cli.help.topics import ENVIRONMENT, RESULT_FIELDS, TOPICS
 from logsh_cli.options import ADVANCED
 from logsh_cli.outbox.rows import State
-from logsh_cli.output.result import Result
+from logsh_cli.output.result import Result, to_json
 from logsh_cli.parser import GROUPS, build_app
 from tests.support.command import LOGSH
 from tests.support.inprocess import call_main
@@ -163,7 +163,7 @@ def test_the_topics_come_from_the_tables() -> None:
     named = call_main("help", "environment").stdout
     assert all(f"  {name}" in named for name in ENVIRONMENT)
     fields = call_main("help", "json").stdout
-    assert set(Result("dry_run", request={}).to_json()) == set(RESULT_FIELDS)
+    assert set(to_json(Result("dry_run", request={}))) == set(RESULT_FIELDS)
     assert all(f"  {name} " in fields for name in RESULT_FIELDS)
     assert all(re.search(rf"\b{state}\b", fields) for state in get_args(State))
     for topic in TOPICS:

@@ -14,11 +14,12 @@ from logsh_cli.__main__ import leave
 from logsh_cli.app import AppContext
 from logsh_cli.cli import main
 from logsh_cli.output.printer import Printer
+from logsh_cli.output.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from logsh_cli.output.result import Result
+    from logsh_cli.output.result import Tally
 
 SETTINGS = {
     "API_KEY": "LOGSH_API_KEY",
@@ -44,9 +45,10 @@ class Observer(Printer):
 
     status = ""
 
-    def show(self, result: Result) -> None:
+    def show(self, result: Result | Tally) -> None:
         """Print the result."""
-        self.status = result.status
+        if isinstance(result, Result):
+            self.status = result.status
         super().show(result)
 
 

@@ -71,7 +71,7 @@ def batch(
     if dry_run and tally.error is None and not json and not quiet:
         app.printer.line(f"dry_run: {tally.accepted} good, nothing was sent ({tally.elapsed_ms / 1000:.1f} s)")
         return 0
-    return app.finish_tally(tally)
+    return app.finish(tally)
 
 
 def act(app: AppContext, given: BatchOptions) -> Tally:

@@ -184,7 +184,7 @@ def flush(
     app: AppContext = ctx.obj
     app.configure_output(json=json, quiet=quiet, verbose=verbose)
     flags = Flags(profile, deadline=option_seconds("--deadline", deadline), best_effort=best_effort)
-    return app.finish_tally(flush_all(app, flags, adopt=adopt, jobs=jobs))
+    return app.finish(flush_all(app, flags, adopt=adopt, jobs=jobs))
 
 
 def flush_all(app: AppContext, flags: Flags, *, adopt: bool = False, jobs: int = DEFAULT_JOBS) -> Tally:
@@ -264,7 +264,7 @@ def retry(
         return code
     if json:  # whose one line says what was put back
         return code or int(tally.exit_code)
-    return code or app.finish_tally(tally)
+    return code or app.finish(tally)
 
 
 def drop(

@@ -23,64 +23,43 @@ SHOWN = 3
 """So many of the words that are too many are repeated."""
 
 COMMANDS_MEANT = {
-    ("auth",): "logsh login",
-    ("auth", "login"): "logsh login",
-    ("auth", "logout"): "logsh logout",
-    ("auth", "status"): "logsh doctor",
-    ("clear",): "logsh outbox drop --all",
-    ("configure",): "logsh login",
-    ("drop",): "logsh outbox drop",
-    ("event",): "logsh send",
-    ("exec",): "logsh run",
-    ("flush",): "logsh outbox flush",
-    ("import",): "logsh batch",
-    ("init",): "logsh login",
-    ("list",): "logsh outbox list",
-    ("log",): "logsh send",
-    ("notify",): "logsh send",
-    ("push",): "logsh send",
-    ("queue",): "logsh outbox list",
-    ("recover",): "logsh outbox recover",
-    ("retry",): "logsh outbox retry",
-    ("serve",): "logsh sandbox",
-    ("server",): "logsh sandbox",
-    ("settings",): "logsh config list",
-    ("setup",): "logsh login",
-    ("show",): "logsh outbox show",
-    ("status",): "logsh doctor",
-    ("whoami",): "logsh config list",
-    ("wrap",): "logsh run",
-    ("config", "add"): "logsh config set",
-    ("config", "edit"): '$EDITOR "$(logsh config path)"',
-    ("config", "ls"): "logsh config list",
-    ("config", "remove"): "logsh config unset",
-    ("config", "rm"): "logsh config unset",
-    ("config", "show"): "logsh config list",
-    ("config", "view"): "logsh config list",
-    ("outbox", "clear"): "logsh outbox drop --all",
-    ("outbox", "delete"): "logsh outbox drop",
-    ("outbox", "ls"): "logsh outbox list",
-    ("outbox", "push"): "logsh outbox flush",
-    ("outbox", "remove"): "logsh outbox drop",
-    ("outbox", "rm"): "logsh outbox drop",
-    ("outbox", "send"): "logsh outbox flush",
-    ("outbox", "status"): "logsh outbox list",
+    tuple(words.split()): meant
+    for meant, many in {
+        '$EDITOR "$(logsh config path)"': "config edit",
+        "logsh batch": "import",
+        "logsh config list": "settings, whoami, config ls, config show, config view",
+        "logsh config set": "config add",
+        "logsh config unset": "config remove, config rm",
+        "logsh doctor": "auth status, status",
+        "logsh login": "auth, auth login, configure, init, setup",
+        "logsh logout": "auth logout",
+        "logsh outbox drop": "drop, outbox delete, outbox remove, outbox rm",
+        "logsh outbox drop --all": "clear, outbox clear",
+        "logsh outbox flush": "flush, outbox push, outbox send",
+        "logsh outbox list": "list, queue, outbox ls, outbox status",
+        "logsh outbox recover": "recover",
+        "logsh outbox retry": "retry",
+        "logsh outbox show": "show",
+        "logsh run": "exec, wrap",
+        "logsh sandbox": "serve, server",
+        "logsh send": "event, log, notify, push",
+    }.items()
+    for words in many.split(", ")
 }
 """Words after ``logsh`` that people type who know another tool."""
 
 OPTIONS_MEANT = {
-    "--body": "--desc",
-    "--channel": "--workspace",
-    "--emoji": "--icon",
-    "--message": "--desc",
-    "--msg": "--desc",
-    "--name": "--event",
-    "--project": "--workspace",
-    "--push": "--notify",
-    "--silent": "--quiet",
-    "--tag": "--meta",
-    "--text": "--desc",
-    "--title": "--event",
+    name: meant
+    for meant, names in {
+        "--desc": "--body --message --msg --text",
+        "--event": "--name --title",
+        "--icon": "--emoji",
+        "--meta": "--tag",
+        "--notify": "--push",
+        "--quiet": "--silent",
+        "--workspace": "--channel --project",
+    }.items()
+    for name in names.split()
 }
 """The same for options, where the command has the one that was meant."""
 

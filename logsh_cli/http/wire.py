@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logsh_cli import __version__
 from logsh_cli.config import EVENT_PATH
-from logsh_cli.output.text import REDACTED
+from logsh_cli.output.text import REDACTED, shown_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -155,7 +155,7 @@ def read_answer(
     def shown(value: object) -> str | None:
         if value is None or value == "":
             return None
-        return cut(redact(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
+        return cut(redact(shown_value(value)))
 
     kind = headers.get("content-type", "")
     said = _parse(body)

@@ -9,6 +9,8 @@ import json
 from typing import Any, Literal, NamedTuple, TypedDict
 from zlib import crc32
 
+from logsh_cli.output.text import shown_value
+
 State = Literal["pending", "leased", "rejected", "damaged"]
 
 LEASE_S = 60.0
@@ -200,9 +202,9 @@ def describe_row(row: Row, now: float) -> list[str]:
         facts.append(("stored", row.body.decode("utf-8", "backslashreplace")))
     for name, value in ((event_of(row.body) or {}) if row.state != "damaged" else {}).items():
         if name == "metadata" and isinstance(value, dict):
-            facts.extend((f"meta {key}", _shown(item)) for key, item in value.items())
+            facts.extend((f"meta {key}", shown_value(item)) for key, item in value.items())
         else:
-            facts.append((name, _shown(value)))
+            facts.append((name, shown_value(value)))
     width = max(len(label) for label, _ in facts)
     return [f"{label:<{width}}  {value}" for label, value in facts]
 
@@ -215,7 +217,3 @@ def _iso(epoch_s: float) -> str:
     from datetime import UTC, datetime  # noqa: PLC0415 - only for what is shown
 
     return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="seconds")
-
-
-def _shown(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from logsh_cli.errors import ExitCode
-from logsh_cli.output.result import SKIPPED
-from logsh_cli.output.text import Redactor, json_escaped, printable
+from logsh_cli.output.result import SKIPPED, Tally, to_json
+from logsh_cli.output.text import Redactor, json_escaped, printable, shown_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from logsh_cli.errors import LogshError
-    from logsh_cli.output.result import Result, Tally
+    from logsh_cli.output.result import Result
     from logsh_cli.output.rich_output import RichOutput
     from logsh_cli.output.streams import Streams
 
@@ -35,10 +35,15 @@ class Printer:
         self.verbose = False
         self._bar: RichOutput | None = None
 
-    def show(self, result: Result) -> None:
-        """Print how it ended for one event."""
+    def show(self, result: Result | Tally) -> None:
+        """Print how it ended for one event, or for many."""
         if self.json:
-            self.json_line(result.to_json())
+            self.json_line(to_json(result))
+        elif isinstance(result, Tally):
+            if result.error is not None:
+                self.error(result.error)
+            if not self.quiet or (result.exit_code and result.error is None):
+                (self.note if result.exit_code else self.line)(plain_tally(result))
         elif result.error is not None:
             if self.streams.in_workflow and result.error.exit_code in _DELIVERY_PROBLEMS:
                 self.trouble(result.error, result.heading)
@@ -50,16 +55,6 @@ class Printer:
                 rich.result(result)
             else:
                 self.line(plain_result(result))
-
-    def show_tally(self, tally: Tally) -> None:
-        """Print how it ended for many events."""
-        if self.json:
-            self.json_line(tally.to_json())
-            return
-        if tally.error is not None:
-            self.error(tally.error)
-        if not self.quiet or (tally.exit_code and tally.error is None):
-            (self.note if tally.exit_code else self.line)(plain_tally(tally))
 
     def answer(self, value: object, sentence: str) -> None:
         """Print what was done or asked for, as one line of JSON or in words."""
@@ -102,11 +97,11 @@ class Printer:
         if rich := self.rich(self.streams.stderr):
             rich.error(error, heading)
         else:
-            self.note(": ".join(filter(None, (heading, one_line(error)))))
+            self.note(one_line(error, heading))
 
     def trouble(self, error: LogshError, heading: str = "") -> None:
         """Trouble with a delivery on one line whatever the terminal: a warning in the log of a GitHub workflow."""
-        text = ": ".join(filter(None, (heading, one_line(error))))
+        text = one_line(error, heading)
         if self.streams.in_workflow and heading != SKIPPED:  # which was asked for
             self.streams.workflow_warning(self.safe(text))
         else:
@@ -181,14 +176,10 @@ class Printer:
         return self.redact(printable(text))
 
 
-def shown_value(value: object) -> str:
-    """A metadata value as people write it: a string as it is, anything else as JSON."""
-    return value if isinstance(value, str) else _json(value)
-
-
-def one_line(error: LogshError) -> str:
-    """Message and hint as one line."""
-    return f"{error.message} ({error.hint})" if error.hint else error.message
+def one_line(error: LogshError, heading: str = "") -> str:
+    """Heading, message and hint as one line."""
+    text = f"{error.message} ({error.hint})" if error.hint else error.message
+    return f"{heading}: {text}" if heading else text
 
 
 def plain_result(result: Result) -> str:

@@ -17,6 +17,7 @@ DONE = {"exit_code": 0, "error": None}
 """What the objects of commands that change something end with."""
 
 _HEADINGS = {"queued": "not delivered, kept", "rejected": "refused", "skipped": SKIPPED}
+_LEFT_OUT = ("request", "last_line")
 
 
 class Result(NamedTuple):
@@ -46,13 +47,6 @@ class Result(NamedTuple):
             facts.append(f"{self.attempts} attempts")
         return [*facts, f"{self.elapsed_ms} ms"]
 
-    def to_json(self) -> dict[str, Any]:
-        """The contract's object; ``request`` is there for a dry run only."""
-        fields = {**self._asdict(), "exit_code": int(self.exit_code), "error": error_to_json(self.error)}
-        if self.request is None:
-            del fields["request"]
-        return fields
-
 
 class Tally(NamedTuple):
     """How it ended for many events at once (``batch``, ``outbox flush``).
@@ -70,12 +64,11 @@ class Tally(NamedTuple):
     error: LogshError | None = None
     last_line: int | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """The contract's object; ``last_line`` is there for a batch that was stopped only."""
-        fields = {**self._asdict(), "exit_code": int(self.exit_code), "error": error_to_json(self.error)}
-        if self.last_line is None:
-            del fields["last_line"]
-        return fields
+
+def to_json(result: Result | Tally) -> dict[str, Any]:
+    """The contract's object; ``request`` is in that of a dry run only, ``last_line`` in that of a stopped batch."""
+    fields = {**result._asdict(), "exit_code": int(result.exit_code), "error": error_to_json(result.error)}
+    return {name: value for name, value in fields.items() if value is not None or name not in _LEFT_OUT}
 
 
 def error_to_json(error: LogshError | None) -> dict[str, Any] | None:

@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from logsh_cli.output.text import shown_value
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -176,8 +178,7 @@ class RichOutput:
         if "notify" in event:
             grid.add_row(Text("  notify", KEY), Text("yes" if event["notify"] else "no"))
         for key, value in (event.get("metadata") or {}).items():
-            shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            grid.add_row(Text(f"  {self._safe(str(key))}", DIM), Text(self._safe(shown)))
+            grid.add_row(Text(f"  {self._safe(str(key))}", DIM), Text(self._safe(shown_value(value))))
         return grid
 
     def _request(self, request: Mapping[str, Any]) -> Text:

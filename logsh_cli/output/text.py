@@ -37,6 +37,13 @@ def printable(text: str) -> str:
     return re.sub(_UNSAFE, lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
+def shown_value(value: object) -> str:
+    """A value as people write it: a string as it is, anything else as JSON."""
+    import json  # noqa: PLC0415 - a command that is run must not wait for it
+
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def json_escaped(text: str) -> str:
     """The same for a line of JSON, which stays JSON and means what it meant; no CI runner finds a command in it."""
     text = re.sub(_UNSAFE, lambda match: f"\\u{ord(match[0]):04x}", text)

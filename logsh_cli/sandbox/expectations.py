@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logsh_cli.errors import UsageError
-from logsh_cli.output.text import nearest
+from logsh_cli.output.text import nearest, shown_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -74,9 +74,8 @@ class Expectations(NamedTuple):
                 yield f"    {condition}"
                 continue
             actual = condition.actual(event)
-            shown = actual if isinstance(actual, str) else json.dumps(actual, ensure_ascii=False)
             yield f"  - {condition}"
-            yield f"  + {condition.field}={shown}" if actual is not None else f"  + no {condition.field}"
+            yield f"  + {condition.field}={shown_value(actual)}" if actual is not None else f"  + no {condition.field}"
 
 
 def parse_expectations(given: Sequence[str], *, none: bool, count: int | None) -> Expectations | None:

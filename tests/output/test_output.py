@@ -130,12 +130,12 @@ def test_many_results_are_counted_in_words_and_in_the_machine_form() -> None:
     assert plain_tally(tally) == "9 delivered, 2 kept, 1 refused, 3 invalid (1.2 s)"
     assert plain_tally(Tally()) == "nothing to deliver (0.0 s)"
     shown = Shown(json=True)
-    shown.printer.show_tally(tally)
+    shown.printer.show(tally)
     keys = ["accepted", "delivered", "queued", "rejected", "invalid", "elapsed_ms", "exit_code", "error"]
     assert list(json.loads(shown.out)) == keys
     for quiet in (False, True):
         failed = Shown(quiet=quiet)
-        failed.printer.show_tally(tally)
+        failed.printer.show(tally)
         assert failed.out == ""
         assert "9 delivered" in failed.err
 
