@@ -6,6 +6,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from tests.support.command import Completed, run_logsh
@@ -14,6 +15,10 @@ from tests.support.server import Server
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+# The suite says the same of the same code: what a property test happens to find at random is found by a longer run.
+hypothesis.settings.register_profile("suite", derandomize=True, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 FOREIGN_PREFIXES = ("LOGSH_", "GITHUB_", "GITLAB_", "CI_", "XDG_")
 FOREIGN_NAMES = {
