@@ -7,9 +7,8 @@ import os
 import shlex
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from logsh_cli import own_command
 from logsh_cli.config.edit import update
@@ -27,8 +26,7 @@ _KEPT_SETTINGS: Final = ("workspace", "icon", "notify", "deadline")
 _REMOVED_VARIABLES: Final = ("LOGSH_API_KEY_FILE", "LOGSH_CA_FILE")
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxHome:
+class SandboxHome(NamedTuple):
     """The place of the command's Logsh (``state_dir`` has its outbox) and the whole environment it is run with."""
 
     state_dir: Path

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from logsh_cli.config import EVENT_PATH
@@ -39,8 +38,7 @@ _JSON: Final = ("Content-Type", "application/json")
 _HTML: Final = ("Content-Type", "text/html; charset=utf-8")
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """One answer. ``event`` is the accepted body, as sent; ``reason`` says to a person why there is none."""
 
     status: int
@@ -157,10 +155,10 @@ def _error(status: int, *, reason: str | None = None, extra: tuple[tuple[str, st
 
 def _phrase(status: int) -> tuple[str, str]:
     try:
-        phrase = HTTPStatus(status).phrase
+        known = HTTPStatus(status)
     except ValueError:
         return "error", f"Error {status}."
-    return phrase.lower().replace(" ", "_").replace("-", "_").replace("'", ""), f"{phrase}."
+    return known.name.lower(), f"{known.phrase}."
 
 
 def _page(status: int, title: str, *, reason: str) -> Reply:

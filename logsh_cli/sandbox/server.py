@@ -11,10 +11,9 @@ import socketserver
 import sys
 import threading
 from collections import deque
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from logsh_cli import __version__
 from logsh_cli.errors import UsageError
@@ -23,7 +22,6 @@ from logsh_cli.sandbox.rules import MAX_BODY_BYTES, SLOW_S, fault_reply, judge, 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping, Sequence
-    from types import TracebackType
 
     from logsh_cli.sandbox.rules import Fault, Reply
 
@@ -34,8 +32,7 @@ _MAX_LINE: Final = 64 * 1024
 _POLL_S: Final = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """One request as it came.
 
     ``event`` is the body of an accepted event and ``None`` for everything else: then ``reason`` says why.
@@ -49,8 +46,10 @@ class Received:
     headers: Mapping[str, str]
 
 
-class SandboxServer:
+class SandboxServer(socketserver.ThreadingTCPServer):
     """Serves from ``with`` to its end, one thread a connection.
+
+    Not ``http.server``'s own class: that looks its host name up in the DNS, which can take seconds.
 
     Args:
         on_request: called for each request, one at a time and in the order of arrival, before its answer goes out.
@@ -62,47 +61,47 @@ class SandboxServer:
         UsageError: the port can't be listened on (at construction).
     """
 
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 1024
+    # On Windows this option would let two sandboxes share a port.
+    allow_reuse_address = sys.platform != "win32"
+
     def __init__(self, on_request: Callable[[Received], None], *, port: int = 0, faults: Sequence[Fault] = ()) -> None:
         self._faults = deque(faults)
         self._on_request = on_request
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        self._open: set[socket.socket] = set()
         try:
-            self._listener = _Listener(self, port)
+            super().__init__((HOST, port), _Handler)
         except OSError as error:
             raise UsageError(
                 f"the sandbox cannot listen on {HOST}:{port}: {error.strerror or error}",
                 hint="choose another port with --port, or leave it out for a free one",
             ) from None
-
-    @property
-    def port(self) -> int:
-        """The port it listens on."""
-        return int(self._listener.server_address[1])
-
-    @property
-    def url(self) -> str:
-        """The base URL, as ``LOGSH_API_URL`` wants it."""
-        return f"http://{HOST}:{self.port}"
+        self.port = int(self.server_address[1])
+        self.url = f"http://{HOST}:{self.port}"
 
     def __enter__(self) -> Self:
         """Start to answer. Connections queue from construction on, so none is refused in between."""
-        threading.Thread(target=self._listener.serve_forever, args=(_POLL_S,), name="sandbox", daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(_POLL_S,), name="sandbox", daemon=True).start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop: open connections are closed, answers held back by ``slow`` are given up."""
         self._stopping.set()
-        self._listener.shutdown()
-        self._listener.server_close()
-        self._listener.close_connections()
+        self.shutdown()
+        self.server_close()
+        for connection in self._open.copy():
+            with contextlib.suppress(OSError):
+                connection.shutdown(2)
 
     def next_fault(self) -> Fault | None:
         """Take what ``--fail`` has for the request at hand, if anything is left."""
-        try:
+        with contextlib.suppress(IndexError):
             return self._faults.popleft()
-        except IndexError:
-            return None
+        return None
 
     def record(self, status: int | None, headers: Mapping[str, str], *, event: Any = None, reason: str | None) -> None:
         """Tell the observer of one request."""
@@ -113,38 +112,22 @@ class SandboxServer:
         """Wait as ``slow`` does; return whether the sandbox goes on, so that there is somebody to answer."""
         return not self._stopping.wait(SLOW_S)
 
-
-class _Listener(socketserver.ThreadingTCPServer):
-    # Not http.server's own class: it looks its host name up in the DNS, which can take seconds.
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 1024
-    # On Windows this option would let two sandboxes share a port.
-    allow_reuse_address = sys.platform != "win32"
-
-    def __init__(self, sandbox: SandboxServer, port: int) -> None:
-        self.sandbox = sandbox
-        self._open: set[socket.socket] = set()
-        super().__init__((HOST, port), _Handler)
-
     def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection, which is closed at the end if it is still open then."""
         self._open.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
         self._open.discard(request)
         super().shutdown_request(request)
 
-    def close_connections(self) -> None:
-        for connection in self._open.copy():
-            with contextlib.suppress(OSError):
-                connection.shutdown(2)
-
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the inherited signature
+        """Tell of a fault of ours; a client that went away is no news."""
         error = sys.exception()
-        if not isinstance(error, OSError):  # a client that went away is no news
+        if not isinstance(error, OSError):
             with contextlib.suppress(Exception):
-                self.sandbox.record(None, {}, reason=f"a fault in the sandbox: {type(error).__name__}: {error}")
+                self.record(None, {}, reason=f"a fault in the sandbox: {type(error).__name__}: {error}")
 
 
 class _BadFramingError(Exception):
@@ -152,7 +135,7 @@ class _BadFramingError(Exception):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: _Listener
+    server: SandboxServer
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1  # head and body leave in one segment
@@ -174,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(body)
 
     def _answer(self, body: bytes | None) -> None:
-        sandbox = self.server.sandbox
+        sandbox = self.server
         headers = {name.lower(): value for name, value in self.headers.items() if name.lower() != "authorization"}
         reply = misrouted(self.command, self.path, self.headers.get("Host"), sandbox.port)
         fault = None if reply else sandbox.next_fault()
