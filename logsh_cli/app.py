@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from logsh_cli.clock import Clock
 from logsh_cli.errors import ExitCode, NotKept
@@ -49,10 +49,10 @@ class AppContext:
         """Return the context of this process: the real environment, streams and clock."""
         return cls(os.environ, Streams.of_process(os.environ))
 
-    def configure_output(self, *, json: bool = False, quiet: bool = False, verbose: bool = False) -> Printer:
-        """Set how results are shown, as the command's options say."""
+    def configured(self, *, json: bool = False, quiet: bool = False, verbose: bool = False) -> Self:
+        """Return this context, which shows results as the command's options say."""
         self.printer.json, self.printer.quiet, self.printer.verbose = json, quiet, verbose
-        return self.printer
+        return self
 
     def finish(self, result: Result | Tally) -> int:
         """Show the result and return its exit code, noting a signal that the process should die of."""

@@ -58,8 +58,7 @@ def batch(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
-    app: AppContext = ctx.obj
-    app.configure_output(json=json, quiet=quiet, verbose=verbose)
+    app: AppContext = ctx.obj.configured(json=json, quiet=quiet, verbose=verbose)
     if rate is not None and not 0 < rate < float("inf"):
         raise UsageError(f"--rate must be a number above 0; got {rate:g}")
     if from_line < 1:

@@ -47,8 +47,8 @@ COMMANDS = {
 def list_(
     ctx: typer.Context, profile: options.Profile = None, json: options.Json = False, verbose: options.Verbose = False
 ) -> int:
-    app: AppContext = ctx.obj
-    printer = app.configure_output(json=json, verbose=verbose)
+    app: AppContext = ctx.obj.configured(json=json, verbose=verbose)
+    printer = app.printer
     settings = app.settings(Flags(profile=profile))
     shown = effective(settings)
     if json:
@@ -76,8 +76,7 @@ def get(
     json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> int:
-    app: AppContext = ctx.obj
-    app.configure_output(json=json, verbose=verbose)
+    app: AppContext = ctx.obj.configured(json=json, verbose=verbose)
     settings = app.settings(Flags(profile=profile))
     shown = effective(settings, reveal=reveal)
     if key not in shown:
@@ -104,8 +103,7 @@ def set_(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
-    app: AppContext = ctx.obj
-    app.configure_output(json=json, quiet=quiet, verbose=verbose)
+    app: AppContext = ctx.obj.configured(json=json, quiet=quiet, verbose=verbose)
     parsed = parse_value(key, value)
     stored = open_profile(profile, app.env, app.printer.warn, may_be_new=True)
     stored.update({key: parsed})
@@ -123,8 +121,7 @@ def unset(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
-    app: AppContext = ctx.obj
-    app.configure_output(json=json, quiet=quiet, verbose=verbose)
+    app: AppContext = ctx.obj.configured(json=json, quiet=quiet, verbose=verbose)
     if key in SET_ELSEWHERE:
         raise UsageError(f"{key} is not kept in a profile", hint=SET_ELSEWHERE[key])
     if key not in KEYS:
@@ -137,9 +134,9 @@ def unset(
 
 
 def path(ctx: typer.Context, json: options.Json = False) -> int:
-    app: AppContext = ctx.obj
+    app: AppContext = ctx.obj.configured(json=json)
     place = str(config_path(app.env))
-    app.configure_output(json=json).answer({"path": place}, place)
+    app.printer.answer({"path": place}, place)
     return 0
 
 

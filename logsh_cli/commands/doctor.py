@@ -24,8 +24,7 @@ def doctor(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
-    app: AppContext = ctx.obj
-    app.configure_output(json=json, quiet=quiet, verbose=verbose)
+    app: AppContext = ctx.obj.configured(json=json, quiet=quiet, verbose=verbose)
     from logsh_cli.doctor import exit_code_of  # noqa: PLC0415 - see examine
 
     flags = Flags(profile=profile, deadline=option_seconds("--deadline", deadline))

@@ -65,8 +65,7 @@ def login(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
-    app: AppContext = ctx.obj
-    app.configure_output(json=json, quiet=quiet, verbose=verbose)
+    app: AppContext = ctx.obj.configured(json=json, quiet=quiet, verbose=verbose)
     act(app, LoginOptions(key_stdin, workspace, api_url, not no_verify, adopt_waiting, profile))
     return 0
 

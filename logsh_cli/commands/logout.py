@@ -24,8 +24,8 @@ def logout(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
-    app: AppContext = ctx.obj
-    printer = app.configure_output(json=json, quiet=quiet, verbose=verbose)
+    app: AppContext = ctx.obj.configured(json=json, quiet=quiet, verbose=verbose)
+    printer = app.printer
     stored = open_profile(profile, app.env, printer.warn)
     removed = "api_key" in stored.values
     if removed:

@@ -64,8 +64,8 @@ def list_(
     json: options.JsonLines = False,
     verbose: options.Verbose = False,
 ) -> int:
-    app: AppContext = ctx.obj
-    printer = app.configure_output(json=json, verbose=verbose)
+    app: AppContext = ctx.obj.configured(json=json, verbose=verbose)
+    printer = app.printer
     store = app.existing_store()
     if json:
         for row in store.rows():
@@ -127,8 +127,8 @@ def tell_set_aside(app: AppContext, store: Outbox) -> int:
 
 
 def recover(ctx: typer.Context, file: options.SetAsideFile = None, json: options.JsonLines = False) -> int:
-    app: AppContext = ctx.obj
-    printer = app.configure_output(json=json)
+    app: AppContext = ctx.obj.configured(json=json)
+    printer = app.printer
     store = app.existing_store() if file is None else app.store()
     if store.unkept_because is not None:
         raise NotKept(f"the outbox can't be used: {store.unkept_because}")
@@ -155,8 +155,8 @@ def show(
     json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> int:
-    app: AppContext = ctx.obj
-    printer = app.configure_output(json=json, verbose=verbose)
+    app: AppContext = ctx.obj.configured(json=json, verbose=verbose)
+    printer = app.printer
     row = app.existing_store().get(event_id)
     if row is None:
         raise UsageError(f"there is no event #{event_id} in the outbox", hint="`logsh outbox list` shows what there is")
@@ -181,8 +181,7 @@ def flush(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
-    app: AppContext = ctx.obj
-    app.configure_output(json=json, quiet=quiet, verbose=verbose)
+    app: AppContext = ctx.obj.configured(json=json, quiet=quiet, verbose=verbose)
     flags = Flags(profile, deadline=option_seconds("--deadline", deadline), best_effort=best_effort)
     return app.finish(flush_all(app, flags, adopt=adopt, jobs=jobs))
 
@@ -251,8 +250,7 @@ def retry(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    app: AppContext = ctx.obj
-    app.configure_output(json=json, quiet=quiet)
+    app: AppContext = ctx.obj.configured(json=json, quiet=quiet)
     changed = app.existing_store().retry(chosen(ids, everything))
     code = report_change(app, "put back", changed)
     if not changed.done:
@@ -275,8 +273,7 @@ def drop(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    app: AppContext = ctx.obj
-    app.configure_output(json=json, quiet=quiet)
+    app: AppContext = ctx.obj.configured(json=json, quiet=quiet)
     store: Outbox = app.existing_store()
     doomed = chosen(ids, everything)
     counts = store.counts()

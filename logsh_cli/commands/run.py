@@ -76,8 +76,7 @@ def run(
     ] = None,
     icon_failure: Annotated[str | None, option("--icon-failure EMOJI", "Instead of a red cross.", ADVANCED)] = None,
 ) -> int:
-    app: AppContext = ctx.obj
-    app.configure_output(quiet=quiet, verbose=verbose)
+    app: AppContext = ctx.obj.configured(quiet=quiet, verbose=verbose)
     if not command:
         raise UsageError("there is no command to run", hint="logsh run [OPTIONS] -- COMMAND [ARG]...")
     given = RunOptions(

@@ -52,8 +52,7 @@ def sandbox(
 ) -> int:
     from logsh_cli.sandbox import session  # noqa: PLC0415 - a server and SQLite, which `--help` can do without
 
-    app: AppContext = ctx.obj
-    app.configure_output(json=json, quiet=quiet)
+    app: AppContext = ctx.obj.configured(json=json, quiet=quiet)
     expected = parse_expectations(expect or (), none=expect_none, count=expect_count)
     file = None if output is None else app.cwd() / output
     plan = session.Plan(parse_faults(fail) if fail is not None else (), port, file, expected)

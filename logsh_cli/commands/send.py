@@ -65,8 +65,7 @@ def send(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
-    app: AppContext = ctx.obj
-    app.configure_output(json=json, quiet=quiet, verbose=verbose)
+    app: AppContext = ctx.obj.configured(json=json, quiet=quiet, verbose=verbose)
     metadata, problems = parse_metadata(meta or [])
     draft = Draft(workspace, event, desc, icon, notify, metadata)
     flags = Flags(profile, workspace, icon, notify, option_seconds("--deadline", deadline), best_effort, on_missing_key)

@@ -320,9 +320,8 @@ def _every_key(settings: Settings, env: Mapping[str, str]) -> Iterator[str]:
 def _silent(app: AppContext) -> AppContext:
     """A context for the thread that reports the start; what it has to say the ending's report will say, too."""
     stderr = app.streams.stderr if app.printer.verbose else None
-    silent = type(app)(app.env, Streams(None, None, stderr, app.env), app.clock)
-    silent.configure_output(verbose=app.printer.verbose)
-    return silent
+    streams = Streams(None, None, stderr, app.env)
+    return type(app)(app.env, streams, app.clock).configured(verbose=app.printer.verbose)
 
 
 def _plainer(draft: Draft, icon: Icon, facts: dict[str, Scalar]) -> Event | None:
