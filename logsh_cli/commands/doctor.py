@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from logsh_cli.app import AppContext
 from logsh_cli.clock import option_seconds
 from logsh_cli.config.resolve import Flags, survey
+from logsh_cli.doctor import Check, Section, exit_code_of, plain, shielded, summary, to_json, version_checks
 
 if TYPE_CHECKING:
     import typer
 
     from logsh_cli import options
-    from logsh_cli.doctor import Check, Section
     from logsh_cli.outbox import Outbox, Owner
 
 
@@ -25,8 +25,6 @@ def doctor(
     verbose: options.Verbose = False,
 ) -> int:
     app: AppContext = ctx.obj.configured(json=json, quiet=quiet, verbose=verbose)
-    from logsh_cli.doctor import exit_code_of  # noqa: PLC0415 - see examine
-
     flags = Flags(profile=profile, deadline=option_seconds("--deadline", deadline))
     return exit_code_of(show(app, examine(app, flags)))
 
@@ -35,7 +33,6 @@ def examine(app: AppContext, flags: Flags) -> list[Section]:
     """Look at everything; each check is made when it is asked for. What is minor is left out without ``-v``."""
     # The HTTP client and the store: 80 ms, which `logsh --help` need not pay.
     from logsh_cli.config import state_dir  # noqa: PLC0415
-    from logsh_cli.doctor import Section, shielded, version_checks  # noqa: PLC0415
     from logsh_cli.doctor.outbox import outbox_checks  # noqa: PLC0415
     from logsh_cli.doctor.service import service_checks  # noqa: PLC0415
     from logsh_cli.doctor.settings import settings_checks  # noqa: PLC0415
@@ -63,8 +60,6 @@ def examine(app: AppContext, flags: Flags) -> list[Section]:
 
 def show(app: AppContext, sections: list[Section]) -> list[Check]:
     """Print the checks as they are made, or all as one JSON line, and return them."""
-    from logsh_cli.doctor import plain, summary, to_json  # noqa: PLC0415 - see examine
-
     printer = app.printer
     if printer.json:
         checks = [check for section in sections for check in section.checks]
