@@ -76,8 +76,11 @@ USAGE = {
     "send --xyz": "there is no option --xyz (see `logsh send --help`)",
     "send -z": "there is no option -z (see `logsh send --help`)",
     "batch --title x": "there is no option --title (see `logsh batch --help`)",
-    "send --api-key x": "there is no option --api-key: a key on a command line can be read by every user of the "
-    "machine (set LOGSH_API_KEY, or `logsh login` asks for it)",
+    **dict.fromkeys(
+        ("send --api-key x", "--api-key x", "--api-key=x send -e a -d b"),
+        "there is no option --api-key: a key on a command line can be read by every user of the machine "
+        "(set LOGSH_API_KEY, or `logsh login` asks for it; in a script: logsh login --key-stdin < key-file)",
+    ),
     "send deploy.done 'v1 is live'": 'unexpected arguments "deploy.done", "v1 is live" '
     "(did you mean -e deploy.done -d 'v1 is live'?)",
     "send deploy.done": 'unexpected argument "deploy.done" (did you mean -e deploy.done -d TEXT?)',

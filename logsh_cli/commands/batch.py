@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import typer
 
     from logsh_cli import options
+    from logsh_cli.errors import ConfigError
     from logsh_cli.options import ADVANCED, DELIVERY, argument, option
 
 
@@ -84,7 +85,7 @@ def act(app: AppContext, given: BatchOptions) -> Tally:
             drain = None if given.dry_run else make_drain(app, settings, given, stop)
         except MissingKey as error:
             if not settings.skips_without_key:
-                raise
+                raise _missing(settings, error) from None
             return Tally(error=error)
         parse = partial(
             parse_line, workspace=value_of(settings.workspace), validate=given.validate, truncate=given.truncate
@@ -115,6 +116,11 @@ def act(app: AppContext, given: BatchOptions) -> Tally:
         error=worst,
         last_line=None if job.at_end else job.last_line,
     )
+
+
+def _missing(settings: Settings, error: MissingKey) -> ConfigError:
+    """Return what is missing, all at once: a key, and where none is set, a workspace."""
+    return error if settings.workspace is not None else settings.missing(error)
 
 
 def note_unreadable(job: BatchJob, reader: LineReader, file: str, error: OSError) -> None:

@@ -30,7 +30,7 @@ from logsh_cli.config.key import (
     misplacement,
     same_url,
 )
-from logsh_cli.errors import BadConfig, ConfigError, MissingKey, MissingWorkspace, UnknownProfile, UsageError
+from logsh_cli.errors import BadConfig, ConfigError, MissingKey, UnknownProfile, UsageError
 from logsh_cli.output.text import excerpt, without_userinfo
 
 if TYPE_CHECKING:
@@ -106,10 +106,10 @@ class Settings(NamedTuple):
             raise self.problems.get("api_key") or self.problems["api_url"]
         return self.place
 
-    def missing(self, workspace: MissingWorkspace) -> ConfigError:
-        """Return the error for a missing workspace, or one for both where there is no key either."""
+    def missing(self, error: ConfigError) -> ConfigError:
+        """Return the error for a workspace that is missing, or one for both where there is no key either."""
         if not isinstance(self.problems.get("api_key"), MissingKey):
-            return workspace
+            return error
         profile = f" -p {self.profile.value}" if self.profile.source == "--profile" else ""
         return MissingKey(
             "there is no API key and no workspace yet",

@@ -112,14 +112,14 @@ def complaint(error: Exception, ctx: Any, args: Sequence[str], commands: Iterabl
 def no_such_option(ctx: Any, name: str, known: Iterable[str], commands: Iterable[str]) -> UsageError:
     """An option that the command doesn't have; with what was meant, or where the option belongs."""
     known = set(known)
-    if commands:
-        return UsageError(
-            f"there is no option {_bare(name)} before a command's name",
-            hint=f"options follow it: {ctx.command_path} COMMAND {_bare(name)}",
-        )
     message = f"there is no option {_bare(name)}"
     if name in _KEY_OPTIONS:
-        return UsageError(f"{message}: {_VISIBLE_KEY}", hint="set LOGSH_API_KEY, or `logsh login` asks for it")
+        hint = "set LOGSH_API_KEY, or `logsh login` asks for it; in a script: logsh login --key-stdin < key-file"
+        return UsageError(f"{message}: {_VISIBLE_KEY}", hint=hint)
+    if commands:
+        return UsageError(
+            f"{message} before a command's name", hint=f"options follow it: {ctx.command_path} COMMAND {_bare(name)}"
+        )
     meant = OPTIONS_MEANT.get(name)
     if meant not in known:
         meant = nearest(name, (option for option in known if option.startswith("--")), ALIKE)

@@ -71,7 +71,8 @@ def is_locked(error: Exception) -> bool:
 def unavailable(place: object, error: Exception) -> StoreUnavailable:
     """Return the error for a user in place of SQLite's or the system's; ``place`` names the file."""
     reason = _REASONS.get(_code(error) & _PRIMARY_CODE) or getattr(error, "strerror", None) or str(error)
-    return StoreUnavailable(f"the outbox {place} can't be used: {reason}")
+    hint = "make room on that disk" if reason == _REASONS[sqlite3.SQLITE_FULL] else None
+    return StoreUnavailable(f"the outbox {place} can't be used: {reason}", hint=hint)
 
 
 def _code(error: Exception) -> int:

@@ -206,13 +206,15 @@ def curl_command(request: Mapping[str, Any]) -> str:
 def plain_tally(tally: Tally) -> str:
     """The counts that are not zero, in words, on one line."""
     done = tally.delivered + tally.queued + tally.rejected
+    lost = tally.accepted - done if tally.exit_code == ExitCode.NOT_KEPT else 0
     counts = [
         f"{number} {word}"
         for number, word in (
-            (0 if done else tally.accepted, "valid"),
+            (0 if done or lost else tally.accepted, "valid"),
             (tally.delivered, "delivered"),
             (tally.queued, "kept"),
             (tally.rejected, "refused"),
+            (lost, "lost"),
             (tally.invalid, "invalid"),
         )
         if number

@@ -282,6 +282,12 @@ def test_a_rate_is_a_number_above_0(rate: str) -> None:
     assert call_main("batch", "--rate", rate, os.devnull).code == 2
 
 
+def test_a_missing_key_and_a_missing_workspace_are_told_together(tmp_path: Path) -> None:
+    done = call_main("batch", write(tmp_path / "f", lines(2)))
+    assert (done.code, done.stdout) == (78, "")
+    assert "there is no API key and no workspace yet" in done.stderr
+
+
 def test_without_a_key_nothing_is_taken_unless_it_is_to_be_skipped(tmp_path: Path) -> None:
     file = write(tmp_path / "f", lines(2))
     done = call_main("batch", file, "--json", "-w", "shop")

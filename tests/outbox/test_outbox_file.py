@@ -18,6 +18,7 @@ import pytest
 
 import logsh_cli
 from logsh_cli.outbox import Changed, MemoryOutbox, Outbox, Owner, StoreUnavailable, open_store
+from logsh_cli.outbox.faults import unavailable
 from logsh_cli.outbox.file import file_system_of
 
 if TYPE_CHECKING:
@@ -753,3 +754,17 @@ def test_opening_a_store_that_exists_takes_no_lock(tmp_path: Path) -> None:
 def test_a_store_can_be_asked_whether_it_can_be_written(tmp_path: Path) -> None:
     Outbox.open(tmp_path).check_writable()
     MemoryOutbox().check_writable()
+
+
+def test_a_full_disk_says_that_room_is_needed() -> None:
+    db = sqlite3.connect(":memory:")
+    db.execute("PRAGMA max_page_count = 2")
+    db.execute("CREATE TABLE full (body)")
+    with pytest.raises(sqlite3.OperationalError) as full:
+        db.execute("INSERT INTO full VALUES (zeroblob(100000))")
+    db.close()
+    error = unavailable("outbox.db", full.value)
+    assert (error.message, error.hint) == (
+        "the outbox outbox.db can't be used: the disk is full",
+        "make room on that disk",
+    )

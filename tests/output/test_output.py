@@ -129,6 +129,8 @@ def test_many_results_are_counted_in_words_and_in_the_machine_form() -> None:
     tally = Tally(12, 9, 2, 1, 3, 1234, ExitCode.REFUSED)
     assert plain_tally(tally) == "9 delivered, 2 kept, 1 refused, 3 invalid (1.2 s)"
     assert plain_tally(Tally()) == "nothing to deliver (0.0 s)"
+    assert plain_tally(Tally(3, 2, exit_code=ExitCode.NOT_KEPT)) == "2 delivered, 1 lost (0.0 s)"
+    assert plain_tally(Tally(3, exit_code=ExitCode.NOT_KEPT)) == "3 lost (0.0 s)"
     shown = Shown(json=True)
     shown.printer.show(tally)
     keys = ["accepted", "delivered", "queued", "rejected", "invalid", "elapsed_ms", "exit_code", "error"]
