@@ -158,10 +158,17 @@ class Printer:
         if not self.watched or not self.streams.is_rich(self.streams.stderr):
             yield None
             return
+        shown: list[str] = []
+
+        def show(text: str) -> None:
+            shown.append(text)
+            self.streams.overwrite(self.safe(f"logsh: {text}"))
+
         try:
-            yield lambda text: self.streams.overwrite(self.safe(f"logsh: {text}"))
+            yield show
         finally:
-            self.streams.overwrite("")
+            if shown:
+                self.streams.overwrite("")
 
     def rich(self, stream: TextIO | None) -> RichOutput | None:
         """Return what draws on this stream, ``None`` where that can't be done."""

@@ -118,7 +118,9 @@ def test_the_owner_is_filled_in_by_the_command_that_contributing_shows(tmp_path:
     found = re.search(r"(?m)^(grep -rlF OWNER/logsh-cli .+)$", text)
     assert found
     shutil.copytree(
-        ROOT, tmp_path / "copy", ignore=shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "PKG-INFO")
+        ROOT,
+        tmp_path / "copy",
+        ignore=shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "PKG-INFO", "__pycache__"),
     )
     subprocess.run(["sh", "-euc", found[1].replace("YOU/", "somebody/")], cwd=tmp_path / "copy", check=True)
     left = subprocess.run(
