@@ -24,7 +24,7 @@ KEY_VARIABLES = ("LOGSH_API_KEY", "LOGSH_API_KEY_FILE", "CREDENTIALS_DIRECTORY")
 COPY_AGAIN = "copy it again from the Logsh dashboard"
 _MAX_KEY = 1024
 _LONGEST_FILE = _MAX_KEY + 100
-_WRITER_PATIENCE_S = 60.0
+WRITER_PATIENCE_S = 60.0
 """As long as somebody may need for the passphrase of what writes the key."""
 
 _OPENING_PATIENCE_S = 2.0
@@ -59,7 +59,7 @@ class Setting(NamedTuple):
         return f"Setting(from {self.source})"  # it may be the key
 
 
-def environment_key(env: Mapping[str, str]) -> Setting | None:
+def environment_key(env: Mapping[str, str], patience_s: float = WRITER_PATIENCE_S) -> Setting | None:
     """Return the key from the environment: the variable, the file it names, or systemd's credential, in this order.
 
     Raises:
@@ -69,11 +69,12 @@ def environment_key(env: Mapping[str, str]) -> Setting | None:
     if key := env.get("LOGSH_API_KEY", "").strip():
         return Setting(key, "LOGSH_API_KEY")
     if path := env.get("LOGSH_API_KEY_FILE", "").strip():
-        return _key_from_file(os.path.expanduser(path), f"LOGSH_API_KEY_FILE ({path})")  # noqa: PTH111 - never raises
+        place = os.path.expanduser(path)  # noqa: PTH111 - never raises
+        return _key_from_file(place, f"LOGSH_API_KEY_FILE ({path})", patience_s)
     if directory := env.get("CREDENTIALS_DIRECTORY", "").strip():
         path = os.path.join(directory, CREDENTIAL)  # noqa: PTH118 - one string from another
         if os.path.lexists(path):
-            return _key_from_file(path, f"$CREDENTIALS_DIRECTORY/{CREDENTIAL}")
+            return _key_from_file(path, f"$CREDENTIALS_DIRECTORY/{CREDENTIAL}", patience_s)
     return None
 
 
@@ -131,9 +132,9 @@ def mask_key(key: str) -> str:
     return f"{KEY_PREFIX if key.startswith(KEY_PREFIX) else ''}…{key[-4:]}"
 
 
-def _key_from_file(path: str, source: str) -> Setting:
+def _key_from_file(path: str, source: str, patience_s: float) -> Setting:
     try:
-        content = _read(path)
+        content = _read(path, patience_s)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
         hint = key_hint(path, "check that the file is there and readable")
@@ -144,7 +145,7 @@ def _key_from_file(path: str, source: str) -> Setting:
     return Setting(key, source)
 
 
-def _read(path: str) -> bytes:
+def _read(path: str, patience_s: float) -> bytes:
     """Read a file or a pipe, such as ``<(pass show logsh)`` makes, for whose writer a bounded time is waited.
 
     Never by a read that blocks: ``run`` holds signals back while it reports.
@@ -160,7 +161,7 @@ def _read(path: str) -> bytes:
                 content += chunk
             elif content and chunk is not None:
                 break
-            elif time.monotonic() - started > (_WRITER_PATIENCE_S if chunk is None else _OPENING_PATIENCE_S):
+            elif time.monotonic() - started > (patience_s if chunk is None else _OPENING_PATIENCE_S):
                 raise TimeoutError(errno.ETIMEDOUT, "nobody writes to it")
             else:  # nothing yet: the writer takes its time, or has not come
                 time.sleep(_LOOK_AGAIN_S)

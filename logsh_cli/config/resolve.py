@@ -22,6 +22,7 @@ from logsh_cli.config.files import (
 )
 from logsh_cli.config.key import (
     COPY_AGAIN,
+    WRITER_PATIENCE_S,
     Destination,
     Setting,
     check_key,
@@ -52,7 +53,10 @@ def value_of(setting: Setting | None) -> Any:
 
 
 class Flags(NamedTuple):
-    """The settings of the command line; ``None`` is not given. ``deadline`` is in seconds."""
+    """The settings of the command line; ``None`` is not given. ``deadline`` is in seconds.
+
+    ``key_patience_s`` is how long whoever writes the key into a pipe may take.
+    """
 
     profile: str | None = None
     workspace: str | None = None
@@ -61,6 +65,7 @@ class Flags(NamedTuple):
     deadline: float | None = None
     best_effort: bool = False
     on_missing_key: str | None = None
+    key_patience_s: float = WRITER_PATIENCE_S
 
 
 class Settings(NamedTuple):
@@ -314,7 +319,7 @@ class _Sources:
 
     def key(self) -> Setting | None:
         try:
-            given = None if self.explicit else environment_key(self.env)
+            given = None if self.explicit else environment_key(self.env, self.flags.key_patience_s)
         except ConfigError as error:
             self.problems["api_key"] = error
             return None

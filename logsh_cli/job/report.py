@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from logsh_cli.clock import Budget
 from logsh_cli.config.files import read_config
 from logsh_cli.config.key import KEY_VARIABLES, environment_key
-from logsh_cli.config.resolve import BUILT_IN, Flags, Settings, load_settings, value_of
+from logsh_cli.config.resolve import BUILT_IN, Flags, Settings, value_of
 from logsh_cli.delivery import end_of_the_road, leave_to_courier
 from logsh_cli.errors import (
     ConfigError,
@@ -109,7 +109,7 @@ class JobReport:
             return  # such a short command is best left alone
         if sys.platform == "linux":  # where it is the thread's own
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWER_PRIORITY)
-        destination = load_settings(self._flags, self.app.env, self.app.cwd()).destination()
+        destination = self._load_settings().destination()
         connector = self.app.connector(destination)
         connector()
         self.loaded = destination, connector
@@ -117,8 +117,10 @@ class JobReport:
     def finish(self, ending: Ending, child: Child, meanwhile: Meanwhile) -> None:
         """Report how it ended: first make that safe, then let signals end the wait for its delivery."""
         with self._guarded():
+            # Signals are held back here, so that whoever writes the key into a pipe can't have a minute more.
+            self._flags = self._flags._replace(key_patience_s=AFTER_THE_JOB_S)
+            settings = self.settings = self._settings_at_the_end(meanwhile)
             self.loaded = meanwhile.report.loaded if meanwhile.report else None
-            settings = self._load_settings()
             way = self._accept_ending(settings, self.app.store(patience_s=LOCK_PATIENCE_S), ending)
             _raise_on_stop()
             budget = Budget(self._patience_s(settings, ending, way), self.app.clock.monotonic)
@@ -291,6 +293,16 @@ class JobReport:
     def _event_name(self) -> str:
         given = _sendable(self.given.event or "").strip(WHITE_SPACE)
         return shorten(given or self.name, SAFE_LENGTH)
+
+    def _settings_at_the_end(self, meanwhile: Meanwhile) -> Settings:
+        """Return the settings as they are now, or as they were while the command ran: a pipe gives its key but once."""
+        now = self._load_settings()
+        if now.place is None:
+            meanwhile.wait(_SETTLED_S)  # it may have the key, and be about to say so
+        before = meanwhile.report.settings if meanwhile.report else None
+        if now.place is None and before and before.place and before.api_key and before.api_key.from_environment:
+            return before
+        return now
 
     def _load_settings(self) -> Settings:
         if self.settings is None:

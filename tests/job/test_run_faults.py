@@ -400,3 +400,23 @@ def test_the_jobs_duration_is_its_own_whatever_the_service_does(service: Server)
         assert process.wait(PATIENCE_S) == 0
     measured = service.wait_for_events(2)[1]["metadata"]["duration_s"]
     assert (ended - began) / 1e9 <= measured + 0.001
+
+
+def test_a_key_that_a_pipe_gives_but_once_reports_a_longer_job(service: Server, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "key")
+    env = {**settings_for(service), "LOGSH_API_KEY": None, "LOGSH_API_KEY_FILE": str(tmp_path / "key")}
+    for options, count in (((), 1), (("--start",), 3)):
+        with subprocess.Popen(["sh", "-c", f"echo {KEY} >{tmp_path / 'key'}"]):
+            done = run_job({**env, "LOGSH_DEADLINE": None}, *options, job=["sh", "-c", "sleep 2; echo err >&2; exit 3"])
+        assert (done.code, done.lines) == (3, [])
+        assert len(service.events) == count
+
+
+def test_a_key_that_is_never_written_does_not_hold_up_the_end(service: Server, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "key")
+    env = {**settings_for(service), "LOGSH_API_KEY": None, "LOGSH_API_KEY_FILE": str(tmp_path / "key")}
+    with subprocess.Popen(["sh", "-c", f"exec sleep 100 >{tmp_path / 'key'}"]) as writer:
+        try:
+            assert_one_line(run_job(env), "nobody writes to it")
+        finally:
+            writer.kill()
