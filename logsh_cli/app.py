@@ -95,7 +95,7 @@ class AppContext:
         """Return the outbox for commands that only look or tidy up: none is made, and raise if it can't be used."""
         store = self._open(create=False)
         if store.unkept_because is not None:
-            raise NotKept(f"the outbox can't be used: {store.unkept_because}")
+            raise NotKept(store.unkept_because)
         return store
 
     def _open(self, **how: Any) -> Outbox:

@@ -131,7 +131,7 @@ def recover(ctx: typer.Context, file: options.SetAsideFile = None, json: options
     printer = app.printer
     store = app.existing_store() if file is None else app.store()
     if store.unkept_because is not None:
-        raise NotKept(f"the outbox can't be used: {store.unkept_because}")
+        raise NotKept(store.unkept_because)
     paths = [found.path for found in store.set_aside()] if file is None else [file]
     complete = True
     for path in paths:
