@@ -167,7 +167,7 @@ class Tee(threading.Thread):
         for stream in self._streams:
             if stream.rest:
                 events[stream.target] = events.get(stream.target, 0) | select.POLLOUT
-            elif stream.left != 0 and (stream.source != _IN or (self._terminal and self._terminal.taken)):
+            elif stream.left != 0 and (stream.source != _IN or (self._terminal and self._terminal.passes_keys)):
                 events[stream.source] = events.get(stream.source, 0) | select.POLLIN
             if stream.left is None:
                 events[self._wake] = select.POLLIN
@@ -218,7 +218,8 @@ class Tee(threading.Thread):
             stream.rest = memoryview(chunk)
 
     def _remember(self, stream: _Stream, chunk: bytes) -> None:
-        if stream.target == _ERR and any(other.rest for other in self._streams if other.target == _OUT):
+        outputs = [other for other in self._streams if other.target == _OUT]
+        if stream.target == _ERR and any(output.rest or _waiting_in(output.source) for output in outputs):
             # Standard output waits for its reader, and what is still in its pipe may be older than this.
             self._late += chunk
             del self._late[:-KEPT_BYTES]

@@ -46,10 +46,16 @@ class Terminal:
         self.master, self.slave = above_streams(master), above_streams(slave)
         self.taken = False
         self.monitor: int | None = None
+        self._has_job = False
         self._modes = termios.tcgetattr(_IN)
         termios.tcsetattr(self.slave, termios.TCSANOW, self._modes)
         self.resize()
         self._news, self._telling = open_pipe()
+
+    @property
+    def passes_keys(self) -> bool:
+        """True once a key reaches the command: before it is in the foreground, Ctrl-C would reach nobody."""
+        return self.taken and self._has_job
 
     def resize(self) -> None:
         """Give it the size of the real one; the command hears of it as usual."""
@@ -73,6 +79,7 @@ class Terminal:
         os.close(self._telling)
         answer = os.read(self._news, 1)
         if answer == _STARTED:
+            self._has_job = True
             return int(_WORD.unpack(os.read(self._news, _WORD.size))[0])
         status = os.read(self._news, _WORD.size) or _WORD.pack(NOT_EXECUTABLE)
         reason = os.read(self._news, _LONGEST_REASON).decode(errors="replace")
