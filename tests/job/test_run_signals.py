@@ -414,7 +414,7 @@ def test_a_program_that_stops_itself_gives_the_terminal_back(bash: Bash, wrap: s
     bash.shows(b"Stopped")
     bash.shows(PROMPT)
     bash.type(b"fg\n")
-    bash.shows(b"\r\ncontinued\r\n")
+    bash.shows(b"\r\ncontinued\r")  # with a tail the terminal may add one more return, which shows nowhere
     bash.shows(PROMPT)
 
 
