@@ -527,6 +527,7 @@ def test_a_fault_of_our_own_surfaces_after_what_was_done_is_acknowledged(
     service.default = says.gated(gate)
     drain = Drain(Road(outbox, ME, faulty, Clock()), jobs=2, deadline_s=5)
     feed(drain, bodies(2))
+    wait_until(lambda: made == 2, "the second worker asks for a client while the first one waits")
     gate.set()
     wait_until(lambda: drain._done.qsize() == 2, "both end")  # noqa: SLF001 - so that one poll meets both
     with pytest.raises(ZeroDivisionError):
