@@ -127,7 +127,7 @@ def test_crons_own_environment_pipes_and_mail(service: Server, tmp_path: Path) -
         f"0 0 * * *  logsh run -e tell -- {bin_}/tell >/dev/null",
         f"0 0 * * *  logsh run -e fail --tail 100 -- {bin_}/fail",
         f"0 0 * * *  {bin_}/fail bare",
-        "0 0 * * *  logsh run --profile broken --deadline 0.5 -e unsent -- true",
+        "0 0 * * *  logsh run --profile broken --deadline 5 -e unsent -- true",
         f"0 0 * * *  logsh run -e left --tail 10 -- {bin_}/left",
         "0 0 * * *  logsh send -q -b -e sent -d 'from cron'",
         # A percent sign must be escaped in a crontab, whoever runs the command.
@@ -166,10 +166,10 @@ def test_crons_own_environment_pipes_and_mail(service: Server, tmp_path: Path) -
     assert set(mails) == {
         "logsh run -e fail --tail 100",
         f"{bin_}/fail bare",
-        "logsh run --profile broken --deadline 0.5 -e unsent",
+        "logsh run --profile broken --deadline 5 -e unsent",
     }
     assert sorted(mails["logsh run -e fail --tail 100"].splitlines()) == sorted(mails[f"{bin_}/fail bare"].splitlines())
-    (line,) = mails["logsh run --profile broken --deadline 0.5 -e unsent"].splitlines()
+    (line,) = mails["logsh run --profile broken --deadline 5 -e unsent"].splitlines()
     assert re.fullmatch(r"logsh: not delivered, kept as #\d+: .*refused.*", line)
     # That it was cron's environment: no locale, no terminal, a pipe for output.
     seen = dict(entry.split("=", 1) for entry in (home / "environment").read_text().splitlines())

@@ -155,7 +155,7 @@ def choking_on_bad_ones(service: Server) -> None:
 def test_events_that_the_service_chokes_on_do_not_hold_up_the_others(service: Server, tmp_path: Path, bad: int) -> None:
     keep(tmp_path, *[f"bad{number}" for number in range(bad)], *[f"e{number}" for number in range(200)])
     choking_on_bad_ones(service)
-    done = flush(service, "--deadline", "0.2", "--jobs", "1")
+    done = flush(service, "--deadline", "2", "--jobs", "1")
     result = tally(done, accepted=200 + bad, delivered=200, queued=bad)
     assert (done.code, result["error"]["name"]) == (75, "unavailable")
     assert {name[:3] for name in kept_names(tmp_path)} == {"bad"}
