@@ -13,9 +13,9 @@ from logsh_cli.config.files import DEFAULT_PROFILE
 from logsh_cli.config.key import COPY_AGAIN, KEY_PREFIX, Destination, check_key, environment_key, mask_key, same_url
 from logsh_cli.config.resolve import in_config_dir
 from logsh_cli.config.values import parse_value
-from logsh_cli.delivery.adopt import adopt, under_other_keys
 from logsh_cli.delivery.courier import start_courier
-from logsh_cli.delivery.key_check import check_key_with_service
+from logsh_cli.delivery.flush import adopt, under_other_keys
+from logsh_cli.delivery.retry import check_key_taken
 from logsh_cli.errors import BadConfig, ConfigError, KeyRefused, NotDelivered, NotKept, UsageError
 from logsh_cli.output.result import DONE
 
@@ -171,7 +171,8 @@ def verify(app: AppContext, target: Target, key: str) -> None:
     """Ask the service about the key. Raises what it says, or ``NotKept`` when nobody says anything."""
     client = app.client(Destination(target.stored.name, target.api_url, key, target.ca_file))
     try:
-        answer = check_key_with_service(client, Budget(VERIFY_WITHIN_S, app.clock.monotonic), app.clock.time())
+        answer = client.post(b"{}", Budget(VERIFY_WITHIN_S, app.clock.monotonic))
+        answer = check_key_taken(answer, app.clock.time())
     except KeyRefused as error:
         raise KeyRefused(f"{error.message}; nothing was saved", hint=COPY_AGAIN) from None
     except NotDelivered as error:

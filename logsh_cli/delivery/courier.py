@@ -50,7 +50,7 @@ def _spawn(arguments: list[str], env: Mapping[str, str]) -> None:
 
 
 def _inherited() -> Iterator[int]:
-    """The descriptors that a new process would have of us beside the streams; none where the system doesn't tell."""
+    """Give the descriptors, streams aside, that a new process would inherit; none where the system doesn't tell."""
     with suppress(OSError):
         for fd in map(int, os.listdir("/dev/fd")):  # noqa: PTH208 - names, not paths
             with suppress(OSError):  # the one by which the others were listed
@@ -59,15 +59,15 @@ def _inherited() -> Iterator[int]:
 
 
 def _popen(arguments: list[str], env: Mapping[str, str]) -> None:
-    """The same where there is no ``posix_spawn`` that makes a session."""
+    """Start a process where there is no ``posix_spawn`` that makes a session."""
     import subprocess  # noqa: PLC0415 - 2 ms
 
-    null = subprocess.DEVNULL
+    null, flags = subprocess.DEVNULL, 0
     if sys.platform == "win32":
         flags = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
-        subprocess.Popen(arguments, env=env, creationflags=flags, stdin=null, stdout=null, stderr=null)
-    else:
-        subprocess.Popen(arguments, env=env, start_new_session=True, stdin=null, stdout=null, stderr=null)
+    subprocess.Popen(
+        arguments, env=env, creationflags=flags, start_new_session=True, stdin=null, stdout=null, stderr=null
+    )
 
 
 def courier_environment(env: Mapping[str, str]) -> dict[str, str]:

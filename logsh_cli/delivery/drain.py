@@ -145,11 +145,6 @@ class Drain:
         while self.in_flight:
             yield self.poll(0.1)
 
-    def settle(self) -> None:
-        """Wait until everything fed has ended."""
-        for _ in self.settled():
-            pass
-
     def close(self) -> None:
         """End the workers. Everything fed must have ended."""
         for _ in self._workers:

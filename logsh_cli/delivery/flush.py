@@ -1,10 +1,10 @@
-"""Emptying the outbox: what ``outbox flush`` does once, and the courier again and again."""
+"""Emptying the outbox: what ``outbox flush`` does once, and the courier again and again; and whose events those are."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from logsh_cli.delivery.road import Accepted
+from logsh_cli.delivery.road import Accepted, new_lease
 from logsh_cli.errors import NotKept, Unanswered
 
 if TYPE_CHECKING:
@@ -12,12 +12,26 @@ if TYPE_CHECKING:
 
     from logsh_cli.delivery.drain import Drain
     from logsh_cli.delivery.road import Tried
-    from logsh_cli.outbox import Row
+    from logsh_cli.outbox import Outbox, Owner, Row
 
 PORTION = 200
 """Events leased at once: few enough that their leases outlast the wait for a worker."""
 
 LOOK_S = 0.1
+
+
+def under_other_keys(store: Outbox, owner: Owner) -> int:
+    """Return how many waiting events of the owner's profile were accepted under another key."""
+    rows = store.rows(state="pending")
+    return sum(row.owner.profile == owner.profile and row.owner != owner for row in rows)
+
+
+def adopt(store: Outbox, owner: Owner) -> None:
+    """Make the waiting events of the owner's profile its own, whatever their key."""
+    lease, after = new_lease(), 0
+    while rows := store.take(owner, lease=lease, limit=PORTION, after=after, ignore_wait=True, adopt=True):
+        store.release([row.id for row in rows], lease)
+        after = rows[-1].id
 
 
 class Flush:

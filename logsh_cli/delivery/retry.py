@@ -63,6 +63,9 @@ or an older version may have changed the number."""
 LIMIT_STATUS = 429
 _PAYMENT, _TIMEOUT = 402, 408
 
+_AFTER_THE_KEY = (*REFUSED_STATUSES, _PAYMENT, 403, LIMIT_STATUS)
+"""What a service that is "not available" may answer only once it has accepted the key: plan, quota, limit."""
+
 
 class Failure(NamedTuple):
     """Why an attempt failed, and what that means for the next one.
@@ -100,6 +103,30 @@ def failure_of_error(error: LogshError) -> Failure:
     if isinstance(error, Unanswered):
         return Failure(error, retries=1)
     return Failure(error)
+
+
+def check_key_taken(answer: Answer, now: float) -> Answer:
+    """Return the answer to an empty event if it shows that the service takes the key; ``now`` is epoch seconds.
+
+    The service looks at the key before the plan, the limits and the body, so every complaint about one of those says
+    that the key is good. A body without content creates no event.
+
+    Raises:
+        KeyRefused: the service doesn't take the key.
+        UnexpectedAnswer: something other than a Logsh answered.
+        NotDelivered: the answer says nothing about the key.
+    """
+    failure = failure_of_answer(answer, now)
+    if failure is None:
+        return answer
+    if isinstance(failure.error, EventRefused):
+        if answer.name or answer.message:
+            return answer
+        # Many a web server has a 400 page of its own.
+        raise UnexpectedAnswer(f"the answer is not Logsh's: HTTP {answer.status}", hint="check the URL")
+    if isinstance(failure.error, ServiceUnavailable) and answer.status in _AFTER_THE_KEY:
+        return answer
+    raise failure.error
 
 
 def pause_before_next(failure: Failure, attempts: int, alike: int, remaining_s: float, jitter: float) -> float | None:

@@ -346,26 +346,20 @@ class Road:
 
 def result_of(accepted: Accepted, tried: Tried) -> Result:
     """Return what to tell of one event; its body and the time it took are for the caller to add."""
-    status, error = _told(accepted, tried)
+    kept = accepted.unkept_because is None
+    status: ResultStatus = "queued" if kept else "failed"
+    error = None if tried.failure is None else tried.failure.error
+    if tried.end == "delivered":
+        status = "delivered"
+    elif isinstance(error, EventRefused):
+        status = "rejected"
+    elif isinstance(error, Interrupted):
+        hint = "it goes out with the next event, or with `logsh outbox flush`" if kept else "the event is not kept"
+        error = type(error)(error.message, hint=hint)
+    elif error is not None and not kept:
+        error = NotKept(f"{error.message}; and it could not be kept: {accepted.unkept_because}", hint=error.hint)
     code = ExitCode.OK if error is None else error.exit_code
     return Result(status, None, accepted.id, tried.http_status, tried.attempts, exit_code=code, error=error)
-
-
-def _told(accepted: Accepted, tried: Tried) -> tuple[ResultStatus, LogshError | None]:
-    kept = accepted.unkept_because is None
-    if tried.end == "delivered":
-        return "delivered", None
-    if tried.failure is None:
-        return "queued" if kept else "failed", None
-    error = tried.failure.error
-    if isinstance(error, EventRefused):
-        return "rejected", error
-    if isinstance(error, Interrupted):
-        hint = "it goes out with the next event, or with `logsh outbox flush`" if kept else "the event is not kept"
-        return "queued" if kept else "failed", type(error)(error.message, hint=hint)
-    if kept:
-        return "queued", error
-    return "failed", NotKept(f"{error.message}; and it could not be kept: {accepted.unkept_because}", hint=error.hint)
 
 
 def _post_once(body: bytes, client: Poster, budget: Budget, clock: Clock) -> tuple[int | None, retry.Failure | None]:

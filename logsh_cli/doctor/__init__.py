@@ -28,7 +28,7 @@ class Check(NamedTuple):
     level: Level
     detail: str
     hint: str | None = None
-    exit_code: int = ExitCode.OK
+    exit_code: ExitCode = ExitCode.OK
     minor: bool = False
 
     @property
@@ -66,7 +66,7 @@ def warned(name: str, detail: str, hint: str | None = None) -> Check:
 
 def failed(name: str, error: LogshError, hint: str | None = None) -> Check:
     """This would make a call fail, with the error's exit code; ``hint`` is for an error that has none."""
-    return Check(name, "fail", error.message, error.hint or hint, int(error.exit_code))
+    return Check(name, "fail", error.message, error.hint or hint, error.exit_code)
 
 
 def skipped(name: str, why: str) -> Check:
@@ -88,7 +88,7 @@ def shielded(name: str, checks: Iterator[Check]) -> Iterator[Check]:
 def exit_code_of(checks: Iterable[Check]) -> int:
     """Return 0 when nothing failed, else the code of what failed, in the order that ``batch`` and ``flush`` keep."""
     codes = {check.exit_code for check in checks if check.level == "fail"}
-    return int(next((code for code in SEVERITY if code in codes), max(codes, default=ExitCode.OK)))
+    return int(min(codes, key=SEVERITY.index, default=ExitCode.OK))
 
 
 def to_json(checks: Iterable[Check]) -> dict[str, Any]:

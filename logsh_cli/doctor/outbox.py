@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from logsh_cli.config import HOMELESS
-from logsh_cli.delivery.adopt import under_other_keys
+from logsh_cli.delivery.flush import under_other_keys
 from logsh_cli.doctor import Check, failed, passed, skipped, warned
 from logsh_cli.errors import NotDelivered, NotKept
 from logsh_cli.outbox import MAX_PENDING, Outbox, OutboxFull, StoreUnavailable

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from logsh_cli.clock import Budget
 from logsh_cli.config.key import COPY_AGAIN
 from logsh_cli.config.resolve import value_of
-from logsh_cli.delivery.key_check import check_key_with_service
-from logsh_cli.delivery.retry import failure_of_answer
+from logsh_cli.delivery.retry import check_key_taken, failure_of_answer
 from logsh_cli.doctor import Check, failed, passed, skipped, warned
 from logsh_cli.doctor.settings import url_to_ask
 from logsh_cli.errors import BadConfig, KeyRefused, LogshError, ServiceUnavailable, TlsFailure, UnexpectedAnswer
@@ -100,7 +99,7 @@ def _visit(api_url: str, found: Settings, env: Mapping[str, str], clock: Clock) 
         client = Client(api_url, None, env=others, lookup=look_up)
         trust_problem = error
     try:
-        answer = check_key_with_service(client, Budget(found.deadline.value, clock.monotonic), clock.time())
+        answer = check_key_taken(client.post(b"{}", Budget(found.deadline.value, clock.monotonic)), clock.time())
     except LogshError as error:
         failure = error
     finally:

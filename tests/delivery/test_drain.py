@@ -96,6 +96,12 @@ def feed(drain: Drain, contents: list[bytes]) -> list[int]:
     return [accepted.id or 0 for accepted in group]
 
 
+def settle(drain: Drain) -> None:
+    """Wait until everything fed has ended."""
+    for _ in drain.settled():
+        pass
+
+
 @contextmanager
 def draining(
     store: Outbox,
@@ -116,7 +122,7 @@ def draining(
         yield drain
     finally:
         stopping.set()
-        drain.settle()
+        settle(drain)
 
 
 # A pace
@@ -132,7 +138,7 @@ def test_a_pace_is_kept_over_all_workers(service: Server, connect: Connect, outb
 
     drain = Drain(Road(outbox, ME, lambda: connect(service.url), Clock(sleep=sleep)), jobs=4, deadline_s=10, rate=100)
     feed(drain, bodies(21))
-    drain.settle()
+    settle(drain)
     assert drain.totals.counts == {"delivered": 21}
     assert max(naps) > 1 / 100, "each turn is a hundredth later than the one before, whoever has it"
     pace = Pace(time.clock, 40)
@@ -225,7 +231,7 @@ def test_a_limit_pauses_all_workers(service: Server, connect: Connect, outbox: O
     assert limited.wait(30)
     threading.Event().wait(0.1)  # from its answer to its pause, the worker has a few lines to go
     gate.set()  # now the others are free for their next, and must wait all the same
-    drain.settle()
+    settle(drain)
     assert drain.totals.counts == {"delivered": 9}
     asked, *later = service.requests[2:]
     assert len(later) == 7
@@ -381,7 +387,7 @@ def test_each_event_ends_where_it_belongs(service: Server, connect: Connect, out
     service.script(says.ok(), says.error(403, "validation_error", "bad icon"), says.error(402, "payment_required"))
     with draining(outbox, service, connect, jobs=1) as drain:
         sent, refused, kept = feed(drain, bodies(3))
-        drain.settle()
+        settle(drain)
     assert drain.totals.counts == {"delivered": 1, "rejected": 1, "queued": 1}
     assert drain.totals.worst()[0] == 65
     assert outbox.get(sent) is None
@@ -403,7 +409,7 @@ def test_never_more_requests_are_under_way_than_jobs(
         drain.poll(0.2)
         assert len(service.requests) == jobs
         gate.set()
-        drain.settle()
+        settle(drain)
     assert len(service.events) == 12
     assert service.connections == jobs, "each worker keeps a connection of its own"
 
@@ -417,7 +423,7 @@ def test_an_event_whose_lease_was_lost_is_not_sent(
         time.now += LEASE_S + 1
         (taken,) = outbox.take(ME, lease=new_lease(), limit=1)
         drain.feed(accepted)
-        drain.settle()
+        settle(drain)
         assert drain.totals.counts == {"queued": 1}
         assert drain.totals.worst()[0] == 75
     assert taken.id == accepted.id
@@ -438,7 +444,7 @@ def test_events_that_wait_for_a_worker_stay_ours(service: Server, connect: Conne
             drain.poll()
             assert outbox.take(ME, lease=new_lease(), limit=9) == []
         gate.set()
-        drain.settle()
+        settle(drain)
         assert drain.totals.counts == {"delivered": 3}
     assert outbox.counts() == Counts(0, 0, 0)
     outbox.close()
@@ -454,7 +460,7 @@ def test_told_to_stop_it_ends_what_is_under_way_and_gives_the_rest_back(
         service.wait_for(2)
         stopping.set()
         gate.set()
-        drain.settle()
+        settle(drain)
         assert drain.totals.counts == {"delivered": 2, "queued": 8}
     assert [(row.id, row.state, row.attempts) for row in outbox.rows()] == [(i, "pending", 0) for i in ids[2:]]
 
@@ -468,7 +474,7 @@ def test_told_to_stop_it_waits_for_no_next_attempt(service: Server, connect: Con
     feed(drain, bodies(2))
     service.wait_for(2)
     stopping.set()
-    drain.settle()
+    settle(drain)
     assert drain.totals.counts == {"queued": 2}
     assert outbox.counts() == Counts(2, 0, 0)
 
@@ -481,7 +487,7 @@ def test_without_a_store_what_was_not_sent_when_stopped_is_lost(service: Server,
         service.wait_for(1)
         stopping.set()
         gate.set()
-        drain.settle()
+        settle(drain)
         assert drain.totals.counts == {"delivered": 1, "failed": 2}
 
 
@@ -489,13 +495,13 @@ def test_a_drain_that_is_closed_leaves_no_thread(service: Server, connect: Conne
     before = set(threading.enumerate())
     with draining(outbox, service, connect, jobs=4) as drain:
         feed(drain, bodies(8))
-        drain.settle()
+        settle(drain)
         workers = {thread for thread in threading.enumerate() if "(_work)" in thread.name} - before
         assert workers
         drain.close()
         wait_until(lambda: not any(worker.is_alive() for worker in workers), "the workers end")
         feed(drain, bodies(1))
-        drain.settle()
+        settle(drain)
         assert drain.totals.counts == {"delivered": 9}, "it can be fed again"
 
 
@@ -505,7 +511,7 @@ def test_a_client_that_can_not_be_made_leaves_everything_kept(outbox: Outbox) ->
 
     drain = Drain(Road(outbox, ME, connect, Clock()), jobs=2, deadline_s=1)
     feed(drain, bodies(3))
-    drain.settle()
+    settle(drain)
     assert drain.totals.counts == {"queued": 3}
     assert drain.totals.worst()[0] == 78
     assert outbox.counts() == Counts(3, 0, 0)
@@ -531,7 +537,7 @@ def test_a_fault_of_our_own_surfaces_after_what_was_done_is_acknowledged(
     gate.set()
     wait_until(lambda: drain._done.qsize() == 2, "both end")  # noqa: SLF001 - so that one poll meets both
     with pytest.raises(ZeroDivisionError):
-        drain.settle()
+        settle(drain)
     assert len(service.events) == 1
     assert outbox.counts().pending == 1
 
@@ -544,6 +550,6 @@ def test_a_store_that_fails_keeps_no_event_from_its_attempt_while_its_lease_last
     accepted = drain.road.accept(BODY)
     outbox.close()  # from here on, every word to it fails
     drain.feed(accepted._replace(leased_at=accepted.leased_at - age))
-    drain.settle()
+    settle(drain)
     assert drain.totals.counts == {status: 1}
     assert len(service.events) == (status == "delivered")
