@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -27,6 +28,11 @@ FOREIGN_NAMES = {
 }
 
 
+# Hundreds of processes start from here: none is to compile the package anew, not even where Python keeps no byte code.
+# The workers of xdist start after this, so that they find what pytest makes of the tests as well.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # Whoever starts the tests may have signals ignored (`nohup`, a background job of a script), and what is ignored stays
 # so in every process started from here: the tests about signals need the defaults.
 for _name in ("SIGINT", "SIGHUP", "SIGQUIT"):
@@ -37,6 +43,11 @@ for _name in ("SIGINT", "SIGHUP", "SIGQUIT"):
 def pytest_xdist_auto_num_workers() -> int:
     """Twice as many as there are cores: most tests wait for processes, servers and clocks."""
     return 2 * (os.cpu_count() or 1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes long first: whatever starts last is what everybody waits for."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(autouse=True)
