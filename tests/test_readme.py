@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +11,6 @@ import pytest
 from logsh_cli.errors import ExitCode
 from logsh_cli.parser import COMMANDS
 from tests.support import answers as says
-from tests.support.command import environment
 from tests.support.documents import README, ROOT, block, blocks, recipe, table
 from tests.support.machine import Machine
 from tests.support.pty_session import Session
@@ -38,33 +35,25 @@ def machine(tmp_path: Path, service: Server) -> Machine:
     return Machine(tmp_path, settings)
 
 
-RUN_HERE = {"main command", "install"}
-NOT_RUN_HERE = {"test command"}
-"""It is what runs these tests."""
+RUN = {"install", "main command", "test command"}
+"""Below, by ``tests/packaging/test_installers.py``, and to run these tests."""
 
 SHOP = {"LOGSH_WORKSPACE": "shop"}
 GONE = {"LOGSH_API_URL": "http://127.0.0.1:1", "LOGSH_DEADLINE": "0.3"}
 
 
-def test_every_block_is_run_by_a_test_here_or_is_part_of_a_recipe_which_another_test_runs() -> None:
+def test_every_block_is_run_or_is_part_of_a_recipe_which_another_test_runs() -> None:
     assert README.read_text(encoding="utf-8").count("```") == 2 * len(blocks())
     for each in blocks():
         if each.marker and each.marker.startswith("from recipe: "):
             whole = {line.strip() for line in recipe(each.marker.removeprefix("from recipe: ")).lines}
             assert {line.strip() for line in each.lines} <= whole, each.marker
         elif each.language:
-            assert each.marker in RUN_HERE | NOT_RUN_HERE, each.text
+            assert each.marker in RUN, each.text
 
 
 def test_it_is_short() -> None:
     assert len(README.read_text(encoding="utf-8").splitlines()) <= 200
-
-
-def test_what_it_and_the_pages_link_to_is_there() -> None:
-    for page in (README, ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
-        text = page.read_text(encoding="utf-8")
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
 def test_contributing_draws_the_house_as_it_is() -> None:
@@ -116,38 +105,6 @@ def test_the_table_of_failures_shows_messages_that_are_printed(machine: Machine,
 
 
 # --- commands -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.timeout(600)
-def test_the_main_command_works_from_a_fresh_copy_with_an_empty_home(tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        check=False,
-    )
-    if listed.returncode == 0:
-        for name in filter(None, listed.stdout.decode().split("\0")):
-            if (ROOT / name).is_file():
-                (copy / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, copy / name)
-    else:
-        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".venv", ".*_cache", "__pycache__"))
-    (command,) = block("main command").lines
-    env = {"LOGSH_CONFIG_DIR": None, "LOGSH_STATE_DIR": None, "PIP_NO_CACHE_DIR": None, "PYTHONPATH": None}
-    done = subprocess.run(
-        ["sh", "-c", command], cwd=copy, env=environment(env), capture_output=True, text=True, check=False, timeout=500
-    )
-    if done.returncode and re.search(
-        r"NewConnectionError|No matching distribution found for|Read timed out", done.stderr
-    ):
-        pytest.skip(f"pip can't reach a package index: {done.stderr.strip().splitlines()[-1]}")
-    assert done.returncode == 0, done.stderr
-    # As shown below the command, but for times and numbers.
-    shown = next(each.text for each in blocks() if not each.language)
-    told = [re.sub(r"\d+ ms|\d\d:\d\d:\d\d|HTTP 20\d", "N", line) for line in shown.splitlines()]
-    assert [re.sub(r"\d+ ms|\d\d:\d\d:\d\d|HTTP 20\d", "N", line) for line in done.stdout.splitlines()] == told
 
 
 def test_after_the_installation_two_lines_set_it_up(machine: Machine, service: Server) -> None:

@@ -6,8 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
-import tarfile
 import zipfile
 from importlib.metadata import PathDistribution
 from typing import TYPE_CHECKING
@@ -15,30 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from logsh_cli.commands.completion import FILES
-from tests.support.command import environment
+from tests.support.archives import build, unpack
 from tests.support.documents import ROOT
 
 if TYPE_CHECKING:
     from email.message import Message
     from pathlib import Path
-
-pytest.importorskip("hatchling", reason="hatchling, which builds the archives, is not installed")
-pytest.importorskip("hatch_fancy_pypi_readme", reason="hatch-fancy-pypi-readme is not installed")
-
-
-def build(source: Path, into: Path, umask: int = 0o022) -> tuple[Path, Path]:
-    command = [sys.executable, "-m", "hatchling", "build", "-d", str(into)]
-    done = subprocess.run(
-        command, cwd=source, env=environment(), capture_output=True, text=True, check=False, umask=umask
-    )
-    assert done.returncode == 0, done.stderr
-    (wheel,), (sdist,) = into.glob("*.whl"), into.glob("*.tar.gz")
-    return wheel, sdist
-
-
-@pytest.fixture(scope="module")
-def archives(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return build(ROOT, tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture
@@ -49,10 +29,7 @@ def wheel(archives: tuple[Path, Path]) -> Path:
 @pytest.fixture
 def unpacked(archives: tuple[Path, Path], tmp_path: Path) -> Path:
     """The source archive's contents."""
-    with tarfile.open(archives[1]) as archive:
-        archive.extractall(tmp_path / "source", filter="data")
-    (directory,) = (tmp_path / "source").iterdir()
-    return directory
+    return unpack(archives[1], tmp_path / "source")
 
 
 def metadata(wheel: Path) -> Message:

@@ -8,14 +8,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import pytest
 
-from logsh_cli.files import file_lock
-from tests.packaging.test_distributions import build
+from tests.support.archives import unpack
 from tests.support.command import environment
-from tests.support.documents import ROOT
+from tests.support.documents import ROOT, block, blocks
 from tests.support.processes import processes_with, wait_until
 from tests.support.sending import KEY, settings_for
 
@@ -28,7 +27,10 @@ pytestmark = [
     pytest.mark.service(key=KEY, validate=True),
     pytest.mark.skipif(os.name != "posix", reason="the shells are a POSIX system's"),
     pytest.mark.timeout(600),
+    pytest.mark.long,
 ]
+
+Completed: TypeAlias = "subprocess.CompletedProcess[str]"
 
 DOWNLOADS = {
     "PIP_CACHE_DIR": os.environ.get("PIP_CACHE_DIR") or str(Path.home() / ".cache" / "pip"),
@@ -36,28 +38,30 @@ DOWNLOADS = {
     "UV_PYTHON": sys.executable,
     "UV_PYTHON_DOWNLOADS": "never",
     "PIPX_DEFAULT_PYTHON": sys.executable,
+    "PIP_COMPILE": "0",  # all of it at once takes longer than what is used when it is used
 }
 """Taken before each test gets an empty HOME: what was downloaded once need not be again."""
 if "SSL_CERT_FILE" in os.environ:
     DOWNLOADS["SSL_CERT_FILE"] = os.environ["SSL_CERT_FILE"]
 
 
-def run(argv: list[str], env: Mapping[str, str | None], **more: Any) -> subprocess.CompletedProcess[str]:
+def run(argv: list[str], env: Mapping[str, str | None], **more: Any) -> Completed:
     return subprocess.run(
         argv, env=environment(env), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, **more
     )
 
 
-def succeed(argv: list[str], env: Mapping[str, str | None]) -> None:
+def succeed(argv: list[str], env: Mapping[str, str | None], cwd: Path | None = None) -> Completed:
     """Run an installer; without an index to be reached there is nothing to test."""
     if shutil.which(argv[0]) is None:
         pytest.skip(f"{argv[0]} is not installed")
-    done = run(argv, {**env, **DOWNLOADS}, timeout=500)
+    done = run(argv, {**env, **DOWNLOADS}, timeout=500, cwd=cwd)
     if done.returncode and re.search(
         r"NewConnectionError|No matching distribution|Read timed out|tcp connect error|dns error", done.stderr
     ):
         pytest.skip(f"{argv[0]} can't reach a package index: {done.stderr.strip().splitlines()[-1]}")
     assert done.returncode == 0, done.stdout + done.stderr
+    return done
 
 
 class Installed(NamedTuple):
@@ -67,14 +71,15 @@ class Installed(NamedTuple):
     bin: Path | None
 
 
-def by_pip(wheel: Path, _sdist: Path, place: Path) -> Installed:
-    succeed([sys.executable, "-m", "venv", str(place)], {})
-    succeed([str(place / "bin" / "pip"), "install", "-q", str(wheel)], {})
-    return Installed([str(place / "bin" / "logsh")], place / "bin")
-
-
 def by_pip_from_source(_wheel: Path, sdist: Path, place: Path) -> Installed:
-    return by_pip(sdist, sdist, place)
+    """As the README's main command does it, which prints what stands there, but for times and numbers."""
+    (command,) = block("main command").lines
+    copy = unpack(sdist, place)
+    done = succeed(["sh", "-c", command], {"LOGSH_CONFIG_DIR": None, "LOGSH_STATE_DIR": None}, cwd=copy)
+    shown = next(each.text for each in blocks() if not each.language)
+    varying = re.compile(r"\d+ ms|\d\d:\d\d:\d\d|HTTP 20\d")
+    assert varying.sub("N", done.stdout) == varying.sub("N", shown)
+    return Installed([str(copy / ".venv" / "bin" / "logsh")], copy / ".venv" / "bin")
 
 
 def by_pipx(wheel: Path, _sdist: Path, _place: Path) -> Installed:
@@ -97,14 +102,16 @@ def by_uvx(wheel: Path, _sdist: Path, _place: Path) -> Installed:
 
 def by_zipapp(_wheel: Path, _sdist: Path, place: Path) -> Installed:
     place.mkdir()
-    succeed([str(ROOT / ".ci" / "zipapp"), str(place / "logsh")], {"PYTHON": sys.executable})
+    # With the hatchling that is here: pip reads this variable as "--build-isolation = 0".
+    succeed(
+        [str(ROOT / ".ci" / "zipapp"), str(place / "logsh")], {"PYTHON": sys.executable, "PIP_NO_BUILD_ISOLATION": "0"}
+    )
     # A Python that has no logsh of its own: the one file must do.
     (place / "python3").symlink_to(Path(sys.executable).resolve())
     return Installed([str(place / "logsh")], place)
 
 
 INSTALLERS = {
-    "pip": by_pip,
     "pip, from the source archive": by_pip_from_source,
     "pipx": by_pipx,
     "uv tool": by_uv_tool,
@@ -123,20 +130,6 @@ READERS = {
 """For each file that was put in place: a shell, what it is asked, and what the answer ends with or has in it."""
 
 
-@pytest.fixture
-def archives(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The wheel and the source archive, built once for all workers."""
-    pytest.importorskip("hatchling", reason="hatchling, which builds the archives, is not installed")
-    pytest.importorskip("hatch_fancy_pypi_readme", reason="hatch-fancy-pypi-readme is not installed")
-    base = tmp_path_factory.getbasetemp()
-    shared = (base.parent if base.name.startswith("popen-") else base) / "archives"
-    with file_lock(shared.with_suffix(".lock"), patience_s=120):
-        if not shared.exists():
-            build(ROOT, shared.with_suffix(".part"))
-            shared.with_suffix(".part").rename(shared)
-    return next(shared.glob("*.whl")), next(shared.glob("*.tar.gz"))
-
-
 @pytest.mark.parametrize("installer", INSTALLERS)
 def test_an_installed_logsh_is_whole(
     archives: tuple[Path, Path], tmp_path: Path, service: Server, installer: str
@@ -145,7 +138,7 @@ def test_an_installed_logsh_is_whole(
     search = f"{own}:/usr/bin:/bin" if own else "/usr/bin:/bin"
     settings = {**settings_for(service), "PATH": search, **DOWNLOADS}
 
-    def logsh(*args: str, env: Mapping[str, str | None] = settings) -> subprocess.CompletedProcess[str]:
+    def logsh(*args: str, env: Mapping[str, str | None] = settings) -> Completed:
         return run([*argv, *args], env, timeout=120)
 
     sent = logsh("send", "-e", "sent", "-d", "x", "-i", ":rocket:", "-q")
