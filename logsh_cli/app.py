@@ -136,16 +136,18 @@ class AppContext:
 
         ``connector`` is one for this destination that was made before.
 
-        ``ahead``: the client will be needed, so load it now: the store's synced commit waits for the disk meanwhile.
+        ``ahead``: the client will be needed, so it is loaded while the store's synced commit waits for the disk; not
+        while the store is opened, since two threads that import take the interpreter from each other (4 ms).
         ``stopping`` ends what is under way on it, waits first. ``show`` tells a person what is waited for.
         """
         from logsh_cli.delivery.road import Road  # noqa: PLC0415 - built when asked for
 
+        store = store or self.store()
+        owner = self.owner(store, destination)
         connector = connector or self.connector(destination)
         connect = Background(connector).result if ahead else connector
-        store = store or self.store()
         clock = self.clock if stopping is None else self.clock._replace(sleep=stopping.wait)
-        return Road(store, self.owner(store, destination), connect, clock, stopping=stopping, show=show)
+        return Road(store, owner, connect, clock, stopping=stopping, show=show)
 
     def owner(self, store: Outbox, destination: Destination) -> Owner:
         """Return the owner of events for this destination: its profile and its key's fingerprint."""

@@ -21,8 +21,8 @@ HEAVY = {
     *("rich", "emoji", "tomlkit", "platformdirs", "pygments", "markdown_it", "click", "h2", "http.server"),
     *("urllib.request", "multiprocessing", "unittest", "xml", "pydantic", "tomllib"),
 }
-UNUSED = {"httpx._main", "anyio", "trio"}
-"""What httpx loads and logsh has no use for."""
+UNUSED = {"httpx._main", "anyio", "trio", "bz2", "lzma", "encodings.idna"}
+"""What httpx and a request load, and logsh has no use for."""
 NETWORK = {"httpx", "httpcore", "h11", "ssl", "_ssl", "certifi", "idna", "anyio", "http.client", "email", "socket"}
 STORE = {"sqlite3", "_sqlite3", "hashlib", "_hashlib"}
 

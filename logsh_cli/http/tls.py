@@ -22,7 +22,7 @@ from logsh_cli.errors import BadConfig, TlsFailure
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_HASHED_NAME = re.compile(r"[0-9a-f]{8}\.\d+")
+_HASHED_NAME = r"[0-9a-f]{8}\.\d+"  # compiled when used: not where a file or a folder is named
 
 # OpenSSL's X509_V_ERR_* numbers, which the ssl module hands on without names.
 _NOT_YET_VALID, _EXPIRED, _HOSTNAME_MISMATCH, _ADDRESS_MISMATCH = 9, 10, 62, 64
@@ -87,7 +87,7 @@ def _load_system_store(context: ssl.SSLContext, paths: ssl.DefaultVerifyPaths) -
 def _has_hashed_names(directory: str) -> bool:
     try:
         with os.scandir(directory) as entries:
-            return any(_HASHED_NAME.fullmatch(entry.name) for entry in entries)
+            return any(re.fullmatch(_HASHED_NAME, entry.name) for entry in entries)
     except OSError:
         return False
 
