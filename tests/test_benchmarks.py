@@ -13,6 +13,7 @@ from tests.benchmarks.figures import BEGIN, END, HEADING, Spread, Table, with_fi
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are measured as POSIX counts them")
 @pytest.mark.parametrize(
     ("command", "titles"),

@@ -94,6 +94,7 @@ def program(path: Path, script: str) -> Path:
     return path
 
 
+@pytest.mark.long
 @pytest.mark.timeout(MINUTE_S + 2 * SLACK_S)
 @pytest.mark.skipif(not Path(CRON).exists(), reason="cron is not installed")
 def test_crons_own_environment_pipes_and_mail(service: Server, tmp_path: Path) -> None:

@@ -25,13 +25,14 @@ class Plan(NamedTuple):
 
     runs: int
     install_peers: bool
+    programs: int | None = None
     events: int = 2000
     lines: tuple[int, ...] = (10_000, 100_000, 1_000_000)
     backlog: tuple[int, ...] = (1_000, 10_000, 100_000)
 
     def tiny(self) -> Plan:
         """Just enough to see that everything works."""
-        return self._replace(events=20, lines=(10, 100), backlog=(10, 20))
+        return self._replace(programs=4, events=20, lines=(10, 100), backlog=(10, 20))
 
     @property
     def long_runs(self) -> int:
@@ -42,7 +43,7 @@ class Plan(NamedTuple):
 def startup(lab: Lab, plan: Plan) -> Iterator[str]:
     """What has a target, for a quick answer."""
     others = peers.others(lab, "https", install=plan.install_peers)
-    chosen = [one for one in whole_process.subjects(lab) if one.target is not None]
+    chosen = [one for one in whole_process.subjects(lab) if one.target is not None][: plan.programs]
     rounds = whole_process.measure(lab, chosen, others, plan.runs)
     yield str(whole_process.table(chosen, others, rounds))
 

@@ -30,53 +30,14 @@ PACKAGE = Path(logsh_cli.__file__).parent
 _USES = {"search", "match", "fullmatch", "sub", "subn", "split", "findall", "finditer"}
 
 _REPEATED = (
-    *("a", "A", "0", "-", "_", ".", ":", "@", "/", "\\", '"', "=", " ", "\n", "<", "[", "\x1b"),
+    *'aA0-_.:@/\\"= \n<[\x1b',
     *("://a", "a:", "a@", "a.", "a=", "-a ", "a b", '"a":', "\\n", "%3D", "&a=", "a:\n ", "https://a:"),
 )
 _ALONE = (
-    *(
-        "'",
-        "\t",
-        "{",
-        "%",
-        "…",
-        "://",
-        "a-",
-        "--a ",
-        "a: ",
-        "\\\\",
-        "logsh_",
-        "eyJ",
-        "eyJ.",
-        "key",
-        "key=",
-        "token ",
-        "token: ",
-    ),
-    *(
-        "secret",
-        "password=",
-        "Bearer ",
-        "Basic ",
-        "-u ",
-        "-p",
-        "-----BEGIN ",
-        "-----BEGIN PRIVATE KEY-----",
-        "##[",
-        "::",
-    ),
-    *(
-        "\x1b[",
-        "\x1b]",
-        "<a>",
-        "</",
-        "ghp_",
-        "AKIA",
-        "xoxb-",
-        "hooks.slack.com/",
-        "IDENTIFIED BY ",
-        "machine a login b ",
-    ),
+    *("'", "\t", "{", "%", "…", "://", "a-", "--a ", "a: ", "\\\\", "logsh_", "eyJ", "eyJ.", "key", "key=", "token "),
+    *("token: ", "secret", "password=", "Bearer ", "Basic ", "-u ", "-p", "-----BEGIN ", "-----BEGIN PRIVATE KEY-----"),
+    *("##[", "::", "\x1b[", "\x1b]", "<a>", "</", "ghp_", "AKIA", "xoxb-", "hooks.slack.com/", "IDENTIFIED BY "),
+    "machine a login b ",
 )
 _BEGINNINGS = ("://", '"password": "', "-----BEGIN RSA PRIVATE KEY-----")
 
