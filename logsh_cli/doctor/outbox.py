@@ -36,7 +36,7 @@ def outbox_checks(
         yield from (skipped(name, "not known, since there is no outbox") for name in ("waiting", "refused"))
         return
     try:
-        if found := [*store.notices, *store.tightened()]:
+        if found := [*store.notices, *store.tightened]:
             yield warned("outbox", "; ".join(found))
         else:
             yield passed("outbox", f"{directory} can be written")

@@ -7,9 +7,9 @@ an acknowledgement (those are not synced), so that an event may go out twice, ne
 No connection survives a ``fork``: a child must open its own. Threads may share a store.
 """
 
-from logsh_cli.outbox.faults import OutboxFull, StoreUnavailable
+from logsh_cli.outbox.file import StoreUnavailable
 from logsh_cli.outbox.rows import LEASE_S, Changed, Counts, Owner, Row, State
-from logsh_cli.outbox.store import MAX_PENDING, PATIENCE_S, MemoryOutbox, Outbox, open_store
+from logsh_cli.outbox.store import MAX_PENDING, PATIENCE_S, MemoryOutbox, Outbox, OutboxFull, open_store
 
 __all__ = [
     "LEASE_S",

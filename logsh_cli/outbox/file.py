@@ -1,4 +1,4 @@
-"""The file of the outbox: made whole, opened cheaply, set aside when it is damaged.
+"""The file of the outbox: made whole, opened cheaply, set aside when it is damaged; and the ways in which it can fail.
 
 A store appears under its name only once it is complete (built beside it, synced, renamed), under a file lock: a switch
 of a fresh file to WAL by many processes at once says "database is locked" whatever the timeout. Opening one that exists
@@ -13,10 +13,12 @@ import struct
 import sys
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from zlib import crc32
 
+from logsh_cli.errors import NotKept
 from logsh_cli.files import (
     PRIVATE_DIRECTORY,
     PRIVATE_FILE,
@@ -28,13 +30,10 @@ from logsh_cli.files import (
     tighten,
     write_atomically,
 )
-from logsh_cli.outbox import schema
-from logsh_cli.outbox.faults import Damaged, StoreUnavailable, is_damage, is_locked, unavailable
+from logsh_cli.outbox.rows import BREAKING_VERSION, COLUMNS, SALT_BYTES, STEPS, Salvage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-
-    from logsh_cli.outbox.pages import Salvage
 
 T = TypeVar("T")
 
@@ -53,14 +52,74 @@ NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gp
 """A write-ahead log needs memory shared by all its users, which machines don't share."""
 
 _COMPANIONS = ("-wal", "-shm", "-journal")
-_SET_ASIDE = f"{FILE_NAME}.corrupt-"
 _READ = "-read"
 _TRIES = 5
 _ABSURD_ID = 2**48
 _PAUSE_S = 0.02
 _PAGE_BYTES = 4096  # SQLite's default
-_SALT_AND_SEQUENCE = "SELECT (SELECT salt FROM store), (SELECT seq FROM sqlite_sequence WHERE name = 'events')"
 _ELSEWHERE = "set LOGSH_STATE_DIR to a directory of this user's own"
+_FULL = "the disk is full"
+_REASONS = {
+    sqlite3.SQLITE_BUSY: "another process has kept it locked for too long",
+    sqlite3.SQLITE_PROTOCOL: "another process has kept it locked for too long",
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_IOERR: "it can't be read or written (is the disk full, or a quota or file size limit reached?)",
+    sqlite3.SQLITE_READONLY: "it can't be written",
+    sqlite3.SQLITE_CANTOPEN: "it can't be opened",
+    sqlite3.SQLITE_PERM: "access is not permitted",
+}
+_MISSING_SCHEMA = ("no such table", "no such column", "no such index", "has no column named")
+
+
+class StoreUnavailable(NotKept):
+    """No store can be used: no permission, no room on the disk, somebody else's directory, a newer format."""
+
+    name = "store_unavailable"
+
+
+class Damaged(Exception):
+    """The file is not, or is no longer, an outbox."""
+
+
+def is_damage(error: BaseException) -> bool:
+    """Tell whether the file itself is broken, so that no later attempt could succeed.
+
+    Only then is it set aside: a full disk, a missing permission or a lock that another process holds are no damage. A
+    missing table is: a file that was cut off may open as a valid, emptier database.
+    """
+    code = getattr(error, "sqlite_errorcode", 0)  # errors that Python raises by itself have none
+    return (
+        isinstance(error, Damaged)
+        or code == sqlite3.SQLITE_IOERR_SHORT_READ
+        or code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        or (code == sqlite3.SQLITE_ERROR and any(sign in str(error) for sign in _MISSING_SCHEMA))
+    )
+
+
+def unavailable(place: object, error: Exception) -> StoreUnavailable:
+    """Return the error for a user in place of SQLite's or the system's; ``place`` names the file."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    reason = _REASONS.get(code) or getattr(error, "strerror", None) or str(error)
+    hint = "make room on that disk" if reason == _FULL else None
+    return StoreUnavailable(f"the outbox {place} can't be used: {reason}", hint=hint)
+
+
+def patiently(step: Callable[[], T], patience_s: float) -> T:
+    """Take a step that changes nothing when it fails, again and again while others hold the lock.
+
+    Raises:
+        sqlite3.Error: any other failure, or still locked after ``patience_s`` seconds.
+    """
+    give_up_at = time.monotonic() + patience_s
+    while True:
+        try:
+            return step()
+        except sqlite3.OperationalError as error:
+            # PROTOCOL: it lost the race for a lock of the log too often.
+            locked = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL)
+            if not locked or time.monotonic() >= give_up_at:
+                raise
+        time.sleep(_PAUSE_S)
 
 
 class SetAside(NamedTuple):
@@ -76,11 +135,10 @@ class SetAside(NamedTuple):
 
 def set_aside_files(directory: Path) -> list[SetAside]:
     """Return the damaged files that still hold what has not been read, oldest first."""
-    names = {name for name in _names(directory, _SET_ASIDE) if not name.endswith(_READ)}
+    paths = [path for path in directory.glob(f"{FILE_NAME}.corrupt-*") if not path.name.endswith((_READ, "-shm"))]
     # A log may have been set aside alone.
-    names = {name.removesuffix("-wal") for name in names if not name.endswith(("-shm", "-journal"))}
-    found = [look_at_set_aside(directory / name) for name in sorted(names)]
-    return [file for file in found if file.unread]
+    names = sorted({path.name.removesuffix("-wal").removesuffix("-journal") for path in paths})
+    return [file for file in (look_at_set_aside(directory / name) for name in names) if file.unread]
 
 
 def look_at_set_aside(path: Path) -> SetAside:
@@ -91,37 +149,18 @@ def look_at_set_aside(path: Path) -> SetAside:
     return SetAside(path, None, "nobody has tried to read it yet")
 
 
-def _names(directory: Path, beginning: str) -> list[str]:
-    with suppress(OSError):
-        return [name for name in os.listdir(directory) if name.startswith(beginning)]  # noqa: PTH208 - names, not paths
-    return []
-
-
-def mark_read(path: Path, found: Salvage) -> None:
+def mark_read(path: Path, found: Salvage) -> SetAside:
     """Note beside a set-aside file how much of it was read."""
-    write_atomically(path.with_name(path.name + _READ), f"{len(found.rows)}\n{found.missing()}\n".encode())
-
-
-def patiently(step: Callable[[], T], patience_s: float) -> T:
-    """Take a step that changes nothing when it fails, again and again while others hold the lock.
-
-    Raises:
-        sqlite3.Error: any other failure, or still locked after ``patience_s`` seconds.
-    """
-    give_up_at = time.monotonic() + patience_s
-    while True:
-        try:
-            return step()
-        except sqlite3.OperationalError as error:
-            if not is_locked(error) or time.monotonic() >= give_up_at:
-                raise
-        time.sleep(_PAUSE_S)
+    write_atomically(path.with_name(path.name + _READ), f"{len(found.rows)}\n{found.unread}\n".encode())
+    return SetAside(path, len(found.rows), found.unread)
 
 
 class StoreFile:
     """The place of the store, the identity of the file that was opened there, and what has to be said about it.
 
-    ``notices`` are for the user at once, ``tightened`` says which modes were found too wide, for whoever asks.
+    ``notices`` are for the user at once, ``tightened`` says which modes were found too wide, for whoever asks. ``salt``
+    is that of the store that was opened last; one that is removed under us is made alike. Without a log, acknowledging
+    is synced as accepting is (``cheap``): NORMAL could lose more than the last transaction there.
     """
 
     def __init__(self, directory: Path, now: Callable[[], float], patience_s: float) -> None:
@@ -129,12 +168,17 @@ class StoreFile:
         self.path = directory / FILE_NAME
         self.notices: list[str] = []
         self.tightened: list[str] = []
-        self.has_wal = False
+        self.cheap = "NORMAL"
+        self.salt: bytes | None = None
         self.ledger = Ledger(directory / LEDGER_NAME)
         self.patience_s = patience_s
         self._now = now
         self._identity: tuple[int, int] | None = None
-        self._salt: bytes | None = None  # of the store that was open last; one that is removed under us is made alike
+
+    def exists(self) -> bool:
+        """Tell whether there is a store, or what is left of one. Raises ``StoreUnavailable`` as ``connect`` does."""
+        with self._explained():
+            return self._look() is not None or any(self.directory.glob(f"{FILE_NAME}*"))
 
     def connect(self) -> sqlite3.Connection:
         """Return a connection to a sound, current store, made if there is none.
@@ -142,29 +186,21 @@ class StoreFile:
         Raises:
             StoreUnavailable: it can't be made, opened or written by this user, or it is from a newer logsh.
         """
-        for _ in range(_TRIES):
-            with self._explained():
-                size = self._look()
-                if size is None:
+        with self._explained():
+            for _ in range(_TRIES):
+                if (size := self._look()) is None:
                     make_directory(self.directory)
                     self._begin(None)
                 elif (db := self._open(size)) is not None:
                     return db
         raise StoreUnavailable(f"the outbox {self.path} keeps being replaced by other processes")
 
-    def connect_existing(self) -> sqlite3.Connection | None:
-        """Do the same, but return ``None`` where there is no store. In place of a damaged one, a fresh one is made."""
-        with self._explained():
-            there = self._look() is not None or _names(self.directory, FILE_NAME)
-        return self.connect() if there else None
-
     def is_current(self) -> bool:
         """Tell whether the open file is still the one under the name, and not one that was set aside or removed."""
-        try:
+        with suppress(OSError):
             status = self.path.stat()
-        except OSError:
-            return False
-        return (status.st_dev, status.st_ino) == self._identity
+            return (status.st_dev, status.st_ino) == self._identity
+        return False
 
     def set_aside(self, db: sqlite3.Connection | None, reason: str) -> None:
         """Put a fresh file with all that can be read in place of the damaged one, which gets another name.
@@ -189,25 +225,25 @@ class StoreFile:
                 db.close()
 
     def _look(self) -> int | None:
-        self.tightened += filter(None, [tighten(self.directory, PRIVATE_DIRECTORY)])
+        """Mend its modes, and return its size; ``None`` when there is no file."""
         try:
-            self._check_access(self.directory)
-            for suffix in ("", *_COMPANIONS):
-                self.tightened += filter(None, [tighten(self._companion(suffix), PRIVATE_FILE)])
-            self._check_access(self.path)
+            self._check_access(self.directory, PRIVATE_DIRECTORY)
+            self._check_access(self.path, PRIVATE_FILE)
             status = self.path.stat()
         except FileNotFoundError:
             return None
+        found = (tighten(self._companion(suffix), PRIVATE_FILE) for suffix in _COMPANIONS)
+        self.tightened += filter(None, found)
         self._identity = (status.st_dev, status.st_ino)
         return status.st_size
 
-    @staticmethod
-    def _check_access(path: Path) -> None:
+    def _check_access(self, path: Path, mode: int) -> None:
         """Refuse what is not this user's before anything in it is touched.
 
         Root must not leave files in a user's directory (as under a ``sudo`` that keeps HOME): that would shut the user
         out for good. Nor must a user trust what somebody else but root may replace.
         """
+        self.tightened += filter(None, [tighten(path, mode)])
         check_owner(path)
         if not os.access(path, os.W_OK):
             roots = sys.platform != "win32" and path.stat().st_uid == 0 and os.geteuid() != 0
@@ -215,11 +251,11 @@ class StoreFile:
             raise StoreUnavailable(f"{path} can't be written by this user{why}", hint=_ELSEWHERE)
 
     def _open(self, size: int) -> sqlite3.Connection | None:
-        """Open what was looked at; ``None`` when it was damaged, and set aside by us or by another process."""
+        """Open what was looked at; ``None`` when it was damaged or replaced, by us or by another process."""
         if size == 0:  # seen before SQLite does: it takes a log beside an empty file for a leftover, and deletes it
             self.set_aside(None, "it was empty")
             return None
-        db = None
+        db: sqlite3.Connection | None = None
         try:
             db = sqlite3.connect(
                 f"{self.path.absolute().as_uri()}?mode=rw",  # never create: that is done under the lock
@@ -228,109 +264,105 @@ class StoreFile:
                 isolation_level=None,
                 check_same_thread=False,
             )
-            self._check(db)
-            self._check_end(db, size)
+            patiently(partial(self._check, db, size), self.patience_s)
         except BaseException as error:
-            if isinstance(error, (sqlite3.Error, Damaged)) and is_damage(error):
+            if is_damage(error):
                 self.set_aside(db, str(error))
                 return None
             if db is not None:
                 db.close()
-            elif isinstance(error, sqlite3.Error) and not self.path.exists():
+            if isinstance(error, sqlite3.Error) and not self.path.exists():
                 return None
             raise
-        if not self.is_current():  # replaced between the look and the opening: which one we have is not known
-            db.close()
-            return None
-        return db
+        if self.is_current():
+            return db
+        db.close()  # replaced between the look and the opening: which one we have is not known
+        return None
 
-    def _check(self, db: sqlite3.Connection) -> None:
-        db.text_factory = _lenient_text  # one spoilt byte must not make a whole table unreadable
-        (version,) = patiently(lambda: db.execute("PRAGMA user_version").fetchone(), self.patience_s)
-        if version >= schema.BREAKING_VERSION:
+    def _check(self, db: sqlite3.Connection, size: int) -> None:
+        db.text_factory = lambda data: data.decode(
+            "utf-8", "replace"
+        )  # one spoilt byte must not make a whole table unreadable
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version >= BREAKING_VERSION:
             raise StoreUnavailable(
-                f"the outbox {self.path} was made by a newer logsh (format {version}, this one knows {schema.VERSION})",
+                f"the outbox {self.path} was made by a newer logsh (format {version}, this one knows {len(STEPS)})",
                 hint="upgrade this logsh, or set LOGSH_STATE_DIR to another directory",
             )
         if version < 1:
             raise Damaged("it has no tables")
-        if version < schema.VERSION:
-            patiently(lambda: schema.upgrade(db), self.patience_s)
-        noted = self.ledger.head()  # before the store is asked, which others may be adding to
-        salt, highest = patiently(lambda: db.execute(_SALT_AND_SEQUENCE).fetchone(), self.patience_s)
-        if not isinstance(salt, bytes) or len(salt) != schema.SALT_BYTES:
+        if version < len(STEPS):
+            upgrade(db)
+        noted_salt, noted = self.ledger.head()  # before the store is asked, which others may be adding to
+        salt, highest = db.execute(
+            "SELECT (SELECT salt FROM store), (SELECT seq FROM sqlite_sequence WHERE name = 'events')"
+        ).fetchone()
+        if not isinstance(salt, bytes) or len(salt) != SALT_BYTES:
             raise Damaged("its salt is gone")
         # SQLite reads a log up to the first frame with a wrong checksum, and says nothing of what is behind it.
-        if noted[0] == salt and noted[1] > (highest or 0):
+        if noted_salt == salt and noted > (highest or 0):
             raise Damaged("the end of its log is lost")
-        self._salt = salt
-        if noted[0] != salt:
-            self.ledger.begin(salt, highest or 0)
-        (journal_mode,) = patiently(lambda: db.execute("PRAGMA journal_mode").fetchone(), self.patience_s)
-        self.has_wal = journal_mode == "wal"
-        db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-        if sys.platform == "darwin":
-            db.execute("PRAGMA fullfsync = ON")  # plain fsync leaves the data in the drive's own cache there
-
-    @staticmethod
-    def _check_end(db: sqlite3.Connection, size: int) -> None:
         # A file that does not end with a page was cut off, or a disk was full just when the log was folded into it,
         # which does no harm. SQLite reads on as if the rest were zeros, so it is asked to look closely.
         if size % _PAGE_BYTES and db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
             raise Damaged("it was cut off")
+        self.salt = salt
+        if noted_salt != salt:
+            self.ledger.begin(salt, highest or 0)
+        self.cheap = "NORMAL" if db.execute("PRAGMA journal_mode").fetchone() == ("wal",) else "FULL"
+        db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        if sys.platform == "darwin":
+            db.execute("PRAGMA fullfsync = ON")  # plain fsync leaves the data in the drive's own cache there
 
     def _begin(self, reason: str | None) -> None:
         """Make a store, unless another process was faster; with a ``reason``, in place of the damaged one."""
-        with self._locked():
+        lock = self.directory / LOCK_NAME
+        with file_lock(lock, patience_s=self.patience_s) as held:
+            if not held:
+                raise StoreUnavailable(f"another process has held {lock} for too long")
             if self.path.exists() if reason is None else not self.is_current():
                 return
             # A log without its store would be played back into the fresh one.
             if reason is None and any(self._companion(suffix).exists() for suffix in _COMPANIONS):
                 reason = "it was gone, and only its log left"
-            found = None
+            found = Salvage([])
             if reason is not None:
                 from logsh_cli.outbox.pages import salvage  # noqa: PLC0415 - nobody pays for it until there is damage
 
                 found = salvage(self.path)
             fresh = self._build(found)
-            if found is not None:
-                name = self._rename_all()
+            aside = None if reason is None else self._rename_all()
             fresh.replace(self.path)
             sync_directory(self.directory)
-            if found is not None:
+            if reason is not None and aside is not None:
                 # Last: should we die before, the file is read again, and an event sent twice rather than never.
-                mark_read(self.directory / name, found)
-                self.notices.append(
-                    f"the outbox {self.path} was damaged ({reason}); it is kept as {name}, and a new one was begun "
-                    f"{found.told()}"
-                )
+                mark_read(aside, found)
+                self.notices.append(_notice(self.path, reason, aside, found))
 
-    def _build(self, found: Salvage | None) -> Path:
-        fresh = self._companion(".new")
+    def _build(self, found: Salvage) -> Path:
+        """Make a complete store beside the place, all of it in the one file and on disk, with what was found."""
         salt, highest = self.ledger.head()
-        salt = salt or self._salt
-        facts = (salt, highest) if found is None else (found.salt or salt, max(found.sequence, highest))
+        found = found._replace(salt=found.salt or salt or self.salt, highest=max(found.highest, highest))
+        fresh = self._companion(".new")
         try:
-            _build(fresh, found, *facts, wal=not on_network_file_system(self.directory))
+            _build(fresh, found, wal=not on_network_file_system(self.directory))
         except sqlite3.OperationalError:
             # A file system may have no shared memory for a log. A disk without room fails here again.
-            _build(fresh, found, *facts, wal=False)
+            _build(fresh, found, wal=False)
         return fresh
 
-    def _rename_all(self) -> str:
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._now()))
-        name = f"{_SET_ASIDE}{stamp}"
-        taken = set(_names(self.directory, name))
-        number = 1
-        while any(f"{name}{suffix}" in taken for suffix in ("", *_COMPANIONS, _READ)):
+    def _rename_all(self) -> Path:
+        name = f"{FILE_NAME}.corrupt-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(self._now()))}"
+        aside, number = self.directory / name, 1
+        while any(self.directory.glob(f"{aside.name}*")):
             number += 1
-            name = f"{_SET_ASIDE}{stamp}-{number}"
+            aside = self.directory / f"{name}-{number}"
         # The file goes first: should we die in between, its log is found without a store and set aside by the next.
         for suffix in ("", *_COMPANIONS):
             with suppress(FileNotFoundError):
-                self._companion(suffix).rename(self.directory / f"{name}{suffix}")
+                self._companion(suffix).rename(aside.with_name(aside.name + suffix))
         sync_directory(self.directory)
-        return name
+        return aside
 
     def _companion(self, suffix: str) -> Path:
         return self.path.with_name(FILE_NAME + suffix)
@@ -344,12 +376,14 @@ class StoreFile:
         except (OSError, sqlite3.Error) as error:
             raise unavailable(self.path, error) from error
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with file_lock(self.directory / LOCK_NAME, patience_s=self.patience_s) as held:
-            if not held:
-                raise StoreUnavailable(f"another process has held {self.directory / LOCK_NAME} for too long")
-            yield
+
+def _notice(path: Path, reason: str, aside: Path, found: Salvage) -> str:
+    number = len(found.rows)
+    have = f"with the {number} event{'' if number == 1 else 's'} that could be read" if number else "without events"
+    return (
+        f"the outbox {path} was damaged ({reason}); it is kept as {aside.name}, and a new one was begun "
+        f"{have}{found.unread and '; '}{found.unread}"
+    )
 
 
 class Ledger:
@@ -362,7 +396,8 @@ class Ledger:
     _HEAD = struct.Struct(">16sQ")
     _SUM = struct.Struct(">Q")
     _PAIR = struct.Struct(">QQ")
-    _SIZE = 16_384
+    _ROOM = 1022
+    """So many pairs of ids, which make it 16 KiB long."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -370,12 +405,12 @@ class Ledger:
     def begin(self, salt: bytes, highest: int) -> None:
         """Make it anew for a store, as long as there is room."""
         with suppress(OSError):
-            write_atomically(self.path, self._HEAD.pack(salt, highest).ljust(self._SIZE, b"\0"))
+            write_atomically(self.path, self._HEAD.pack(salt, highest) + self._packed([]))
 
     def head(self) -> tuple[bytes | None, int]:
         """Return the salt and the highest id; ``None`` and 0 when there is no ledger."""
         with suppress(OSError, struct.error):
-            salt, highest = self._HEAD.unpack(self._read(0, self._HEAD.size))
+            salt, highest = self._HEAD.unpack_from(self.path.read_bytes())
             return salt, highest if highest < _ABSURD_ID else 0
         return None, 0
 
@@ -384,43 +419,30 @@ class Ledger:
         with suppress(OSError):
             self._write(16, row_id.to_bytes(8))
 
-    def has_delivered(self) -> bool:
-        """Tell whether it holds ids of delivered events."""
-        with suppress(OSError):
-            return any(self._read(self._HEAD.size, self._SUM.size))
-        return False
-
     def delivered(self) -> list[tuple[int, int]]:
-        """Return those ids, as pairs of first and last; none when they are damaged. Raises ``OSError``."""
-        content = self._read(self._HEAD.size, self._SIZE)
-        (checksum,), pairs = self._SUM.unpack_from(content), content[self._SUM.size :]
-        pairs = pairs[: len(pairs) // self._PAIR.size * self._PAIR.size]
-        if checksum != crc32(pairs):
-            return []
-        return [(first, last) for first, last in self._PAIR.iter_unpack(pairs) if last]
+        """Return the ids of delivered events, as pairs of first and last; none when they are damaged."""
+        with suppress(OSError, struct.error):
+            content = self.path.read_bytes()[self._HEAD.size :]
+            (checksum,), pairs = self._SUM.unpack_from(content), content[self._SUM.size :]
+            if checksum == crc32(pairs):
+                return [(first, last) for first, last in self._PAIR.iter_unpack(pairs) if last]
+        return []
 
-    def note_delivered(self, ids: Iterable[int]) -> None:
-        """Note ids of delivered events; raises ``OSError`` when they don't fit."""
-        pairs = self.delivered()
-        for row_id in sorted(ids):
-            if pairs and pairs[-1][1] == row_id - 1:
-                pairs[-1] = (pairs[-1][0], row_id)
+    def note_delivered(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """Note these ids of delivered events in place of those before; raises ``OSError`` when they don't fit."""
+        merged: list[tuple[int, int]] = []
+        for first, last in sorted(pairs):
+            if merged and merged[-1][1] == first - 1:
+                merged.append((merged.pop()[0], last))
             else:
-                pairs.append((row_id, row_id))
-        room = (self._SIZE - self._HEAD.size - self._SUM.size) // self._PAIR.size
-        if len(pairs) > room:
+                merged.append((first, last))
+        if len(merged) > self._ROOM:
             raise OSError(f"no more room in {self.path}")
-        content = b"".join(self._PAIR.pack(*pair) for pair in pairs).ljust(room * self._PAIR.size, b"\0")
-        self._write(self._HEAD.size, self._SUM.pack(crc32(content)) + content, sync=True)
+        self._write(self._HEAD.size, self._packed(merged), sync=True)
 
-    def forget_delivered(self) -> None:
-        """Forget those ids: they are deleted from the store."""
-        self._write(self._HEAD.size, bytes(self._SUM.size), sync=True)
-
-    def _read(self, at: int, length: int) -> bytes:
-        with self.path.open("rb", buffering=0) as file:
-            file.seek(at)
-            return file.read(length)
+    def _packed(self, pairs: list[tuple[int, int]]) -> bytes:
+        content = b"".join(self._PAIR.pack(*pair) for pair in pairs).ljust(self._ROOM * self._PAIR.size, b"\0")
+        return self._SUM.pack(crc32(content)) + content
 
     def _write(self, at: int, content: bytes, *, sync: bool = False) -> None:
         with self.path.open("r+b", buffering=0) as file:
@@ -430,8 +452,7 @@ class Ledger:
                 os.fsync(file.fileno())
 
 
-def _build(path: Path, found: Salvage | None, salt: bytes | None, highest: int, *, wal: bool) -> None:
-    """Make a complete store at ``path``, all of it in the one file and on disk, with what was found of another."""
+def _build(path: Path, found: Salvage, *, wal: bool) -> None:
     for suffix in ("", *_COMPANIONS):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
@@ -440,12 +461,11 @@ def _build(path: Path, found: Salvage | None, salt: bytes | None, highest: int, 
     try:
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA journal_mode = {'WAL' if wal else 'DELETE'}")
-        schema.upgrade(db)
+        upgrade(db)
         db.execute("BEGIN")
-        schema.insert(db, found.rows if found is not None else ())
-        schema.raise_sequence(db, highest)
-        dropped = found.dropped if found is not None else 0
-        db.execute("UPDATE store SET salt = coalesce(?, salt), dropped = ?", (salt, dropped))
+        insert(db, found.rows)
+        raise_sequence(db, found.highest)
+        db.execute("UPDATE store SET salt = coalesce(?, salt), dropped = ?", (found.salt, found.dropped))
         db.execute("COMMIT")
         # Not left to closing, which keeps silent about a failure: the schema must never be in the log alone.
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -453,8 +473,26 @@ def _build(path: Path, found: Salvage | None, salt: bytes | None, highest: int, 
         db.close()
 
 
-def _lenient_text(data: bytes) -> str:
-    return data.decode("utf-8", "replace")
+def upgrade(db: sqlite3.Connection) -> None:
+    """Take the steps to the present tables that are missing, all or none."""
+    with db:
+        db.execute("BEGIN IMMEDIATE")
+        (version,) = db.execute("PRAGMA user_version").fetchone()  # another process may have been faster
+        for statement in ";".join(STEPS[version:]).split(";"):
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {max(version, len(STEPS))}")
+
+
+def insert(db: sqlite3.Connection, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Add whole events, with the values of ``COLUMNS``; an id of ``None`` becomes a new one."""
+    marks = ", ".join("?" for _ in COLUMNS.split(", "))
+    db.executemany(f"INSERT INTO events ({COLUMNS}) VALUES ({marks})", rows)  # noqa: S608 - constants
+
+
+def raise_sequence(db: sqlite3.Connection, highest: int) -> None:
+    """Give new events higher ids than ``highest``."""
+    if not db.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'events'", (highest,)).rowcount:
+        db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('events', ?)", (highest,))
 
 
 def on_network_file_system(directory: Path) -> bool:

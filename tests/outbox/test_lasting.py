@@ -178,7 +178,7 @@ os._exit(0)
     assert [row.id for row in outbox.rows()] == left
     assert outbox.add(ME, [body("new")]) == [301]
     assert len(list(outbox.rows())) == len(left) + 1, "what was noted is forgotten once it is deleted"
-    assert not any((tmp_path / "outbox.ledger").read_bytes()[24:32])
+    assert not any((tmp_path / "outbox.ledger").read_bytes()[32:])
 
 
 def test_what_can_not_even_be_noted_is_said(tmp_path: Path) -> None:
@@ -229,14 +229,14 @@ def test_modes_are_tightened_at_opening_and_kept_for_whoever_asks(tmp_path: Path
     for name in ("outbox.db", "outbox.db-wal"):
         (directory / name).chmod(0o644)
     outbox = Outbox.open(directory)
-    assert [line.split(" could")[0] for line in outbox.tightened()] == [
+    assert [line.split(" could")[0] for line in outbox.tightened] == [
         str(directory),
         str(directory / "outbox.db"),
         str(directory / "outbox.db-wal"),
     ]
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o600}
-    assert Outbox.open(directory).tightened() == []
+    assert Outbox.open(directory).tightened == []
     assert outbox.notices == []
 
 

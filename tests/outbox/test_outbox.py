@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from logsh_cli.outbox import MAX_PENDING, Changed, Counts, MemoryOutbox, Outbox, OutboxFull, Owner, Row, open_store
-from logsh_cli.outbox.schema import STEPS, VERSION
 
 ME = Owner("default", "a" * 16)
 OTHER_KEY = Owner("default", "b" * 16)
@@ -48,8 +47,8 @@ def ids(rows: list[Row]) -> list[int]:
     return [row.id for row in rows]
 
 
-def fail(store: Outbox, row_id: int, lease: str, not_before: float = 0.0, message: str = "no route") -> bool:
-    return store.failed(
+def fail(store: Outbox, row_id: int, lease: str, not_before: float = 0.0, message: str = "no route") -> None:
+    store.failed(
         row_id,
         lease,
         attempts=3,
@@ -60,8 +59,8 @@ def fail(store: Outbox, row_id: int, lease: str, not_before: float = 0.0, messag
     )
 
 
-def reject(store: Outbox, row_id: int, lease: str) -> bool:
-    return store.rejected(row_id, lease, attempts=1, error_name="refused", error_message="bad icon", http_status=403)
+def reject(store: Outbox, row_id: int, lease: str) -> None:
+    store.rejected(row_id, lease, attempts=1, error_name="refused", error_message="bad icon", http_status=403)
 
 
 def only(store: Outbox, row_id: int) -> Row:
@@ -174,7 +173,7 @@ def test_any_text_can_name_a_profile(store: Outbox, profile: str) -> None:
     assert store.pending_exists(owner)
     assert not store.pending_exists(ME)
     assert ids(store.take(owner, lease="l", limit=9)) == [1]
-    assert fail(store, 1, "l", message="it said \x00 🦊 \udcff")
+    fail(store, 1, "l", message="it said \x00 🦊 \udcff")
 
 
 # -- leases ------------------------------------------------------------------------------------------------------------
@@ -216,8 +215,8 @@ def test_who_lost_a_lease_learns_it_and_can_change_nothing(store: Outbox, clock:
     assert ids(store.take(ME, lease="quick", limit=1)) == [1]
     assert store.renew([1, 2], "slow") == {2}
     before = only(store, 1)
-    assert fail(store, 1, "slow") is False
-    assert reject(store, 1, "slow") is False
+    fail(store, 1, "slow")
+    reject(store, 1, "slow")
     store.release([1], "slow")
     store.delivered([1], "slow")
     assert only(store, 1) == before
@@ -266,12 +265,11 @@ def test_a_released_event_is_as_before_and_anybodys(store: Outbox) -> None:
 
 def test_a_failed_event_waits_and_remembers_why(store: Outbox, clock: Clock) -> None:
     store.add(ME, [body("x")], lease="l")
-    assert fail(store, 1, "l", clock.time + 300)
+    fail(store, 1, "l", clock.time + 300)
     row = only(store, 1)
     assert (row.state, row.attempts, row.not_before) == ("pending", 3, clock.time + 300)
     assert (row.error_name, row.error_message, row.http_status) == ("unreachable", "no route", None)
     assert not store.pending_exists(ME)
-    assert store.pending_exists(ME, due_only=False)
     assert store.take(ME, lease="l", limit=1) == []
     clock.time += 300
     assert store.pending_exists(ME)
@@ -316,10 +314,10 @@ def test_a_clock_set_back_does_not_hold_up_waiting_events(store: Outbox, clock: 
 
 def test_a_rejected_event_is_shelved_and_never_taken(store: Outbox, clock: Clock) -> None:
     store.add(ME, [body("x")], lease="l")
-    assert reject(store, 1, "l")
+    reject(store, 1, "l")
     row = only(store, 1)
     assert (row.state, row.rejected_at, row.http_status, row.attempts) == ("rejected", clock.time, 403, 1)
-    assert not store.pending_exists(ME, due_only=False)
+    assert not store.pending_exists(ME)
     assert store.take(ME, lease="l", limit=1, ignore_wait=True) == []
     assert store.counts(ME) == Counts(0, 0, 1)
     assert store.counts(OTHER_KEY) == Counts(0, 0, 0)
@@ -345,7 +343,6 @@ def test_all_events_are_listed_in_order_whatever_their_number(store: Outbox) -> 
     store.add(ME, [body("x")] * 1200)
     store.add(OTHER_KEY, [body("y")])
     assert ids(list(store.rows())) == list(range(1, 1202))
-    assert ids(list(store.rows(owner=OTHER_KEY))) == [1201]
 
 
 def test_events_are_listed_by_state(store: Outbox, clock: Clock) -> None:
@@ -458,7 +455,3 @@ def test_looking_makes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "state").exists()
     Outbox.open(tmp_path / "state").add(ME, [body("x")])
     assert len(list(open_store(lambda: tmp_path / "state", create=False).rows())) == 1
-
-
-def test_the_version_counts_the_steps() -> None:
-    assert len(STEPS) == VERSION
