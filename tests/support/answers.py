@@ -14,24 +14,32 @@ if TYPE_CHECKING:
 _CHUNK = 64 * 1024
 
 
+class Hangup(Exception):
+    """Ends a connection from within an answer."""
+
+
 class Wire:
     """The server's end of one connection, as an answer sees it."""
 
     def __init__(self, sock: socket.socket, stopping: threading.Event) -> None:
         self._sock = sock
         self._stopping = stopping
+        self.before_answer: Callable[[], None] | None = None
+        """Called once, before the first byte of an answer goes out or the connection ends without one."""
 
     def write(self, data: bytes) -> None:
+        self._begin()
         self._sock.sendall(data)
 
     def close(self) -> None:
         """End the connection here and now; the answer goes no further."""
+        self._begin()
         raise Hangup
 
     def wait(self, seconds: float) -> None:
         """Sleep, but not beyond the life of the server."""
         if self._stopping.wait(seconds):
-            raise Hangup
+            self.close()
 
     def wait_for(self, gate: threading.Event) -> None:
         while not gate.wait(0.02):
@@ -43,25 +51,10 @@ class Wire:
             self.write(data[at : at + 1])
             self.wait(interval)
 
-
-class Hangup(Exception):
-    """Ends a connection from within an answer."""
-
-
-class RecordingWire(Wire):
-    """Calls ``record`` just before the first byte goes out, or the connection ends."""
-
-    def __init__(self, wire: Wire, record: Callable[[], None]) -> None:
-        super().__init__(wire._sock, wire._stopping)  # noqa: SLF001 - the same wire, watched
-        self._record = record
-
-    def write(self, data: bytes) -> None:
-        self._record()
-        super().write(data)
-
-    def close(self) -> None:
-        self._record()
-        super().close()
+    def _begin(self) -> None:
+        if self.before_answer is not None:
+            self.before_answer()
+            self.before_answer = None
 
 
 @dataclass(frozen=True)

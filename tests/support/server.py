@@ -18,76 +18,15 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from tests.support.answers import (
-    COLUMNS,
-    DOCUMENTED,
-    HTML_404,
-    OBSERVED,
-    Answer,
-    Column,
-    Hangup,
-    RecordingWire,
-    Wire,
-    accept_then_drop,
-    cut_off,
-    cut_off_headers,
-    drip_body,
-    drip_headers,
-    drop,
-    empty,
-    endless,
-    error,
-    gated,
-    html404,
-    http,
-    huge,
-    ok,
-    raw,
-    redirect,
-    slow,
-    wrong_charset,
-)
+from tests.support.answers import *  # noqa: F403 - offered here as well, so that a test needs one import
+from tests.support.answers import OBSERVED, Answer, Column, Hangup, Wire, error, html404
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator
-
-# The answers are offered here as well, so that a test needs one import.
-__all__ = [
-    "COLUMNS",
-    "DOCUMENTED",
-    "EVENT_PATH",
-    "HTML_404",
-    "OBSERVED",
-    "PATIENCE_S",
-    "Answer",
-    "Column",
-    "Listener",
-    "Received",
-    "Server",
-    "Wire",
-    "accept_then_drop",
-    "cut_off",
-    "cut_off_headers",
-    "drip_body",
-    "drip_headers",
-    "drop",
-    "empty",
-    "endless",
-    "error",
-    "gated",
-    "html404",
-    "http",
-    "huge",
-    "ok",
-    "raw",
-    "read_headers",
-    "redirect",
-    "slow",
-    "wrong_charset",
-]
 
 EVENT_PATH = "/api/event"
 PATIENCE_S = 30.0
@@ -270,28 +209,14 @@ class Server(Listener):
                 with self._changed:
                     self.requests.append(request)
                     self._changed.notify_all()
-                if not answer.accepts:
-                    answer.play(wire)
-                    continue
-                self._accept_event(request, answer, wire)
+                # A held answer counts when it is let go, so that `events` never runs ahead of what the service has.
+                wire.before_answer = partial(self._take, request) if answer.accepts else None
+                answer.play(wire)
 
-    def _accept_event(self, request: Received, answer: Answer, wire: Wire) -> None:
-        # A held answer counts when it is let go, so that `events` never runs ahead of what the service has.
-        recorded = False
-
-        def record() -> None:
-            nonlocal recorded
-            if not recorded:
-                recorded = True
-                with self._changed:
-                    self.events.append(request.json)
-                    self._changed.notify_all()
-
-        try:
-            answer.play(RecordingWire(wire, record))
-        except Hangup:
-            record()
-            raise
+    def _take(self, request: Received) -> None:
+        with self._changed:
+            self.events.append(request.json)
+            self._changed.notify_all()
 
     def _choose(self, request: Received) -> Answer:
         if request.path != EVENT_PATH:
