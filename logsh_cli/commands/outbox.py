@@ -238,7 +238,9 @@ def walk_outbox(app: AppContext, settings: Settings, store: Outbox, *, adopt: bo
         why = job.blocked.message if job.blocked else "some wait for their next try, or another process delivers them"
         worst = NotDelivered(why, hint="what waits is kept")
     exit_code = ExitCode.OK if worst is None else worst.exit_code
-    return Tally(job.taken, counts["delivered"], waiting, counts["rejected"], exit_code=exit_code, error=worst)
+    return Tally(
+        sum(counts.values()), counts["delivered"], waiting, counts["rejected"], exit_code=exit_code, error=worst
+    )
 
 
 def retry(

@@ -6,20 +6,24 @@ a per-second limit a 429 with ``Retry-After``, a spent monthly quota a 429 witho
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from logsh_cli.errors import (
     EventRefused,
     KeyRefused,
     LogshError,
     NeverSent,
+    NotDelivered,
     ServiceUnavailable,
     Unanswered,
     UnexpectedAnswer,
+    interruption,
 )
 from logsh_cli.output.text import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from logsh_cli.http.wire import Answer
 
 RETRYABLE_STATUSES = (408, 429, 500, 503)
@@ -37,6 +41,9 @@ SHORTEST_RETRY_AFTER_S = 1.0
 FIRST_UNANSWERED_WAIT_S = 60.0
 LONGEST_STORED_WAIT_S = 3600.0
 
+_SUCCESS, _SERVER_ERROR = range(200, 300), range(500, 1000)
+_PAYMENT, LIMIT_STATUS = 402, 429
+
 _ABOUT_THE_PLAN = (
     r"\b(your|the) (current |monthly |free )*(plan|quota|subscription)\b"
     r"|\b(quota|plan limit|event limit)\b.{0,20}\b(exceeded|reached|spent|used up)\b|\bupgrade (your|to)\b"
@@ -50,8 +57,8 @@ _STATUS_OF_NAME = {
     "bad_request": 400,
     "unauthorized": 401,
     "forbidden": 403,
-    "payment_required": 402,
-    "rate_limit_exceeded": 429,
+    "payment_required": _PAYMENT,
+    "rate_limit_exceeded": LIMIT_STATUS,
     "internal_server_error": 500,
     "application_error": 500,
     "not_found": 404,
@@ -59,9 +66,6 @@ _STATUS_OF_NAME = {
 }
 """What a name in an error body means, as the status that says the same. The name is the service's own word; a proxy
 or an older version may have changed the number."""
-
-LIMIT_STATUS = 429
-_PAYMENT, _TIMEOUT = 402, 408
 
 _AFTER_THE_KEY = (*REFUSED_STATUSES, _PAYMENT, 403, LIMIT_STATUS)
 """What a service that is "not available" may answer only once it has accepted the key: plan, quota, limit."""
@@ -82,27 +86,27 @@ class Failure(NamedTuple):
 def failure_of_answer(answer: Answer, now: float) -> Failure | None:
     """Judge an answer; ``None`` means that the service has the event. ``now`` is epoch seconds, for ``Retry-After``."""
     said = _what_was_said(answer)
-    if 200 <= answer.status < 300:  # noqa: PLR2004 - the success class of RFC 9110
+    if answer.status in _SUCCESS:
         if not answer.denies_success:
             return None
         return Failure(UnexpectedAnswer(f"a success that is not Logsh's: {said}", hint=_URL_HINT), answer.status)
     meaning = _meaning(answer)
-    if meaning in REFUSED_STATUSES:
-        return Failure(EventRefused(f"the service refused the event: {said}"), answer.status)
-    if meaning in (401, 403):
-        return Failure(KeyRefused(f"the service refused the key: {said}", hint=_KEY_HINT), answer.status)
-    if meaning in (_PAYMENT, _TIMEOUT, LIMIT_STATUS) or meaning >= 500:  # noqa: PLR2004 - the server-error class
-        return _unavailable(answer, meaning, said, now)
-    return Failure(UnexpectedAnswer(f"the answer is not Logsh's: {said}", hint=_URL_HINT), answer.status)
+    kind, words, hint, retries = next((row for statuses, row in _MEANINGS if meaning in statuses), _NOT_LOGSHS)
+    wait = parse_retry_after(answer.retry_after, now) if issubclass(kind, NotDelivered) else None
+    if wait is not None:
+        wait = max(wait, SHORTEST_RETRY_AFTER_S)
+    elif meaning == LIMIT_STATUS:
+        hint, retries = _QUOTA_HINT, 1  # it is the monthly quota, which seconds of waiting won't refill
+    return Failure(kind(f"{words}: {said}", hint=hint), answer.status, retries, wait)
 
 
-def failure_of_error(error: LogshError) -> Failure:
+def failure_of_error(error: LogshError | KeyboardInterrupt) -> Failure:
     """Judge a request that got no answer: what never left may be tried again freely, what left only once."""
+    if isinstance(error, KeyboardInterrupt):
+        error = interruption(error)
     if isinstance(error, NeverSent):
         return Failure(error, retries=MAX_ATTEMPTS - 1)
-    if isinstance(error, Unanswered):
-        return Failure(error, retries=1)
-    return Failure(error)
+    return Failure(error, retries=int(isinstance(error, Unanswered)))
 
 
 def check_key_taken(answer: Answer, now: float) -> Answer:
@@ -111,10 +115,8 @@ def check_key_taken(answer: Answer, now: float) -> Answer:
     The service looks at the key before the plan, the limits and the body, so every complaint about one of those says
     that the key is good. A body without content creates no event.
 
-    Raises:
-        KeyRefused: the service doesn't take the key.
-        UnexpectedAnswer: something other than a Logsh answered.
-        NotDelivered: the answer says nothing about the key.
+    Raises ``KeyRefused``, ``UnexpectedAnswer`` of something other than a Logsh, or ``NotDelivered`` where nothing is
+    said about the key.
     """
     failure = failure_of_answer(answer, now)
     if failure is None:
@@ -130,22 +132,23 @@ def check_key_taken(answer: Answer, now: float) -> Answer:
 
 
 def pause_before_next(failure: Failure, attempts: int, alike: int, remaining_s: float, jitter: float) -> float | None:
-    """Seconds to wait before one more attempt, or ``None`` when there should be none.
+    """Return the seconds to wait before one more attempt, or ``None`` when there should be none.
 
     ``attempts`` have been made, ``alike`` of them ended with a failure of this kind, ``remaining_s`` is what is left of
     the budget, ``jitter`` is drawn from [0, 1): full jitter, so that a fleet of cron jobs does not come back in step.
     """
     if alike > failure.retries or attempts >= MAX_ATTEMPTS:
         return None
-    pause = asked_pause(failure, jitter)
-    if pause is None:
+    if failure.wait_s is not None:
+        pause = asked_pause(failure.wait_s, jitter)
+    else:
         pause = FIRST_DELAY_S * 2 ** (attempts - 1) * jitter
     return pause if pause < remaining_s else None
 
 
-def asked_pause(failure: Failure, jitter: float) -> float | None:
+def asked_pause(wait_s: float, jitter: float) -> float:
     """Return the pause that the service asked for, up to a quarter longer: a fleet must not come back in step."""
-    return None if failure.wait_s is None else failure.wait_s * (1 + jitter / 4)
+    return wait_s * (1 + jitter / 4)
 
 
 def stored_wait(failure: Failure, attempts: int, unanswered_before: int, jitter: float) -> float:
@@ -156,9 +159,8 @@ def stored_wait(failure: Failure, attempts: int, unanswered_before: int, jitter:
     so that one event it always chokes on is not sent with every success; none after a network failure, which says
     nothing about the event. ``attempts`` is their number in all.
     """
-    asked = asked_pause(failure, jitter)
-    if asked is not None:
-        return min(asked, LONGEST_STORED_WAIT_S * 24)
+    if failure.wait_s is not None:
+        return min(asked_pause(failure.wait_s, jitter), LONGEST_STORED_WAIT_S * 24)
     if isinstance(failure.error, Unanswered):
         return min(FIRST_UNANSWERED_WAIT_S * 2.0 ** min((unanswered_before + 1) // 2, 20), LONGEST_STORED_WAIT_S)
     if failure.http_status is None:
@@ -192,25 +194,6 @@ def _meaning(answer: Answer) -> int:
     return meaning
 
 
-def _unavailable(answer: Answer, meaning: int, said: str, now: float) -> Failure:
-    wait = parse_retry_after(answer.retry_after, now)
-    if wait is not None:
-        wait = max(wait, SHORTEST_RETRY_AFTER_S)
-    error: LogshError
-    if meaning == LIMIT_STATUS:
-        # Without Retry-After it is the monthly quota, which seconds of waiting won't refill.
-        hint, retries = (_QUOTA, 1) if wait is None else (None, MAX_ATTEMPTS - 1)
-        error = ServiceUnavailable(f"the service's limit is reached: {said}", hint=hint)
-    elif meaning == _PAYMENT:
-        error, retries = ServiceUnavailable(f"the plan does not allow it: {said}", hint=_QUOTA), 0
-    elif meaning in GATEWAY_STATUSES:
-        error, retries = Unanswered(f"a gateway got no answer from the service: {said}", hint=_SENT_HINT), 1
-    else:
-        error = ServiceUnavailable(f"the service is not available: {said}")
-        retries = MAX_ATTEMPTS - 1 if meaning in RETRYABLE_STATUSES else 0
-    return Failure(error, answer.status, retries, wait)
-
-
 def _what_was_said(answer: Answer) -> str:
     """The service's own words where it used any, else what kind of answer came."""
     if answer.message:
@@ -222,4 +205,18 @@ def _what_was_said(answer: Answer) -> str:
 _KEY_HINT = "check the key with `logsh doctor`, or store another with `logsh login`"
 _URL_HINT = "check the API URL (`logsh config get api_url`): it should be the base, without /api/event"
 _SENT_HINT = "the service may have the event or not: sending it again can make a second one"
-_QUOTA = "a spent quota or a plan's limit does not pass by waiting seconds; see your plan at the service"
+_QUOTA_HINT = "a spent quota or a plan's limit does not pass by waiting seconds; see your plan at the service"
+
+_Row: TypeAlias = tuple[type[LogshError], str, str | None, int]
+
+_NOT_LOGSHS: _Row = (UnexpectedAnswer, "the answer is not Logsh's", _URL_HINT, 0)
+_MEANINGS: tuple[tuple[Collection[int], _Row], ...] = (
+    (REFUSED_STATUSES, (EventRefused, "the service refused the event", None, 0)),
+    ((401, 403), (KeyRefused, "the service refused the key", _KEY_HINT, 0)),
+    ((_PAYMENT,), (ServiceUnavailable, "the plan does not allow it", _QUOTA_HINT, 0)),
+    ((LIMIT_STATUS,), (ServiceUnavailable, "the service's limit is reached", None, MAX_ATTEMPTS - 1)),
+    (GATEWAY_STATUSES, (Unanswered, "a gateway got no answer from the service", _SENT_HINT, 1)),
+    (RETRYABLE_STATUSES, (ServiceUnavailable, "the service is not available", None, MAX_ATTEMPTS - 1)),
+    (_SERVER_ERROR, (ServiceUnavailable, "the service is not available", None, 0)),
+)
+"""For each status its error, in words, with what to do, and how many more attempts it is worth; the first applies."""

@@ -1,7 +1,6 @@
 """The road of every event: ``accept`` puts it on disk, ``deliver`` sends it and tells the store how that ended.
 
 Foreground, background, ``run``, ``batch`` and ``outbox flush`` differ only in who walks it, when, and with what budget.
-The clock, the sleep and the jitter are values.
 """
 
 from __future__ import annotations
@@ -9,31 +8,23 @@ from __future__ import annotations
 import json
 import os
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from logsh_cli import errors
 from logsh_cli.clock import Budget
 from logsh_cli.delivery import retry
-from logsh_cli.errors import (
-    EventRefused,
-    ExitCode,
-    Interrupted,
-    LogshError,
-    NotDelivered,
-    NotKept,
-    Unreachable,
-    interruption,
-)
+from logsh_cli.errors import ExitCode, LogshError, NotKept
 from logsh_cli.http.wire import encode_body
 from logsh_cli.output.result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from logsh_cli.clock import Clock
-    from logsh_cli.delivery.pacing import Hold
-    from logsh_cli.http.wire import Answer
+    from logsh_cli.delivery.drain import Hold
+    from logsh_cli.http.client import Client
     from logsh_cli.outbox import Outbox, Owner
     from logsh_cli.outbox.rows import AttemptFacts
     from logsh_cli.output.result import ResultStatus
@@ -41,31 +32,18 @@ if TYPE_CHECKING:
 LATE_AFTER_S = 60.0
 """An event delivered later than this carries ``occurred_at``: the service dates events on arrival."""
 
-FRESH_LEASE_S = 5.0
-"""A lease younger than this is not renewed before an attempt."""
+FRESH_LEASE_S, SURE_LEASE_S = 5.0, 50.0
+"""A lease younger than the first needs no write to prove that it is ours; one younger than the second has not ended,
+whether or not the store can say so."""
 
-SURE_LEASE_S = 50.0
-"""A lease younger than this has not ended, whether or not the store can say so."""
-
-RENEW_EVERY_S = 20.0
-
-SILENT_S = 1.0
-"""Nobody is told of waits before this."""
-
-LAST_PATIENCE_S = 2.0
-"""For acknowledgements that could not be written, before the process ends."""
-
-_TAKEN_OVER = retry.Failure(NotDelivered("another process has taken over its delivery"))
+RENEW_EVERY_S = 15.0
+SILENT_S = 1.0  # nobody is told of waits before this
+LAST_PATIENCE_S = 2.0  # for acknowledgements that could not be written, before the process ends
 
 FORGIVABLE = frozenset({ExitCode.REFUSED, ExitCode.NOT_KEPT, ExitCode.KEPT, ExitCode.KEY_REFUSED})
 """What ``--best-effort`` makes a warning; usage and configuration it does not, for those never heal by themselves."""
 
-
-class Poster(Protocol):
-    """What delivery needs of a client."""
-
-    def post(self, body: bytes, budget: Budget) -> Answer:
-        """Send one body; raise ``NotDelivered`` when there is no answer."""
+_TAKEN_OVER = retry.Failure(errors.NotDelivered("another process has taken over its delivery"))
 
 
 class Accepted(NamedTuple):
@@ -127,21 +105,15 @@ def dated(body: bytes, accepted_at: float, now: float) -> bytes:
 class Road:
     """The road of one owner's events, under one lease; any thread may ``send``.
 
-    Args:
-        store: the outbox; where it keeps nothing (``unkept_because``), events go out from memory alone.
-        owner: whose events these are.
-        connect: makes a client; called by ``deliver``, and by a drain for each of its workers.
-        clock: seconds and sleep.
-        stopping: once set, nothing new is begun, and a sleep of the clock ends.
-        show: tells a person who watches, from the second second on, what is waited for.
-        jitter: gives a number in [0, 1).
+    ``connect`` makes a client. Once ``stopping`` is set nothing new is begun, and a sleep of the clock ends. ``show``
+    tells a person who watches, from the second second on, what is waited for. ``jitter`` gives numbers in [0, 1).
     """
 
     def __init__(
         self,
         store: Outbox,
         owner: Owner,
-        connect: Callable[[], Poster],
+        connect: Callable[[], Client],
         clock: Clock,
         *,
         stopping: threading.Event | None = None,
@@ -178,29 +150,32 @@ class Road:
 
     def deliver(self, accepted: Accepted, budget: Budget) -> Result:
         """Send one event within the budget, and acknowledge it. A signal ends the attempts; the event is then kept."""
+        over = threading.Event()
+        tried = Tried("untried", 0)
         try:
-            with self._held_meanwhile(accepted, budget):
-                tried = self.send(accepted, self.connect(), budget)
-        except LogshError as error:  # no client can be made of these settings
-            tried = failed(0, retry.failure_of_error(error))
-        except KeyboardInterrupt as stop:
-            return self.give_back(accepted, stop)
-        except BaseException:
-            self.acknowledge([(accepted, Tried("untried", 0))])
-            raise
-        self.acknowledge([(accepted, tried)])
+            if budget.remaining() >= SURE_LEASE_S:  # one attempt may outlast the lease
+                with suppress(RuntimeError):  # no thread can be started
+                    threading.Thread(target=self._keep_renewing, args=(accepted, over), daemon=True).start()
+            tried = self.send(accepted, self.connect, budget)
+        finally:
+            over.set()
+            self.acknowledge([(accepted, tried)])
         return result_of(accepted, tried)
+
+    def _keep_renewing(self, accepted: Accepted, over: threading.Event) -> None:
+        while not over.wait(RENEW_EVERY_S):
+            self.renew([accepted.id])
 
     def give_back(self, accepted: Accepted, stop: KeyboardInterrupt) -> Result:
         """Leave an event that a signal kept from its first attempt to the next delivery."""
-        tried = failed(0, retry.failure_of_error(interruption(stop)))
+        tried = failed(0, retry.failure_of_error(stop))
         self.acknowledge([(accepted, tried)])
         return result_of(accepted, tried)
 
     def send(
         self,
         accepted: Accepted,
-        client: Poster,
+        connect: Callable[[], Client],
         budget: Budget,
         hold: Hold | None = None,
         *,
@@ -208,52 +183,58 @@ class Road:
     ) -> Tried:
         """Try until the service has it, says no, or the rules, the budget or a signal say stop. The store is not told.
 
-        There are ``most`` attempts at the most.
-
         With a ``hold``, which is a drain's, a limit that names its pause stops every worker for that long and counts as
         no attempt; the budget still bounds it.
         """
         body = dated(accepted.body, accepted.accepted_at, self.clock.time())
-        attempts = 0
-        started = self.clock.monotonic()
+        started, attempts = self.clock.monotonic(), 0
         last: retry.Failure | None = None
         alike: dict[object, int] = {}
         try:
+            client = connect()
             while True:
-                because = hold.wait(budget) if hold is not None else None
-                if because is not None:
+                if hold is not None and (because := hold.wait(budget)) is not None:
                     return failed(attempts, because)
                 if self.stopping.is_set():
                     return failed(attempts, last) if last is not None else Tried("untried", 0)
                 if not self._is_ours(accepted):
                     return Tried("lost", attempts, failure=_TAKEN_OVER)
                 attempts += 1
-                status, last = _post_once(body, client, budget, self.clock)
+                status, last = self._post(body, client, budget)
                 if last is None:
                     return Tried("delivered", attempts, status)
-                asked = retry.asked_pause(last, self._jitter())
-                if hold is not None and asked is not None and status == retry.LIMIT_STATUS:
+                if hold is not None and last.wait_s is not None and status == retry.LIMIT_STATUS:
                     attempts -= 1
-                    hold.pause(asked, last)
+                    hold.pause(retry.asked_pause(last.wait_s, self._jitter()), last)
                     continue
                 # An unanswered request is worth one more attempt, however many refused connections came before it.
                 kind = (type(last.error), last.retries)
                 alike[kind] = alike.get(kind, 0) + 1
-                pause = retry.pause_before_next(last, attempts, alike[kind], budget.remaining(), self._jitter())
-                if pause is None or attempts >= most:
+                left = budget.remaining() if attempts < most else 0.0
+                pause = retry.pause_before_next(last, attempts, alike[kind], left, self._jitter())
+                if pause is None:
                     return failed(attempts, last)
                 self._wait(pause, last, started)
-        except KeyboardInterrupt as stop:
-            return failed(attempts, retry.failure_of_error(interruption(stop)))
+        except (LogshError, KeyboardInterrupt) as end:  # no client can be made of these settings, or a signal came
+            return failed(attempts, retry.failure_of_error(end))
+
+    def _post(self, body: bytes, client: Client, budget: Budget) -> tuple[int | None, retry.Failure | None]:
+        try:
+            if budget.remaining() <= 0:
+                raise errors.Unreachable(
+                    "the deadline passed before a connection was made", hint="raise it with --deadline"
+                )
+            answer = client.post(body, budget)
+        except LogshError as error:
+            return None, retry.failure_of_error(error)
+        return answer.status, retry.failure_of_answer(answer, self.clock.time())
 
     def _wait(self, pause_s: float, failure: retry.Failure, started: float) -> None:
-        silent_s = SILENT_S - (self.clock.monotonic() - started)
-        if self._show is None or pause_s <= silent_s:
-            self.clock.sleep(pause_s)
-            return
-        self.clock.sleep(max(0.0, silent_s))
-        pause_s -= max(0.0, silent_s)
-        self._show(f"trying again in {pause_s:.0f} s: {failure.error.message}")
+        silent_s = max(0.0, SILENT_S - (self.clock.monotonic() - started))
+        if self._show is not None and pause_s > silent_s:
+            self.clock.sleep(silent_s)
+            pause_s -= silent_s
+            self._show(f"trying again in {pause_s:.0f} s: {failure.error.message}")
         self.clock.sleep(pause_s)
 
     def acknowledge(self, ended: Iterable[tuple[Accepted, Tried]]) -> None:
@@ -262,15 +243,14 @@ class Road:
         A store that fails now still has the events, and leases end by themselves; a delivered one would go out a second
         time, so its acknowledgement is tried again with every later one.
         """
-        kept = [(accepted, accepted.id, tried) for accepted, tried in ended if accepted.id is not None]
-        self.unacknowledged += [event_id for _, event_id, tried in kept if tried.end == "delivered"]
+        kept = [(accepted.id, accepted, tried) for accepted, tried in ended if accepted.id is not None]
+        self.unacknowledged += [event_id for event_id, _, tried in kept if tried.end == "delivered"]
         if self.unacknowledged:
             with suppress(NotKept):
                 self.store.delivered(self.unacknowledged, self.lease)
                 self.unacknowledged = []
-        if untried := [event_id for _, event_id, tried in kept if tried.end == "untried"]:
-            self.give_back_all(untried)
-        for accepted, event_id, tried in kept:
+        self.release([event_id for event_id, _, tried in kept if tried.end == "untried"])
+        for event_id, accepted, tried in kept:
             if tried.end == "failed" and tried.failure is not None:
                 with suppress(NotKept):
                     self._put_back(event_id, accepted, tried, tried.failure)
@@ -288,21 +268,21 @@ class Road:
         ids = ", ".join(f"#{event_id}" for event_id in self.unacknowledged)
         return f"delivered, but the outbox can't be written, so that they may go out a second time: {ids}"
 
-    def give_back_all(self, event_ids: list[int]) -> None:
+    def release(self, event_ids: list[int]) -> None:
         """Let others have these, as they are; should the store fail, their leases end by themselves."""
-        with suppress(NotKept):
-            self.store.release(event_ids, self.lease)
+        if event_ids:
+            with suppress(NotKept):
+                self.store.release(event_ids, self.lease)
 
     def _put_back(self, event_id: int, accepted: Accepted, tried: Tried, failure: retry.Failure) -> None:
-        error = failure.error
         attempts = accepted.attempts_before + tried.attempts
         facts: AttemptFacts = {
             "attempts": attempts,
-            "error_name": error.name,
-            "error_message": error.message,
+            "error_name": failure.error.name,
+            "error_message": failure.error.message,
             "http_status": tried.http_status,
         }
-        if isinstance(error, EventRefused):
+        if isinstance(failure.error, errors.EventRefused):
             self.store.rejected(event_id, self.lease, **facts)
             return
         wait = 0.0
@@ -311,8 +291,7 @@ class Road:
         self.store.failed(event_id, self.lease, **facts, not_before=self.clock.time() + wait if wait else 0.0)
 
     def _is_ours(self, accepted: Accepted) -> bool:
-        # A lease a moment old needs no write to prove it. Wall time, since it is what leases are counted in.
-        age = abs(self.clock.time() - accepted.leased_at)
+        age = abs(self.clock.time() - accepted.leased_at)  # wall time, since it is what leases are counted in
         if accepted.id is None or age < FRESH_LEASE_S:
             return True
         try:
@@ -321,27 +300,10 @@ class Road:
             # A disk that has filled up must not keep us from delivering what nobody else may take yet.
             return age < SURE_LEASE_S
 
-    def renew(self, held: Iterable[Accepted]) -> None:
+    def renew(self, event_ids: Iterable[int | None]) -> None:
         """Hold these for another while. Before each attempt it is asked again whether an event is still ours."""
         with suppress(NotKept):
-            self.store.renew([accepted.id for accepted in held if accepted.id is not None], self.lease)
-
-    @contextmanager
-    def _held_meanwhile(self, accepted: Accepted, budget: Budget) -> Iterator[None]:
-        """Renew the lease now and then while one attempt may outlast it: a long deadline, a slow service."""
-        over = threading.Event()
-
-        def keep_renewing() -> None:
-            while not over.wait(RENEW_EVERY_S):
-                self.renew([accepted])
-
-        if budget.remaining() >= SURE_LEASE_S:
-            with suppress(RuntimeError):  # no thread can be started
-                threading.Thread(target=keep_renewing, daemon=True).start()
-        try:
-            yield
-        finally:
-            over.set()
+            self.store.renew([event_id for event_id in event_ids if event_id is not None], self.lease)
 
 
 def result_of(accepted: Accepted, tried: Tried) -> Result:
@@ -351,22 +313,12 @@ def result_of(accepted: Accepted, tried: Tried) -> Result:
     error = None if tried.failure is None else tried.failure.error
     if tried.end == "delivered":
         status = "delivered"
-    elif isinstance(error, EventRefused):
+    elif isinstance(error, errors.EventRefused):
         status = "rejected"
-    elif isinstance(error, Interrupted):
+    elif isinstance(error, errors.Interrupted):
         hint = "it goes out with the next event, or with `logsh outbox flush`" if kept else "the event is not kept"
         error = type(error)(error.message, hint=hint)
     elif error is not None and not kept:
         error = NotKept(f"{error.message}; and it could not be kept: {accepted.unkept_because}", hint=error.hint)
     code = ExitCode.OK if error is None else error.exit_code
     return Result(status, None, accepted.id, tried.http_status, tried.attempts, exit_code=code, error=error)
-
-
-def _post_once(body: bytes, client: Poster, budget: Budget, clock: Clock) -> tuple[int | None, retry.Failure | None]:
-    try:
-        if budget.remaining() <= 0:
-            raise Unreachable("the deadline passed before a connection was made", hint="raise it with --deadline")
-        answer = client.post(body, budget)
-    except LogshError as error:
-        return None, retry.failure_of_error(error)
-    return answer.status, retry.failure_of_answer(answer, clock.time())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from logsh_cli.errors import TermSignal
 
 if TYPE_CHECKING:
-    from types import FrameType, TracebackType
+    from types import FrameType
     from typing import Self
 
 
@@ -18,20 +18,19 @@ _STOPS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
 
 
 class StopRequest:
-    """While entered, a signal to stop is noted instead of raised; a second one raises as if nothing were arranged."""
+    """While entered, a signal to stop sets ``event`` instead of raising; a second one raises as if unarranged."""
 
     def __init__(self) -> None:
-        self._signum: int | None = None
-        self._previous: dict[int, object] = {}
         self.event = threading.Event()
+        self._stop = KeyboardInterrupt()
+        self._previous: dict[int, object] = {}
 
     def __bool__(self) -> bool:
-        return self._signum is not None
+        return self.event.is_set()
 
     def error(self) -> KeyboardInterrupt:
-        """The signal that came, as the exception it would have been."""
-        name = "" if self._signum is None else signal.Signals(self._signum).name.removeprefix("SIG")
-        return TermSignal(name) if name in ("TERM", "HUP") else KeyboardInterrupt()
+        """Return the signal that came, as the exception it would have been."""
+        return self._stop
 
     def __enter__(self) -> Self:
         for signum in (signal.Signals[name] for name in _STOPS if name in signal.Signals.__members__):
@@ -39,14 +38,14 @@ class StopRequest:
                 self._previous[signum] = signal.signal(signum, self._note)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)  # type: ignore[arg-type]  # what signal.signal itself gave back
 
     def _note(self, signum: int, _frame: FrameType | None) -> None:
-        if self._signum is not None:
-            raise self.error()
-        self._signum = signum
+        if self:
+            raise self._stop
+        name = signal.Signals(signum).name.removeprefix("SIG")
+        if name in ("TERM", "HUP"):
+            self._stop = TermSignal(name)
         self.event.set()

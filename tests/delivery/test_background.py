@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from logsh_cli.delivery.courier import courier_environment
+from logsh_cli.delivery import courier_environment
 from logsh_cli.outbox import MAX_PENDING, Outbox, Owner
 from tests.support import answers as says
 from tests.support.command import LOGSH, environment

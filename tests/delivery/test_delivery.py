@@ -93,7 +93,7 @@ def road(outbox: Outbox, client: Client, time: Time) -> Road:
 
 def tried(road: Road, time: Time, seconds: float = 10) -> Tried:
     """The attempts for one event that was accepted just now."""
-    return road.send(road.accept(BODY), road.connect(), time.budget(seconds))
+    return road.send(road.accept(BODY), road.connect, time.budget(seconds))
 
 
 # Attempts
@@ -157,7 +157,7 @@ def test_who_has_lost_the_event_between_two_attempts_sends_no_more(
         outbox.take(OWNER, lease="another", limit=1)
 
     road.clock = road.clock._replace(sleep=sleep)
-    ended = road.send(accepted, road.connect(), time.budget(200))
+    ended = road.send(accepted, road.connect, time.budget(200))
     assert (ended.end, ended.attempts) == ("lost", 1)
     assert len(service.requests) == 1
 
@@ -190,7 +190,7 @@ def test_what_is_sent_is_settled_before_the_first_attempt(service: Server, road:
     accepted = road.accept(b'{"metadata":{"a":1}}')
     time.now += LATE_AFTER_S / 2
     service.script(says.error(503, headers={"Retry-After": "40"}))
-    road.send(accepted, road.connect(), time.budget(60))
+    road.send(accepted, road.connect, time.budget(60))
     assert [request.json["metadata"] for request in service.requests] == [{"a": 1}, {"a": 1}]
 
 
@@ -255,7 +255,7 @@ def test_a_key_that_the_service_repeats_does_not_get_into_the_store(
     assert KEY[:8] not in repr(result)
 
 
-class Interrupted:
+class Interrupted(Client):
     """A client that a signal interrupts."""
 
     def __init__(self, stop: KeyboardInterrupt) -> None:

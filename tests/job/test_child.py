@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from logsh_cli import own_command
-from logsh_cli.delivery.courier import COURIER
+from logsh_cli.delivery import COURIER
 from logsh_cli.job.child import Ending, shell_status
 from logsh_cli.job.process_tree import _COURIER_COMMAND, Process, ProcessTree, members, parse_ps, read_process
 from logsh_cli.job.spawn import environment_at_start, signal_set
