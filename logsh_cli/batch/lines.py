@@ -35,8 +35,7 @@ class LineReader:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._chunks: queue.Queue[list[Line] | BaseException | None] = queue.Queue(maxsize=BLOCKS_AHEAD)
-        self._at_end = False
+        self._chunks: queue.Queue[list[Line] | BaseException] = queue.Queue(maxsize=BLOCKS_AHEAD)
         self.position = 0
         self._inline: Iterator[list[Line]] | None = None
         try:
@@ -45,12 +44,10 @@ class LineReader:
             self._inline = self._read()
 
     def next(self, timeout_s: float) -> list[Line] | None:
-        """Lines that have arrived, an empty list at the end, ``None`` when nothing came in time.
+        """Lines that have arrived, an empty list once at the end, ``None`` when nothing came in time.
 
         Raises ``OSError`` when the input can't be read.
         """
-        if self._at_end:
-            return []
         if self._inline is not None:
             return next(self._inline, [])
         try:
@@ -59,14 +56,13 @@ class LineReader:
             return None
         if isinstance(chunk, BaseException):
             raise chunk
-        self._at_end = chunk is None
-        return chunk or []
+        return chunk
 
     def _run(self) -> None:
         try:
             for lines in self._read():
                 self._chunks.put(lines)
-            self._chunks.put(None)
+            self._chunks.put([])
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that asks
             self._chunks.put(error)
 
@@ -80,10 +76,8 @@ class LineReader:
                 number += 1
                 lines.append(Line(number, None if overlong or len(content) > LONGEST_LINE else content))
                 overlong = False
-            if len(rest) > LONGEST_LINE:
+            if overlong or len(rest) > LONGEST_LINE:
                 rest, overlong = b"", True
-            elif overlong:
-                rest = b""
             for start in range(0, len(lines), LINES_A_CHUNK):
                 yield lines[start : start + LINES_A_CHUNK]
         if rest or overlong:

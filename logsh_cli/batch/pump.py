@@ -63,26 +63,20 @@ _PRETTY = "one event a line: jq -c . FILE | logsh batch -"
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise _TwiceError
+    if len(fields) != len(pairs):  # which value was meant is not known
+        raise json.JSONDecodeError("a key comes twice", "", 0)
     return fields
-
-
-class _TwiceError(ValueError):
-    """An object has a key twice: which value was meant is not known."""
 
 
 def _reason(error: ValueError | RecursionError) -> str:
     if isinstance(error, json.JSONDecodeError):
         return error.msg.removesuffix(" at")
-    if isinstance(error, _TwiceError):
-        return "a key comes twice"
     # Python's own words for these are about Python.
     return "nested too deeply" if isinstance(error, RecursionError) else "a number is too long"
 
 
 class BatchJob:
-    """Carries lines, from ``from_line`` on, to the drain; problems go to ``report``.
+    """Carries lines, from ``from_line`` on, to the drain; without one only checks them. Problems go to ``report``.
 
     ``invalid`` and ``accepted`` count lines. ``last_line`` was the last to be taken; ``at_end``: there are no more.
     """
@@ -104,41 +98,35 @@ class BatchJob:
         self.most_in_flight = jobs * IN_FLIGHT_PER_WORKER
         self.last_line = from_line - 1
         self.at_end = False
-        self.accepted = 0
-        self.invalid = 0
-        self._hinted = False
+        self.accepted = self.invalid = 0
         self.unreadable: OSError | None = None
         self.totals = drain.totals if drain is not None else Totals()
+        self._hinted = False
 
     def run(self, reader: LineReader) -> Iterator[None]:
         """Go on to the end of the input, a stop, a store that takes no more, or an input that is ``unreadable``.
 
         Yields now and then, for whoever shows how far it is.
         """
-        while not self.stop:
+        drain = self.drain
+        while not self.stop and not self.at_end:
             try:
-                lines = reader.next(BUSY_LOOK_S if self.in_flight else IDLE_LOOK_S)
+                lines = reader.next(BUSY_LOOK_S if drain is not None and drain.in_flight else IDLE_LOOK_S)
             except OSError as error:
                 self.unreadable = error
                 break
-            if lines == []:
-                self.at_end = True
-                break
+            self.at_end = lines == []
             if lines and not self.take(lines):
                 break
-            self.keep_up()
+            if drain is not None:
+                drain.poll()
+                self._wait_for_workers(drain, self.most_in_flight)
             yield
-        if self.drain is not None:
-            for _ in self.drain.settled():
-                yield
-
-    @property
-    def in_flight(self) -> int:
-        """Events handed to the workers and not yet acknowledged."""
-        return self.drain.in_flight if self.drain is not None else 0
+        if drain is not None:
+            yield from drain.settled()
 
     def take(self, lines: Iterable[Line]) -> bool:
-        """Check lines and send the good ones on their way; ``False`` when there is no more room for them."""
+        """Check lines and send the good ones on their way; return False when there is no more room for them."""
         bodies: list[tuple[int, bytes]] = []
         number = self.last_line
         for line in lines:
@@ -148,49 +136,40 @@ class BatchJob:
             try:
                 event = self.parse(line.content)
             except InvalidEvent as error:
+                # What is wrong with the first line that has a hint is wrong with all that follow.
+                hint = "" if self._hinted or error.hint is None else f" ({error.hint})"
+                self._hinted = self._hinted or error.hint is not None
                 self.invalid += 1
-                self.report(f"line {number}: {error.message}{self._hint(error)}")
+                self.report(f"line {number}: {error.message}{hint}")
                 self.totals.note(EventRefused("bad lines were skipped"))
                 continue
             if event is not None:
                 bodies.append((number, encode_body(event.body())))
-        if bodies and self.drain is not None and not self.accept(self.drain, bodies):
-            self.last_line = bodies[0][0] - 1
+        if bodies and self.drain is not None and not self._accept(self.drain, bodies):
             return False
-        if self.drain is None:
-            self.accepted += len(bodies)
+        self.accepted += len(bodies)
         self.last_line = number
         return True
 
-    def _hint(self, error: InvalidEvent) -> str:
-        """Return the hint of the first line that has one: what is wrong with it is wrong with all that follow."""
-        hinted, self._hinted = self._hinted, self._hinted or error.hint is not None
-        return "" if hinted or error.hint is None else f" ({error.hint})"
-
-    def accept(self, drain: Drain, bodies: list[tuple[int, bytes]]) -> bool:
+    def _accept(self, drain: Drain, bodies: list[tuple[int, bytes]]) -> bool:
         """Store a group of lines, then feed it; waits for room to be made by what is under way."""
         contents = [body for _, body in bodies]
         try:
             group = drain.road.accept_all(contents)
         except NotKept:
-            while self.in_flight and not self.stop:
-                drain.poll(BUSY_LOOK_S)
+            self._wait_for_workers(drain, 0)
             try:
                 group = drain.road.accept_all(contents)
             except NotKept as error:
                 first = bodies[0][0]
+                self.last_line = first - 1
                 self.report(f"line {first}: {error.message}; this line and those after it were not taken")
                 self.totals.note(error)
                 return False
-        self.accepted += len(group)
         for accepted in group:
             drain.feed(accepted)
         return True
 
-    def keep_up(self) -> None:
-        """Acknowledge what has ended; when too much is under way, wait for some of it."""
-        if self.drain is None:
-            return
-        self.drain.poll()
-        while self.in_flight > self.most_in_flight and not self.stop:
-            self.drain.poll(BUSY_LOOK_S)
+    def _wait_for_workers(self, drain: Drain, most: int) -> None:
+        while drain.in_flight > most and not self.stop:
+            drain.poll(BUSY_LOOK_S)

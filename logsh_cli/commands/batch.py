@@ -12,7 +12,7 @@ from logsh_cli.app import AppContext
 from logsh_cli.batch.lines import LineReader
 from logsh_cli.batch.pump import BatchJob, parse_line
 from logsh_cli.clock import option_seconds
-from logsh_cli.config.resolve import Flags, Settings, value_of
+from logsh_cli.config.resolve import Flags, value_of
 from logsh_cli.delivery import end_of_the_road
 from logsh_cli.delivery.drain import DEFAULT_JOBS, Drain
 from logsh_cli.delivery.road import FORGIVABLE
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import typer
 
     from logsh_cli import options
-    from logsh_cli.errors import ConfigError
     from logsh_cli.options import ADVANCED, DELIVERY, argument, option
 
 
@@ -81,30 +80,31 @@ def act(app: AppContext, given: BatchOptions) -> Tally:
     settings = app.settings(given.flags)
     descriptor = open_input(app, given.file)
     with StopRequest() as stop:
+        drain = None
         try:
-            drain = None if given.dry_run else make_drain(app, settings, given, stop)
+            if not given.dry_run:
+                road = app.road(settings.destination(), stopping=stop.event)
+                drain = Drain(road, jobs=given.jobs, deadline_s=settings.deadline.value, rate=given.rate)
         except MissingKey as error:
             if not settings.skips_without_key:
-                raise _missing(settings, error) from None
+                raise (error if settings.workspace is not None else settings.missing(error)) from None
             return Tally(error=error)
         parse = partial(
             parse_line, workspace=value_of(settings.workspace), validate=given.validate, truncate=given.truncate
         )
         job = BatchJob(parse, app.printer.note, drain, stop, jobs=given.jobs, from_line=given.from_line)
+        counts = job.totals.counts
         with app.printer.progress("sending", total=input_size(descriptor)) as show:
             reader = LineReader(descriptor)
             for _ in job.run(reader):
-                show(reader.position, job.totals.counts)
+                show(reader.position, counts)
         if job.unreadable is not None:
             note_unreadable(job, reader, given.file, job.unreadable)
         if stop:
             note_stop(job, stop)
         if drain is not None:
-            end_of_the_road(app, settings, drain.road, takes_along=not stop and bool(job.totals.counts["delivered"]))
+            end_of_the_road(app, settings, drain.road, takes_along=not stop and bool(counts["delivered"]))
     exit_code, worst = job.totals.worst()
-    if exit_code in FORGIVABLE and settings.best_effort:
-        exit_code = ExitCode.OK
-    counts = job.totals.counts
     return Tally(
         accepted=job.accepted,
         delivered=counts["delivered"],
@@ -112,15 +112,10 @@ def act(app: AppContext, given: BatchOptions) -> Tally:
         rejected=counts["rejected"],
         invalid=job.invalid,
         elapsed_ms=round((app.clock.monotonic() - started) * 1000),
-        exit_code=exit_code,
+        exit_code=ExitCode.OK if exit_code in FORGIVABLE and settings.best_effort else exit_code,
         error=worst,
         last_line=None if job.at_end else job.last_line,
     )
-
-
-def _missing(settings: Settings, error: MissingKey) -> ConfigError:
-    """Return what is missing, all at once: a key, and where none is set, a workspace."""
-    return error if settings.workspace is not None else settings.missing(error)
 
 
 def note_unreadable(job: BatchJob, reader: LineReader, file: str, error: OSError) -> None:
@@ -138,14 +133,7 @@ def note_stop(job: BatchJob, stop: StopRequest) -> None:
     hint = f"{lost} events could not be kept" if lost else kept
     if not job.at_end:
         hint += f"; it stopped after line {job.last_line}: `--from-line {job.last_line + 1}` goes on"
-    stopped = interruption(stop.error(), hint=hint)
-    job.totals.note(stopped)
-
-
-def make_drain(app: AppContext, settings: Settings, given: BatchOptions, stop: StopRequest) -> Drain:
-    """Store and workers for this batch's destination. Raises ``ConfigError`` when there is no usable key."""
-    road = app.road(settings.destination(), stopping=stop.event)
-    return Drain(road, jobs=given.jobs, deadline_s=settings.deadline.value, rate=given.rate)
+    job.totals.note(interruption(stop.error(), hint=hint))
 
 
 def open_input(app: AppContext, file: str) -> int:

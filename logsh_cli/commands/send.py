@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import typer
 
     from logsh_cli import options
-    from logsh_cli.delivery.road import Road
     from logsh_cli.options import DELIVERY, EVENT, option
 
 LONGEST_STDIN = 10 * 1024 * 1024
@@ -76,17 +75,18 @@ def send(
 def act(app: AppContext, given: SendOptions) -> Result:
     """Build the event from options and settings, then show it or put it on the road."""
     settings = app.settings(given.flags)
+    event = None
     try:
         event = make_event(app, given, settings)
-    except MissingWorkspace as error:
-        missing = error if given.dry_run else settings.missing(error)
+        if given.dry_run:
+            return preview(settings, event)
+        started = app.clock.monotonic()
+        result = put_on_the_road(app, given, settings, event)
+    except (MissingKey, MissingWorkspace) as error:
+        missing = settings.missing(error) if isinstance(error, MissingWorkspace) and not given.dry_run else error
         if isinstance(missing, MissingKey) and settings.skips_without_key:
-            return Result("skipped", error=missing)
+            return Result("skipped", event and event.body(), error=missing)
         raise missing from None
-    if given.dry_run:
-        return preview(settings, event)
-    started = app.clock.monotonic()
-    result = put_on_the_road(app, given, settings, event)
     if result.exit_code in FORGIVABLE and settings.best_effort:
         result = result._replace(exit_code=ExitCode.OK)
     return result._replace(event=event.body(), elapsed_ms=round((app.clock.monotonic() - started) * 1000))
@@ -94,12 +94,7 @@ def act(app: AppContext, given: SendOptions) -> Result:
 
 def put_on_the_road(app: AppContext, given: SendOptions, settings: Settings, event: Event) -> Result:
     """Store the event, then deliver it or leave that to a courier. Raises ``ConfigError`` without a usable key."""
-    try:
-        destination = settings.destination()
-    except MissingKey as error:
-        if not settings.skips_without_key:
-            raise
-        return Result("skipped", error=error)
+    destination = settings.destination()
     with app.printer.waiting() as show:
         road = app.road(destination, ahead=not given.background, show=show)
         accepted = road.accept(wire.encode_body(event.body()), for_a_courier=given.background)
@@ -109,17 +104,12 @@ def put_on_the_road(app: AppContext, given: SendOptions, settings: Settings, eve
         result = road.deliver(accepted, Budget(settings.deadline.value, app.clock.monotonic))
     delivered = result.status == "delivered"
     if delivered and app.printer.watched:
-        tell_of_older_ones(app, road)
+        with suppress(NotKept):  # a store that can't be read now is no news about this event
+            if older := road.store.counts(road.owner).pending:
+                number = f"{older} older event{' is' if older == 1 else 's are'}"
+                app.printer.note(f"{number} waiting to be delivered: see `logsh outbox list`")
     end_of_the_road(app, settings, road, takes_along=delivered)
     return result
-
-
-def tell_of_older_ones(app: AppContext, road: Road) -> None:
-    """Say that other events of this profile and key still wait."""
-    with suppress(NotKept):  # a store that can't be read now is no news about this event
-        if older := road.store.counts(road.owner).pending:
-            number = f"{older} older event{' is' if older == 1 else 's are'}"
-            app.printer.note(f"{number} waiting to be delivered: see `logsh outbox list`")
 
 
 def make_event(app: AppContext, given: SendOptions, settings: Settings) -> Event:
@@ -128,11 +118,11 @@ def make_event(app: AppContext, given: SendOptions, settings: Settings) -> Event
     description = read_description(app) if draft.description == "-" else draft.description
     defaults = {"workspace": settings.workspace, "icon": settings.icon, "notify": settings.notify}
     labels = {**FLAG_LABELS, **{name: setting.source for name, setting in defaults.items() if setting is not None}}
-    ci: dict[str, str] = {}
+    metadata = {**settings.metadata.value, **draft.metadata}
     if given.ci:
         from logsh_cli.event.ci import ci_metadata  # noqa: PLC0415 - a table of providers that other sends can do without
 
-        ci = ci_metadata(app.env)
+        metadata = {**ci_metadata(app.env), **metadata}
     try:
         return build_event(
             Draft(
@@ -141,7 +131,7 @@ def make_event(app: AppContext, given: SendOptions, settings: Settings) -> Event
                 description=description,
                 icon=value_of(settings.icon),
                 notify=value_of(settings.notify),
-                metadata={**ci, **settings.metadata.value, **draft.metadata},
+                metadata=metadata,
             ),
             labels=labels,
             validate=given.validate,

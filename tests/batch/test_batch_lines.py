@@ -229,7 +229,6 @@ def test_a_line_is_there_as_soon_as_it_is_whole() -> None:
         assert reader.next(PATIENCE_S) == [Line(2, b"two")]
         writing.close()
         assert reader.next(PATIENCE_S) == []
-        assert reader.next(PATIENCE_S) == []
 
 
 def test_reading_does_not_run_far_ahead_of_whoever_takes_the_lines() -> None:
