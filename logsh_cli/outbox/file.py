@@ -11,9 +11,9 @@ import os
 import sqlite3
 import struct
 import sys
+import threading
 import time
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from zlib import crc32
@@ -45,24 +45,22 @@ CHECKPOINT_PAGES = 250
 """The log is folded into the file at this size, about every 35 events. SQLite's 1,000 would save syncs that are rare
 already, and double what opening costs: processes leave without closing, so the next one reads the whole log."""
 
-BUSY_SLICE_S = 2.0
-"""SQLite's own wait, after which Python gets to see a Ctrl-C, and waits on."""
-
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gpfs", "fuse.sshfs", "fuse.glusterfs")
 """A write-ahead log needs memory shared by all its users, which machines don't share."""
 
+_BUSY_SLICE_S = 2.0  # SQLite's own wait, after which Python gets to see a Ctrl-C, and waits on
+_PAUSE_S = 0.02
+_TRIES = 5
+_PAGE_BYTES = 4096  # SQLite's default
+_ABSURD_ID = 2**48
 _COMPANIONS = ("-wal", "-shm", "-journal")
 _READ = "-read"
-_TRIES = 5
-_ABSURD_ID = 2**48
-_PAUSE_S = 0.02
-_PAGE_BYTES = 4096  # SQLite's default
+_REPLACED = "another took its place"
 _ELSEWHERE = "set LOGSH_STATE_DIR to a directory of this user's own"
-_FULL = "the disk is full"
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL)  # PROTOCOL: it lost the race for a lock of the log too often
 _REASONS = {
-    sqlite3.SQLITE_BUSY: "another process has kept it locked for too long",
-    sqlite3.SQLITE_PROTOCOL: "another process has kept it locked for too long",
-    sqlite3.SQLITE_FULL: _FULL,
+    **dict.fromkeys(_BUSY, "another process has kept it locked for too long"),
+    sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_IOERR: "it can't be read or written (is the disk full, or a quota or file size limit reached?)",
     sqlite3.SQLITE_READONLY: "it can't be written",
     sqlite3.SQLITE_CANTOPEN: "it can't be opened",
@@ -82,12 +80,11 @@ class Damaged(Exception):
 
 
 def is_damage(error: BaseException) -> bool:
-    """Tell whether the file itself is broken, so that no later attempt could succeed.
+    """Tell whether the file itself is broken, so that no later attempt could succeed: only then is it set aside.
 
-    Only then is it set aside: a full disk, a missing permission or a lock that another process holds are no damage. A
-    missing table is: a file that was cut off may open as a valid, emptier database.
+    A missing table counts: a file that was cut off may open as a valid, emptier database.
     """
-    code = getattr(error, "sqlite_errorcode", 0)  # errors that Python raises by itself have none
+    code = _code(error)
     return (
         isinstance(error, Damaged)
         or code == sqlite3.SQLITE_IOERR_SHORT_READ
@@ -98,26 +95,26 @@ def is_damage(error: BaseException) -> bool:
 
 def unavailable(place: object, error: Exception) -> StoreUnavailable:
     """Return the error for a user in place of SQLite's or the system's; ``place`` names the file."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    code = _code(error) & 0xFF
     reason = _REASONS.get(code) or getattr(error, "strerror", None) or str(error)
-    hint = "make room on that disk" if reason == _FULL else None
+    hint = "make room on that disk" if code == sqlite3.SQLITE_FULL else None
     return StoreUnavailable(f"the outbox {place} can't be used: {reason}", hint=hint)
 
 
-def patiently(step: Callable[[], T], patience_s: float) -> T:
-    """Take a step that changes nothing when it fails, again and again while others hold the lock.
+def _code(error: BaseException) -> int:
+    # Errors that Python raises by itself, such as on a closed connection, have none.
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code
 
-    Raises:
-        sqlite3.Error: any other failure, or still locked after ``patience_s`` seconds.
-    """
+
+def patiently(step: Callable[[], T], patience_s: float) -> T:
+    """Take a step that changes nothing when it fails, again and again for so long while others hold the lock."""
     give_up_at = time.monotonic() + patience_s
     while True:
         try:
             return step()
         except sqlite3.OperationalError as error:
-            # PROTOCOL: it lost the race for a lock of the log too often.
-            locked = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL)
-            if not locked or time.monotonic() >= give_up_at:
+            if _code(error) & 0xFF not in _BUSY or time.monotonic() >= give_up_at:
                 raise
         time.sleep(_PAUSE_S)
 
@@ -156,11 +153,10 @@ def mark_read(path: Path, found: Salvage) -> SetAside:
 
 
 class StoreFile:
-    """The place of the store, the identity of the file that was opened there, and what has to be said about it.
+    """The file of the store, and the one connection that this process has to it. Threads may share it.
 
     ``notices`` are for the user at once, ``tightened`` says which modes were found too wide, for whoever asks. ``salt``
-    is that of the store that was opened last; one that is removed under us is made alike. Without a log, acknowledging
-    is synced as accepting is (``cheap``): NORMAL could lose more than the last transaction there.
+    is that of the store that was open last; one that is removed under us is made alike.
     """
 
     def __init__(self, directory: Path, now: Callable[[], float], patience_s: float) -> None:
@@ -168,48 +164,101 @@ class StoreFile:
         self.path = directory / FILE_NAME
         self.notices: list[str] = []
         self.tightened: list[str] = []
-        self.cheap = "NORMAL"
         self.salt: bytes | None = None
         self.ledger = Ledger(directory / LEDGER_NAME)
         self.patience_s = patience_s
         self._now = now
+        self._mutex = threading.RLock()
         self._identity: tuple[int, int] | None = None
+        self._db: sqlite3.Connection | None = None
+        self._is_sound = False
+        self._has_log = True
+        self._highest = 0  # of the ids that this process has given out
 
     def exists(self) -> bool:
-        """Tell whether there is a store, or what is left of one. Raises ``StoreUnavailable`` as ``connect`` does."""
+        """Tell whether there is a store, or what is left of one. Raises ``StoreUnavailable`` as ``do`` does."""
         with self._explained():
             return self._look() is not None or any(self.directory.glob(f"{FILE_NAME}*"))
 
-    def connect(self) -> sqlite3.Connection:
-        """Return a connection to a sound, current store, made if there is none.
+    def do(self, step: Callable[[sqlite3.Connection], T]) -> T:
+        """Take a step on a sound and current store, made if there is none, and wait for others where need be.
+
+        Damage that shows in it has the file set aside; then it is taken again, on the file in its place.
 
         Raises:
-            StoreUnavailable: it can't be made, opened or written by this user, or it is from a newer logsh.
+            StoreUnavailable: it can't be made, read or written, belongs to somebody else, or a newer logsh made it.
         """
-        with self._explained():
+        with self._mutex, self._explained():
             for _ in range(_TRIES):
-                if (size := self._look()) is None:
-                    make_directory(self.directory)
-                    self._begin(None)
-                elif (db := self._open(size)) is not None:
-                    return db
+                try:
+                    return patiently(lambda: step(self._opened()), self.patience_s)
+                except (sqlite3.Error, Damaged) as error:
+                    if not is_damage(error):
+                        raise
+                    self._set_aside(str(error))
         raise StoreUnavailable(f"the outbox {self.path} keeps being replaced by other processes")
 
-    def is_current(self) -> bool:
+    def write(self, work: Callable[[sqlite3.Connection], T], *, synced: bool = False) -> T:
+        """Do ``work`` in a transaction that holds the write lock from its beginning; it may be done more than once.
+
+        A reader that becomes a writer fails at once when another was faster.
+
+        ``synced``: on disk when this returns. Otherwise the next synced one, or the system, takes it along.
+        """
+        if self.ledger.delivered():  # what a full disk only let us note
+            with suppress(OSError), file_lock(self.ledger.path, patience_s=self.patience_s) as held:
+                if held:
+                    pairs, delete = self.ledger.delivered(), "DELETE FROM events WHERE id BETWEEN ? AND ?"
+                    self._transact(lambda db: db.executemany(delete, pairs), synced=True)
+                    self.ledger.note_delivered([])
+        return self._transact(work, synced=synced)
+
+    def _transact(self, work: Callable[[sqlite3.Connection], T], *, synced: bool) -> T:
+        def step(db: sqlite3.Connection) -> T:
+            # Without a log, NORMAL could lose more than the last transaction.
+            db.execute(f"PRAGMA synchronous = {'FULL' if synced or not self._has_log else 'NORMAL'}")
+            with db:
+                db.execute("BEGIN IMMEDIATE")
+                return work(db)
+
+        return self.do(step)
+
+    def keeps(self, row_id: int) -> bool:
+        """Tell, of an event that was added and synced, whether the file it is in still has the name of the store.
+
+        If not, because another process set it aside or somebody removed it, nobody will look into it again: what
+        follows goes into the one in its place, which does not give our ids again. What is still under way has them, and
+        would be forgotten when an event of the same id is delivered.
+        """
+        self._highest = row_id
+        if self._is_current():
+            self.ledger.note_highest(row_id)
+            return True
+        self.close()
+        return False
+
+    def close(self) -> None:
+        """Close the file.
+
+        The last process to do so folds the log into it, which costs three syncs: one about to end had better not.
+        """
+        with self._mutex, suppress(sqlite3.Error):
+            db, self._db, self._is_sound = self._db, None, False
+            if db is not None:
+                db.close()
+
+    def _is_current(self) -> bool:
         """Tell whether the open file is still the one under the name, and not one that was set aside or removed."""
         with suppress(OSError):
             status = self.path.stat()
             return (status.st_dev, status.st_ino) == self._identity
         return False
 
-    def set_aside(self, db: sqlite3.Connection | None, reason: str) -> None:
-        """Put a fresh file with all that can be read in place of the damaged one, which gets another name.
-
-        Nothing is deleted; ``db`` is closed. Another process may have done so already: then nothing is left to do.
-        """
-        if db is not None and sys.platform == "win32":
-            db.close()  # an open file can't be renamed there
-        elif db is not None:
+    def _set_aside(self, reason: str) -> None:
+        """Put a fresh file with all that can be read in place of the damaged one, which gets another name."""
+        if self._db is not None and sys.platform == "win32":
+            self.close()  # an open file can't be renamed there
+        elif (db := self._db) is not None:
             # As long as we hold its lock, nobody adds what we would not see. Where it can't be taken, nobody can add.
             with suppress(sqlite3.Error):
                 patiently(lambda: db.execute("BEGIN IMMEDIATE"), self.patience_s)
@@ -221,8 +270,7 @@ class StoreFile:
         finally:
             # Only now: SQLite folds the log into the file when the last connection closes, which could destroy what is
             # left of it, unless the file was moved meanwhile.
-            if db is not None:
-                db.close()
+            self.close()
 
     def _look(self) -> int | None:
         """Mend its modes, and return its size; ``None`` when there is no file."""
@@ -250,39 +298,33 @@ class StoreFile:
             why = ": it belongs to root, perhaps since a sudo" if roots else ""
             raise StoreUnavailable(f"{path} can't be written by this user{why}", hint=_ELSEWHERE)
 
-    def _open(self, size: int) -> sqlite3.Connection | None:
-        """Open what was looked at; ``None`` when it was damaged or replaced, by us or by another process."""
-        if size == 0:  # seen before SQLite does: it takes a log beside an empty file for a leftover, and deletes it
-            self.set_aside(None, "it was empty")
-            return None
-        db: sqlite3.Connection | None = None
+    def _opened(self) -> sqlite3.Connection:
+        """Return the connection, to a store that is sound, as far as can be told cheaply, and current."""
+        if self._db is not None and self._is_sound:
+            return self._db
+        self.close()
+        if (size := self._look()) is None:
+            make_directory(self.directory)
+            self._begin(None)
+            size = self._look()
+        if not size:  # seen before SQLite does: it takes a log beside an empty file for a leftover, and deletes it
+            raise Damaged("it was empty")
+        # Never create: that is done under the lock.
+        uri, timeout = f"{self.path.absolute().as_uri()}?mode=rw", min(_BUSY_SLICE_S, self.patience_s)
         try:
-            db = sqlite3.connect(
-                f"{self.path.absolute().as_uri()}?mode=rw",  # never create: that is done under the lock
-                uri=True,
-                timeout=min(BUSY_SLICE_S, self.patience_s),
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            patiently(partial(self._check, db, size), self.patience_s)
-        except BaseException as error:
-            if is_damage(error):
-                self.set_aside(db, str(error))
-                return None
-            if db is not None:
-                db.close()
-            if isinstance(error, sqlite3.Error) and not self.path.exists():
-                return None
-            raise
-        if self.is_current():
-            return db
-        db.close()  # replaced between the look and the opening: which one we have is not known
-        return None
+            self._db = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
+        except sqlite3.OperationalError:
+            if self.path.exists():
+                raise
+            raise Damaged(_REPLACED) from None
+        self._check(self._db, size)
+        if not self._is_current():  # between the look and the opening: which one we have is not known
+            raise Damaged(_REPLACED)
+        self._is_sound = True
+        return self._db
 
     def _check(self, db: sqlite3.Connection, size: int) -> None:
-        db.text_factory = lambda data: data.decode(
-            "utf-8", "replace"
-        )  # one spoilt byte must not make a whole table unreadable
+        db.text_factory = _lenient_text
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version >= BREAKING_VERSION:
             raise StoreUnavailable(
@@ -309,10 +351,12 @@ class StoreFile:
         self.salt = salt
         if noted_salt != salt:
             self.ledger.begin(salt, highest or 0)
-        self.cheap = "NORMAL" if db.execute("PRAGMA journal_mode").fetchone() == ("wal",) else "FULL"
+        self._has_log = db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         if sys.platform == "darwin":
             db.execute("PRAGMA fullfsync = ON")  # plain fsync leaves the data in the drive's own cache there
+        if self._highest > (highest or 0):
+            raise_sequence(db, self._highest)
 
     def _begin(self, reason: str | None) -> None:
         """Make a store, unless another process was faster; with a ``reason``, in place of the damaged one."""
@@ -320,7 +364,7 @@ class StoreFile:
         with file_lock(lock, patience_s=self.patience_s) as held:
             if not held:
                 raise StoreUnavailable(f"another process has held {lock} for too long")
-            if self.path.exists() if reason is None else not self.is_current():
+            if self.path.exists() if reason is None else not self._is_current():
                 return
             # A log without its store would be played back into the fresh one.
             if reason is None and any(self._companion(suffix).exists() for suffix in _COMPANIONS):
@@ -457,7 +501,7 @@ def _build(path: Path, found: Salvage, *, wal: bool) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
     path.chmod(PRIVATE_FILE)  # whatever the umask; SQLite gives its companions the same mode
-    db = sqlite3.connect(path, timeout=BUSY_SLICE_S, isolation_level=None)
+    db = sqlite3.connect(path, timeout=_BUSY_SLICE_S, isolation_level=None)
     try:
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA journal_mode = {'WAL' if wal else 'DELETE'}")
@@ -471,6 +515,10 @@ def _build(path: Path, found: Salvage, *, wal: bool) -> None:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     finally:
         db.close()
+
+
+def _lenient_text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")  # one spoilt byte must not make a whole table unreadable
 
 
 def upgrade(db: sqlite3.Connection) -> None:

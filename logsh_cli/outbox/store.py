@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -17,7 +16,7 @@ from zlib import crc32
 from logsh_cli.errors import NotKept
 from logsh_cli.files import file_lock
 from logsh_cli.outbox import file as files
-from logsh_cli.outbox.file import Damaged, StoreFile, StoreUnavailable, patiently
+from logsh_cli.outbox.file import Damaged, StoreFile, StoreUnavailable
 from logsh_cli.outbox.rows import (
     CLOCK_SLACK_S,
     COLUMNS,
@@ -34,6 +33,7 @@ from logsh_cli.outbox.rows import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from sqlite3 import Connection
 
     from logsh_cli.clock import BootTime
     from logsh_cli.outbox.file import SetAside
@@ -42,15 +42,13 @@ T = TypeVar("T")
 
 MAX_PENDING = 100_000
 MAX_REJECTED = 1_000
-MAX_OUTCOMES = 10_000
-"""``run --on change`` remembers so many events; the one not heard of for longest goes."""
+MAX_OUTCOMES = 10_000  # of which `run --on change` remembers the last; the one not heard of for longest goes
 
 PATIENCE_S = 60.0
 """How long a process waits for the others, unless told otherwise: enough for hundreds of them on a slow disk."""
 
 FLUSH_LOCK_NAME = "flush.lock"
 DAMAGED = "damaged"
-_FINGERPRINT_BYTES = 8
 _PORTION = 500
 _WORTH_SHRINKING = 10_000
 
@@ -81,7 +79,7 @@ _GIVE_BACK = (
     f"http_status = :http_status, not_before = :not_before, rejected_at = :rejected_at, {_NO_LEASE} "
     "WHERE id = :id AND lease = :lease"
 )
-_TO_RETRY = f"{_REJECTED} AND error_name IS NOT '{DAMAGED}'"
+_SOUND = f"error_name IS NOT '{DAMAGED}'"
 
 
 class OutboxFull(NotKept):
@@ -94,15 +92,11 @@ class OutboxFull(NotKept):
         self.room = room
 
 
-def no_boot_time() -> None:
-    """Have leases counted by the wall clock."""
-
-
 def open_store(
     directory: Callable[[], Path],
     *,
     now: Callable[[], float] = time.time,
-    boot: Callable[[], BootTime | None] = no_boot_time,
+    boot: Callable[[], BootTime | None] = lambda: None,
     create: bool = True,
     patience_s: float = PATIENCE_S,
 ) -> Outbox:
@@ -120,9 +114,7 @@ def open_store(
 
 
 class Outbox:
-    """One connection to one file (``open`` makes one), one transaction at a time. Threads may share it.
-
-    Any method may raise ``StoreUnavailable``: the disk is full or failing, or another process keeps the lock.
+    """The events in one file. Any method may raise ``StoreUnavailable``. Threads may share it.
 
     ``unkept_because`` says why events do not outlive this process; ``None`` when they do. ``notices`` are for the user:
     that a damaged file was set aside. ``tightened`` says which modes of its files were found too wide.
@@ -133,13 +125,11 @@ class Outbox:
     def __init__(self, file: StoreFile, now: Callable[[], float], boot: Callable[[], BootTime | None]) -> None:
         self.notices: Sequence[str] = file.notices
         self.tightened: Sequence[str] = file.tightened
+        self.close = file.close
         self._file = file
         self._now = now
         self._boot = boot
-        self._mutex = threading.RLock()
-        self._last_id = 0  # that this process has added
-        self._db = file.connect()
-        self._synchronous = ""
+        file.do(lambda _: None)
 
     @classmethod
     def open(
@@ -147,13 +137,12 @@ class Outbox:
         directory: Path,
         *,
         now: Callable[[], float] = time.time,
-        boot: Callable[[], BootTime | None] = no_boot_time,
+        boot: Callable[[], BootTime | None] = lambda: None,
         patience_s: float = PATIENCE_S,
     ) -> Outbox:
         """Return the outbox in that directory, made if there is none; no wait for a lock is longer than ``patience_s``.
 
-        Raises:
-            StoreUnavailable: it can't be made, read or written, belongs to somebody else, or a newer logsh made it.
+        Without ``boot``, the time since the boot, leases are counted by the wall clock.
         """
         return cls(StoreFile(directory, now, patience_s), now, boot)
 
@@ -161,17 +150,9 @@ class Outbox:
         """Return the damaged files beside it that hold what has not been read."""
         return files.set_aside_files(self._file.directory)
 
-    def close(self) -> None:
-        """Close the file.
-
-        The last process to do so folds the log into it, which costs three syncs: one about to end had better not.
-        """
-        with self._mutex, suppress(sqlite3.Error):
-            self._db.close()
-
     def check_writable(self) -> None:
         """Raise ``StoreUnavailable`` unless a transaction can be begun; changes nothing."""
-        self._write(lambda _: None)
+        self._file.write(lambda _: None)
 
     def fingerprint(self, key: str) -> str:
         """Return what stands for a key in here: 16 hex digits that don't lead back to it and differ between stores."""
@@ -181,41 +162,33 @@ class Outbox:
             from hashlib import blake2b  # noqa: PLC0415
 
         key_bytes, salt = key.encode("utf-8", "surrogatepass"), self._file.salt or b""
-        return blake2b(key_bytes, digest_size=_FINGERPRINT_BYTES, salt=salt).hexdigest()
+        return blake2b(key_bytes, digest_size=8, salt=salt).hexdigest()
 
     # Accepting and delivering
 
     def add(self, owner: Owner, bodies: Sequence[bytes], *, lease: str | None = None) -> list[int]:
         """Accept events, all or none, in one synced transaction; returns their ids, in order.
 
-        With ``lease`` they are that holder's at once, for ``LEASE_S`` seconds.
-
-        Raises:
-            OutboxFull: they don't all fit; none is kept.
+        With ``lease`` they are that holder's at once, for ``LEASE_S`` seconds. Raises ``OutboxFull``.
         """
         if not bodies:
             return []
         accepted_at = self._now()
         profile, key = _storable(owner.profile), owner.key_fingerprint
 
-        def work(db: sqlite3.Connection) -> int:
-            _require_room(db, len(bodies))
-            lease_until = 0.0 if lease is None else self._lease_now() + LEASE_S  # from now, when the lock is ours
+        def work(db: Connection) -> int:
+            lease_until = 0.0 if lease is None else self._lease_now(db) + LEASE_S  # from now, when the lock is ours
             db.executemany(_INSERT, ((profile, key, b, accepted_at, lease, lease_until, crc32(b)) for b in bodies))
+            _require_room(db, len(bodies))
             (last,) = db.execute("SELECT last_insert_rowid()").fetchone()
             return int(last)
 
-        self._last_id = self._write(work, synced=True)
-        if not self._file.is_current():
-            # Another process set the file aside, or somebody removed it, while we had it open: nobody will look into it
-            # again, so what we accepted goes into the one that has its name now.
-            with self._mutex:
-                self._db.close()
-                self._reopen()
-            self._last_id = self._write(work, synced=True)
-        self._file.ledger.note_highest(self._last_id)
+        last = self._file.write(work, synced=True)
+        if not self._file.keeps(last):
+            last = self._file.write(work, synced=True)
+            self._file.keeps(last)
         # Ids grow by one, and nobody else writes in the same transaction.
-        return list(range(self._last_id - len(bodies) + 1, self._last_id + 1))
+        return list(range(last - len(bodies) + 1, last + 1))
 
     def take(
         self,
@@ -244,29 +217,28 @@ class Outbox:
         if ids is not None:
             conditions.append(f"id IN ({', '.join(map(str, sorted(ids)[:limit]))})")
         select = f"{_WALK} {' AND '.join(conditions)} ORDER BY id LIMIT :limit"
+        mine = _owned_by(owner)
         update = "UPDATE events SET key_fingerprint = ?, lease = ?, lease_until = ? WHERE id = ?"
 
-        def work(db: sqlite3.Connection) -> list[Row]:
-            until = self._lease_now() + LEASE_S
+        def work(db: Connection) -> list[Row]:
+            until = self._lease_now(db) + LEASE_S
             taken: list[Row] = []
             seen = after
-            while portion := self._portion(select, seen, owner, limit=limit - len(taken)):
+            while portion := self._portion(db, select, after=seen, limit=limit - len(taken), **mine):
                 seen = portion[-1].id
                 for row in portion:
                     if row.state == "damaged":
                         db.execute(_SHELVE, (self._now(), row.id))
                         _bound_shelf(db)
-                    elif db.execute(update, (owner.key_fingerprint, lease, until, row.id)).rowcount == 1:
+                    elif db.execute(update, (owner.key_fingerprint, lease, until, row.id)).rowcount:
                         taken.append(row._replace(state="leased", owner=owner))
-                    else:
-                        raise Damaged("an event is not where its index says")
             return taken
 
-        return self._write(work)
+        return self._file.write(work)
 
-    def _portion(self, select: str, after: int, owner: Owner | None = None, **given: object) -> list[Row]:
-        lease_now = self._lease_now()
-        rows = [read_row(values, lease_now) for values in self._fetch(select, owner, after=after, **given)]
+    def _portion(self, db: Connection, select: str, after: int, **given: object) -> list[Row]:
+        lease_now = self._lease_now(db)
+        rows = [read_row(values, lease_now) for values in self._fetch(db, select, after=after, **given)]
         ids = [after, *(row.id for row in rows)]
         if ids != sorted(set(ids)):
             raise Damaged("its events are in disorder")  # in which a walk would never end
@@ -276,21 +248,18 @@ class Outbox:
         """Hold events for another ``LEASE_S`` seconds; returns those still ours. The others must not be sent."""
         update = "UPDATE events SET lease_until = ? WHERE id = ? AND lease = ?"
 
-        def work(db: sqlite3.Connection) -> set[int]:
-            until = self._lease_now() + LEASE_S
+        def work(db: Connection) -> set[int]:
+            until = self._lease_now(db) + LEASE_S
             return {row_id for row_id in held if db.execute(update, (until, row_id, lease)).rowcount}
 
         held = tuple(ids)
-        return self._write(work)
+        return self._file.write(work)
 
     def delivered(self, ids: Iterable[int], lease: str) -> None:
-        """Forget events that the service has; where the store can't be written, in the file kept for that.
-
-        Those that another process has taken over stay, for it to acknowledge.
-        """
+        """Forget events of ours that the service has; where the store can't be written, in the ledger."""
         done = [(row_id, lease) for row_id in ids]
         try:
-            self._write(lambda db: db.executemany("DELETE FROM events WHERE id = ? AND lease = ?", done))
+            self._file.write(lambda db: db.executemany("DELETE FROM events WHERE id = ? AND lease = ?", done))
         except StoreUnavailable:
             ledger = self._file.ledger
             with suppress(OSError), file_lock(ledger.path, patience_s=self._file.patience_s) as held:
@@ -313,16 +282,16 @@ class Outbox:
         given = {**facts, **more, "id": row_id, "lease": lease}
         given["error_message"] = facts["error_message"] and _storable(facts["error_message"])
 
-        def work(db: sqlite3.Connection) -> None:
+        def work(db: Connection) -> None:
             db.execute(_GIVE_BACK, given)
             _bound_shelf(db)
 
-        self._write(work)
+        self._file.write(work)
 
     def release(self, ids: Iterable[int], lease: str) -> None:
         """Put events back as they were, for anybody to take at once."""
         back = [(row_id, lease) for row_id in ids]
-        self._write(lambda db: db.executemany(f"UPDATE events SET {_NO_LEASE} WHERE id = ? AND lease = ?", back))
+        self._file.write(lambda db: db.executemany(f"UPDATE events SET {_NO_LEASE} WHERE id = ? AND lease = ?", back))
 
     # Looking
 
@@ -330,7 +299,9 @@ class Outbox:
         """Tell whether there is an event to take now."""
         # Its two halves apart: the index can't be searched for an OR, and every waiting event would be walked past.
         mine = f"SELECT 1 FROM events WHERE {_PENDING} AND {_OF_OWNER} AND {_FREE}"
-        ((found,),) = self._read(f"SELECT {' OR '.join(f'EXISTS ({mine} AND {half})' for half in _DUE_HALVES)}", owner)
+        ((found,),) = self._read(
+            f"SELECT {' OR '.join(f'EXISTS ({mine} AND {half})' for half in _DUE_HALVES)}", **_owned_by(owner)
+        )
         return bool(found)
 
     def newest_id(self) -> int:
@@ -341,55 +312,50 @@ class Outbox:
     def newest_pending_at(self, owner: Owner) -> float | None:
         """Return when the owner's newest pending event was accepted; ``None`` when there is none."""
         select = f"SELECT accepted_at FROM events NOT INDEXED WHERE {_PENDING} AND {_OF_OWNER} ORDER BY id DESC LIMIT 1"
-        found = self._read(select, owner)
+        found = self._read(select, **_owned_by(owner))
         return float(found[0][0]) if found else None
 
     def rows(self, *, state: State | None = None) -> Iterator[Row]:
-        """Yield all events, or those in one state, oldest first; memory does not grow with their number.
-
-        They are read in portions, so that a slow reader keeps nobody waiting; what changes meanwhile may be missed.
-        """
+        """Yield all events, or those in one state, oldest first; in portions, so that a slow reader holds nobody up."""
         select = f"{_WALK} {_IN_STATE[state]} ORDER BY id LIMIT {_PORTION}"
         after = 0
-        while portion := self._guarded(partial(self._portion, select, after)):
+        while portion := self._file.do(partial(self._portion, select=select, after=after)):
             yield from portion
             after = portion[-1].id
 
     def get(self, row_id: int) -> Row | None:
         """Return one event, whole; ``None`` when there is none of that id."""
-        return self._guarded(lambda: self._row(row_id))
-
-    def _row(self, row_id: int) -> Row | None:
-        # An id that is too large for SQLite's integers belongs to no event, as 0 does.
-        found = self._fetch(f"{_SELECT} WHERE id = :id", id=row_id if row_id < 2**63 else 0)
-        return read_row(found[0], self._lease_now()) if found else None
+        found = self._file.do(partial(self._portion, select=f"{_WALK} id = :id", after=0, id=_fitting(row_id)))
+        return found[0] if found else None
 
     def counts(self, owner: Owner | None = None) -> Counts:
         """Return how many events there are, of everybody or of one owner."""
-        whose = "1" if owner is None else _OF_OWNER
+        whose, given = ("1", {}) if owner is None else (_OF_OWNER, _owned_by(owner))
         states = (_PENDING, _IN_STATE["leased"], _REJECTED)
         totals = [f"(SELECT count(*) FROM events WHERE {what} AND {whose})" for what in states]
         select = f"SELECT {', '.join(totals)}, (SELECT max(dropped) FROM store)"
-        ((pending, leased, rejected, dropped),) = self._read(select, owner)
+        ((pending, leased, rejected, dropped),) = self._read(select, **given)
         return Counts(pending, leased, rejected, dropped or 0)
 
     def last_outcome(self, profile: str, workspace: str, event: str) -> str | None:
         """Return how the command that reports as this event ended last; a workspace is the same in any case."""
-        select = "SELECT outcome FROM outcomes WHERE profile = :of AND workspace = :workspace AND event = :event"
-        of, workspace, event = _outcome_key(profile, workspace, event)
-        found = self._read(select, of=of, workspace=workspace, event=event)
+        select = "SELECT outcome FROM outcomes WHERE profile = :profile AND workspace = :workspace AND event = :event"
+        found = self._read(select, **_outcome_key(profile, workspace, event))
         return str(found[0][0]) if found else None
 
     def remember_outcome(self, profile: str, workspace: str, event: str, outcome: str) -> None:
         """Store how it ended this time."""
+        # REPLACE gives the row a new, highest rowid: their order is that of the last word heard.
+        insert = (
+            "REPLACE INTO outcomes (profile, workspace, event, outcome) VALUES (:profile, :workspace, :event, :how)"
+        )
+        given = {**_outcome_key(profile, workspace, event), "how": outcome}
 
-        def work(db: sqlite3.Connection) -> None:
-            # REPLACE gives the row a new, highest rowid: their order is that of the last word heard.
-            insert = "REPLACE INTO outcomes (profile, workspace, event, outcome) VALUES (?, ?, ?, ?)"
-            db.execute(insert, (*_outcome_key(profile, workspace, event), outcome))
+        def work(db: Connection) -> None:
+            db.execute(insert, given)
             db.execute("DELETE FROM outcomes WHERE rowid <= last_insert_rowid() - ?", (MAX_OUTCOMES,))
 
-        self._write(work)
+        self._file.write(work)
 
     @contextmanager
     def flush_lock(self, *, patience_s: float = 0.0) -> Iterator[bool]:
@@ -407,22 +373,9 @@ class Outbox:
     def retry(self, ids: Iterable[int] | None = None) -> Changed:
         """Put rejected events back among the pending ones, to be tried at once: these, or (``None``) all of them.
 
-        Of a pending event it ends the wait. One that is damaged stays as it is.
-
-        Raises:
-            OutboxFull: they don't all fit; nothing is changed.
+        Of a pending event it ends the wait. One that is damaged stays as it is. Raises ``OutboxFull``.
         """
-
-        def work(db: sqlite3.Connection) -> Changed:
-            (shelved,) = db.execute(f"SELECT count(*) FROM events WHERE {_TO_RETRY}").fetchone()
-            if wanted := shelved if chosen is None else min(shelved, len(chosen)):
-                _require_room(db, wanted)
-            if chosen is None:
-                return Changed(db.execute(f"{_PUT_BACK} WHERE {_TO_RETRY}").rowcount)
-            return self._each(db, chosen, f"{_PUT_BACK} WHERE id = ?", ("leased", "damaged"))
-
-        chosen = None if ids is None else tuple(dict.fromkeys(ids))
-        return self._write(work, synced=True)
+        return self._change(f"{_PUT_BACK} WHERE {_SOUND}", ids, f"{_REJECTED} AND {_SOUND}")
 
     def drop(self, ids: Iterable[int] | None = None) -> Changed:
         """Delete events, pending, rejected or damaged: these, or (``None``) all of them.
@@ -430,43 +383,39 @@ class Outbox:
         What is being delivered at this moment stays: it may have been accepted a moment ago by a process that will say
         it is kept, and it could not be called back anyway.
         """
-
-        def work(db: sqlite3.Connection) -> Changed:
-            if chosen is not None:
-                return self._each(db, chosen, "DELETE FROM events WHERE id = ?", ("leased",))
-            done = db.execute(f"DELETE FROM events WHERE {_FREE}", {"lease_now": self._lease_now()}).rowcount
-            return Changed(done, leased=tuple(row_id for (row_id,) in db.execute("SELECT id FROM events ORDER BY id")))
-
-        chosen = None if ids is None else tuple(dict.fromkeys(ids))
-        changed = self._write(work, synced=True)
+        changed = self._change("DELETE FROM events WHERE 1", ids, "1")
         if changed.done >= _WORTH_SHRINKING:
             # Space that nobody needs again soon. Others may be at work, or the disk too full for it: then it stays.
-            with self._mutex, suppress(sqlite3.Error):
-                self._db.execute("VACUUM")
-                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            with suppress(StoreUnavailable):
+                self._file.do(lambda db: db.execute("VACUUM"))
+                self._file.do(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
         return changed
 
-    def _each(
-        self, db: sqlite3.Connection, ids: tuple[int, ...], change: str, left_alone: tuple[State, ...]
-    ) -> Changed:
-        done = 0
-        leased: list[int] = []
-        missing: list[int] = []
-        for row_id in ids:
-            row = self._row(row_id)
-            if row is not None and row.state not in left_alone:
-                db.execute(change, (row_id,))
-                done += 1
-            else:
-                (leased if row is not None and row.state == "leased" else missing).append(row_id)
-        return Changed(done, tuple(leased), tuple(missing))
+    def _change(self, change: str, ids: Iterable[int] | None, those: str) -> Changed:
+        """Change these events, or all of ``those``, but for what is being delivered."""
+        named = None if ids is None else list(dict.fromkeys(ids))
+
+        def work(db: Connection) -> Changed:
+            lease_now = self._lease_now(db)
+            leased = {row_id for (row_id,) in self._fetch(db, f"SELECT id FROM events WHERE NOT {_FREE}")}
+            chosen = (
+                named
+                if named is not None
+                else [row_id for (row_id,) in self._fetch(db, f"SELECT id FROM events WHERE {those}")]
+            )
+            given = ({"id": _fitting(row_id), "lease_now": lease_now} for row_id in chosen)
+            changed = [db.execute(f"{change} AND id = :id AND {_FREE}", values).rowcount for values in given]
+            _require_room(db, sum(changed))
+            left = [row_id for row_id, done in zip(chosen, changed, strict=True) if not done]
+            missing = [row_id for row_id in left if row_id not in leased]
+            return Changed(sum(changed), tuple(row_id for row_id in left if row_id in leased), tuple(missing))
+
+        return self._file.write(work, synced=True)
 
     def recover(self, path: Path) -> SetAside:
-        """Add what can be read of a damaged file, under new ids; nothing when it was read before.
+        """Add what can be read of a damaged file, all or none, under new ids; nothing when it was read before.
 
-        Raises:
-            OutboxFull: its events don't all fit; none is added.
-            OSError: it can't be read.
+        Raises ``OSError`` when it can't be read, and ``OutboxFull``.
         """
         if not path.with_name(path.name + "-wal").exists():
             path.stat()
@@ -477,102 +426,46 @@ class Outbox:
 
         found = salvage(path)
 
-        def work(db: sqlite3.Connection) -> None:
-            _require_room(db, len(found.rows))
+        def work(db: Connection) -> None:
             files.insert(db, [(None, *row[1:]) for row in found.rows])
+            _require_room(db, len(found.rows))
 
-        self._write(work, synced=True)
+        self._file.write(work, synced=True)
         return files.mark_read(path, found)
 
     # Transactions
 
-    def _lease_now(self) -> float:
+    def _lease_now(self, db: Connection) -> float:
         """Return the time in which leases are counted: the wall clock's at the first write since the boot, and on."""
         boot = self._boot()
         if boot is None:
             return self._now()
-        boot_id, offset = self._db.execute("SELECT boot_id, boot_offset FROM store").fetchone() or (None, None)
+        boot_id, offset = db.execute("SELECT boot_id, boot_offset FROM store").fetchone() or (None, None)
         if boot_id != boot.id or not isinstance(offset, float):
             offset = self._now() - boot.seconds
-            if self._db.in_transaction:
-                self._db.execute("UPDATE store SET boot_id = ?, boot_offset = ?", (boot.id, offset))
+            if db.in_transaction:
+                db.execute("UPDATE store SET boot_id = ?, boot_offset = ?", (boot.id, offset))
         return boot.seconds + offset
 
-    def _read(self, select: str, owner: Owner | None = None, **given: object) -> list[tuple[Any, ...]]:
-        return self._guarded(lambda: self._fetch(select, owner, **given))
+    def _read(self, select: str, **given: object) -> list[tuple[Any, ...]]:
+        return self._file.do(lambda db: self._fetch(db, select, **given))
 
-    def _fetch(self, select: str, owner: Owner | None = None, **given: object) -> list[tuple[Any, ...]]:
-        """Fetch rows; a select may name the parameters ``now``, ``lease_now`` and those of an owner."""
-        given |= {"now": self._now(), "lease_now": self._lease_now()}
-        if owner is not None:
-            given |= {"profile": _storable(owner.profile), "fingerprint": owner.key_fingerprint}
-        return self._db.execute(select, given).fetchall()
-
-    def _write(self, work: Callable[[sqlite3.Connection], T], *, synced: bool = False) -> T:
-        """Do ``work`` in a transaction that holds the write lock from its beginning; it may be done more than once.
-
-        A reader that becomes a writer fails at once when another was faster.
-
-        ``synced``: on disk when this returns. Otherwise the next synced one, or the system, takes it along.
-        """
-        ledger = self._file.ledger
-        if ledger.delivered():  # what a full disk only let us note
-            with suppress(OSError), file_lock(ledger.path, patience_s=self._file.patience_s) as held:
-                if held:
-                    pairs, delete = ledger.delivered(), "DELETE FROM events WHERE id BETWEEN ? AND ?"
-                    self._transact(lambda db: db.executemany(delete, pairs), "FULL")
-                    ledger.note_delivered([])
-        return self._transact(work, "FULL" if synced else self._file.cheap)
-
-    def _transact(self, work: Callable[[sqlite3.Connection], T], synchronous: str) -> T:
-        def step() -> T:
-            if self._synchronous != synchronous:
-                self._db.execute(f"PRAGMA synchronous = {synchronous}")
-                self._synchronous = synchronous
-            with self._db:
-                self._db.execute("BEGIN IMMEDIATE")
-                return work(self._db)
-
-        return self._guarded(step)
-
-    def _guarded(self, step: Callable[[], T]) -> T:
-        """Take a step, waiting for others; damage that shows in it has the file set aside, and it is taken again."""
-        patience_s = self._file.patience_s
-        with self._mutex:
-            try:
-                try:
-                    return patiently(step, patience_s)
-                except (sqlite3.Error, Damaged) as error:
-                    if not files.is_damage(error):
-                        raise
-                    self._file.set_aside(self._db, str(error))
-                    self._reopen()
-                return patiently(step, patience_s)
-            except (sqlite3.Error, Damaged) as error:
-                raise files.unavailable(self._file.path, error) from error
-
-    def _reopen(self) -> None:
-        """Go on with the file that has the place of the one before, in which our ids must not be given again.
-
-        What is still under way has them: it would be forgotten when an event of the same id and lease is delivered.
-        """
-        self._db = self._file.connect()
-        self._synchronous = ""
-        self._transact(lambda db: files.raise_sequence(db, self._last_id), self._file.cheap)
+    def _fetch(self, db: Connection, select: str, **given: object) -> list[tuple[Any, ...]]:
+        """Fetch rows; a select may name ``now`` and ``lease_now``, too."""
+        return db.execute(select, {**given, "now": self._now(), "lease_now": self._lease_now(db)}).fetchall()
 
 
 class MemoryFile(StoreFile):
     """The file of a store that has none: there is nothing to set aside, nothing to lock, and nothing to say."""
 
-    def connect(self) -> sqlite3.Connection:
-        """Return an empty store."""
-        db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        files.upgrade(db)
-        (self.salt,) = db.execute("SELECT salt FROM store").fetchone()
-        return db
+    def _opened(self) -> Connection:
+        if self._db is None:
+            self._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+            files.upgrade(self._db)
+            (self.salt,) = self._db.execute("SELECT salt FROM store").fetchone()
+        return self._db
 
-    def is_current(self) -> bool:
-        """Return ``True``."""
+    def _is_current(self) -> bool:
         return True
 
 
@@ -580,30 +473,40 @@ class MemoryOutbox(Outbox):
     """The store of a process that can have none on disk: the same in all but that it ends with the process."""
 
     def __init__(self, *, now: Callable[[], float] = time.time, because: str | None = None) -> None:
-        super().__init__(MemoryFile(Path(os.devnull), now, PATIENCE_S), now, no_boot_time)
+        super().__init__(MemoryFile(Path(os.devnull), now, PATIENCE_S), now, lambda: None)
         self.unkept_because = because
 
 
-def _require_room(db: sqlite3.Connection, wanted: int) -> None:
-    """Raise ``OutboxFull`` unless so many more events may become pending."""
+def _require_room(db: Connection, added: int) -> None:
+    """Raise ``OutboxFull`` if with these there are too many pending events."""
     (pending,) = db.execute(f"SELECT count(*) FROM events WHERE {_PENDING}").fetchone()
-    if pending + wanted > MAX_PENDING:
+    if pending > MAX_PENDING:
+        before = pending - added
         raise OutboxFull(
-            f"the outbox is full: {pending:,} events are waiting, and {MAX_PENDING:,} is the most that are kept",
+            f"the outbox is full: {before:,} events are waiting, and {MAX_PENDING:,} is the most that are kept",
             hint="deliver them with `logsh outbox flush`, or remove some with `logsh outbox drop`",
-            room=max(0, MAX_PENDING - pending),
+            room=max(0, MAX_PENDING - before),
         )
 
 
-def _bound_shelf(db: sqlite3.Connection) -> None:
+def _bound_shelf(db: Connection) -> None:
     # By id: a clock that is set forward must not empty the shelf.
     newest = f"SELECT id FROM events WHERE {_REJECTED} ORDER BY id DESC LIMIT -1 OFFSET {MAX_REJECTED}"
     if dropped := db.execute(f"DELETE FROM events WHERE id IN ({newest})").rowcount:
         db.execute("UPDATE store SET dropped = dropped + ?", (dropped,))
 
 
-def _outcome_key(profile: str, workspace: str, event: str) -> tuple[str, str, str]:
-    return _storable(profile), _storable(workspace.casefold()), _storable(event)
+def _owned_by(owner: Owner) -> dict[str, object]:
+    return {"profile": _storable(owner.profile), "fingerprint": owner.key_fingerprint}
+
+
+def _outcome_key(profile: str, workspace: str, event: str) -> dict[str, object]:
+    return {"profile": _storable(profile), "workspace": _storable(workspace.casefold()), "event": _storable(event)}
+
+
+def _fitting(row_id: int) -> int:
+    """Return an id that fits SQLite's integers; one that is too large for them belongs to no event, as 0 does."""
+    return row_id if 0 < row_id < 2**63 else 0
 
 
 def _storable(text: str) -> str:
