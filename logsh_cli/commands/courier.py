@@ -71,40 +71,29 @@ class Rounds:
     def go(self) -> None:
         """Go on until nothing young is left, the key is refused, or a stop."""
         pause = FIRST_PAUSE_S
-        while not self.road.stopping.is_set() and self._is_there():
+        while self._is_wanted():
             newest = self.road.store.newest_id()
             if newest > self.last_seen:
                 pause = FIRST_PAUSE_S
             self.last_seen = newest
-            if self._walk() in (ExitCode.KEY_REFUSED, ExitCode.CONFIG) or not self._is_any_young():
+            drain = Drain(self.road, jobs=DEFAULT_JOBS, deadline_s=self.deadline_s)
+            for _ in Flush(drain).walk():
+                pass
+            drain.close()  # there may be hundreds of rounds
+            if drain.totals.worst()[0] in (ExitCode.KEY_REFUSED, ExitCode.CONFIG) or not self._is_any_young():
                 return
-            self._rest(pause)
+            # A new event deserves an attempt at once.
+            until = self.road.clock.monotonic() + pause
+            while self.road.clock.monotonic() < until and self._is_wanted() and self._is_any_young():
+                if self.road.store.newest_id() > self.last_seen:
+                    break
+                self.road.clock.sleep(LOOK_S)
             pause = min(pause * 2, LONGEST_PAUSE_S)
 
-    def _is_there(self) -> bool:
+    def _is_wanted(self) -> bool:
         # A throw-away state directory, such as the sandbox's, may go while we wait; nobody needs us then.
-        return self.lock.exists()
-
-    def _walk(self) -> int:
-        drain = Drain(self.road, jobs=DEFAULT_JOBS, deadline_s=self.deadline_s)
-        for _ in Flush(drain).walk():
-            pass
-        drain.close()  # there may be hundreds of rounds
-        return drain.totals.worst()[0]
+        return not self.road.stopping.is_set() and self.lock.exists()
 
     def _is_any_young(self) -> bool:
         newest = self.road.store.newest_pending_at(self.road.owner)
         return newest is not None and abs(self.road.clock.time() - newest) < KEEP_TRYING_S
-
-    def _rest(self, pause_s: float) -> None:
-        """Wait, but not when something new comes in, which deserves an attempt at once, or when all is delivered."""
-        clock = self.road.clock
-        until = clock.monotonic() + pause_s
-        while (
-            not self.road.stopping.is_set()
-            and clock.monotonic() < until
-            and self._is_there()
-            and self.road.store.newest_id() <= self.last_seen
-            and self._is_any_young()
-        ):
-            clock.sleep(LOOK_S)

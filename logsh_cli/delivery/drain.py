@@ -5,7 +5,7 @@ back to the feeding thread, which acknowledges in groups: SQLite has one writer 
 is what makes a thousand a second possible. One client per thread: a shared pool hands out connections under one lock
 and was measured at 800 events/s against 1,300.
 
-Workers go ahead as a ``Pace``, a ``Hold`` and a ``Breaker`` let them.
+Workers go ahead as a ``Pace`` and a ``Breaker`` let them.
 """
 
 from __future__ import annotations
@@ -82,8 +82,7 @@ class Drain:
         self.in_vain: set[int | None] = set()
         """Those that were tried, and are kept."""
         self._deadline_s = deadline_s
-        self._pace = Pace(road.clock, rate)
-        self._hold = Hold(road.clock, road.stopping)
+        self._pace = Pace(road.clock, road.stopping, rate)
         self._breaker = Breaker(road.clock, threshold=jobs)
         self._todo: queue.SimpleQueue[Accepted | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[tuple[Accepted, Tried | BaseException]] = queue.SimpleQueue()
@@ -157,13 +156,13 @@ class Drain:
     def _carry(self, accepted: Accepted, connect: Callable[[], Client]) -> Tried | BaseException:
         tried = Tried("untried", 0)
         try:
-            self._pace.wait()
+            self._pace.wait_turn()
             most, assumed = self._breaker.ask()
             if assumed is not None:
                 return failed(0, assumed) if not self.road.stopping.is_set() else tried
             budget = Budget(self._deadline_s, self.road.clock.monotonic)
             try:
-                tried = self.road.send(accepted, connect, budget, self._hold, most=most)
+                tried = self.road.send(accepted, connect, budget, self._pace, most=most)
             finally:
                 self._breaker.record(tried, probe=most == 1)
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that feeds
@@ -172,43 +171,33 @@ class Drain:
 
 
 class Pace:
-    """At most ``rate`` starts a second, over all workers."""
+    """When the workers may send: at most ``rate`` a second, and not while the service asked one of them for a pause."""
 
-    def __init__(self, clock: Clock, rate: float | None) -> None:
+    def __init__(self, clock: Clock, stopping: threading.Event, rate: float | None = None) -> None:
         self._clock = clock
-        self._interval = 1 / rate if rate else 0.0
-        self._next = 0.0
-        self._lock = threading.Lock()
-
-    def wait(self) -> None:
-        """Wait for one's turn."""
-        if not self._interval:
-            return
-        with self._lock:
-            turn = max(self._next, self._clock.monotonic())
-            self._next = turn + self._interval
-        self._clock.sleep(max(0.0, turn - self._clock.monotonic()))
-
-
-class Hold:
-    """The pause that the service asked of one worker, kept by all of them until a stop."""
-
-    def __init__(self, clock: Clock, stopping: threading.Event) -> None:
         self._stopping = stopping
-        self._clock = clock
-        self._until = 0.0
+        self._interval = 1 / rate if rate else 0.0
+        self._next = self._paused_until = 0.0
         self._because: Failure | None = None
         self._lock = threading.Lock()
+
+    def wait_turn(self) -> None:
+        """Wait for one's turn."""
+        if self._interval:
+            with self._lock:
+                turn = max(self._next, self._clock.monotonic())
+                self._next = turn + self._interval
+            self._clock.sleep(max(0.0, turn - self._clock.monotonic()))
 
     def pause(self, seconds: float, because: Failure) -> None:
         """Hold everyone back for so long."""
         with self._lock:
-            self._until = max(self._until, self._clock.monotonic() + seconds)
+            self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
             self._because = because
 
     def wait(self, budget: Budget) -> Failure | None:
-        """Wait until nothing holds us back; return the reason instead, when that would be after the budget's end."""
-        while not self._stopping.is_set() and (ahead := self._until - self._clock.monotonic()) > 0:
+        """Wait for the end of a pause, or a stop; return the pause's reason instead if it ends after the budget."""
+        while not self._stopping.is_set() and (ahead := self._paused_until - self._clock.monotonic()) > 0:
             if ahead >= budget.remaining():
                 return self._because
             self._clock.sleep(ahead)

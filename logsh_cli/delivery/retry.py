@@ -8,17 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from logsh_cli.errors import (
-    EventRefused,
-    KeyRefused,
-    LogshError,
-    NeverSent,
-    NotDelivered,
-    ServiceUnavailable,
-    Unanswered,
-    UnexpectedAnswer,
-    interruption,
-)
+from logsh_cli import errors
+from logsh_cli.errors import LogshError
 from logsh_cli.output.text import printable
 
 if TYPE_CHECKING:
@@ -89,10 +80,10 @@ def failure_of_answer(answer: Answer, now: float) -> Failure | None:
     if answer.status in _SUCCESS:
         if not answer.denies_success:
             return None
-        return Failure(UnexpectedAnswer(f"a success that is not Logsh's: {said}", hint=_URL_HINT), answer.status)
+        return Failure(errors.UnexpectedAnswer(f"a success that is not Logsh's: {said}", hint=_URL_HINT), answer.status)
     meaning = _meaning(answer)
     kind, words, hint, retries = next((row for statuses, row in _MEANINGS if meaning in statuses), _NOT_LOGSHS)
-    wait = parse_retry_after(answer.retry_after, now) if issubclass(kind, NotDelivered) else None
+    wait = parse_retry_after(answer.retry_after, now) if issubclass(kind, errors.NotDelivered) else None
     if wait is not None:
         wait = max(wait, SHORTEST_RETRY_AFTER_S)
     elif meaning == LIMIT_STATUS:
@@ -103,10 +94,10 @@ def failure_of_answer(answer: Answer, now: float) -> Failure | None:
 def failure_of_error(error: LogshError | KeyboardInterrupt) -> Failure:
     """Judge a request that got no answer: what never left may be tried again freely, what left only once."""
     if isinstance(error, KeyboardInterrupt):
-        error = interruption(error)
-    if isinstance(error, NeverSent):
+        error = errors.interruption(error)
+    if isinstance(error, errors.NeverSent):
         return Failure(error, retries=MAX_ATTEMPTS - 1)
-    return Failure(error, retries=int(isinstance(error, Unanswered)))
+    return Failure(error, retries=int(isinstance(error, errors.Unanswered)))
 
 
 def check_key_taken(answer: Answer, now: float) -> Answer:
@@ -121,12 +112,12 @@ def check_key_taken(answer: Answer, now: float) -> Answer:
     failure = failure_of_answer(answer, now)
     if failure is None:
         return answer
-    if isinstance(failure.error, EventRefused):
+    if isinstance(failure.error, errors.EventRefused):
         if answer.name or answer.message:
             return answer
         # Many a web server has a 400 page of its own.
-        raise UnexpectedAnswer(f"the answer is not Logsh's: HTTP {answer.status}", hint="check the URL")
-    if isinstance(failure.error, ServiceUnavailable) and answer.status in _AFTER_THE_KEY:
+        raise errors.UnexpectedAnswer(f"the answer is not Logsh's: HTTP {answer.status}", hint="check the URL")
+    if isinstance(failure.error, errors.ServiceUnavailable) and answer.status in _AFTER_THE_KEY:
         return answer
     raise failure.error
 
@@ -161,7 +152,7 @@ def stored_wait(failure: Failure, attempts: int, unanswered_before: int, jitter:
     """
     if failure.wait_s is not None:
         return min(asked_pause(failure.wait_s, jitter), LONGEST_STORED_WAIT_S * 24)
-    if isinstance(failure.error, Unanswered):
+    if isinstance(failure.error, errors.Unanswered):
         return min(FIRST_UNANSWERED_WAIT_S * 2.0 ** min((unanswered_before + 1) // 2, 20), LONGEST_STORED_WAIT_S)
     if failure.http_status is None:
         return 0.0
@@ -209,14 +200,14 @@ _QUOTA_HINT = "a spent quota or a plan's limit does not pass by waiting seconds;
 
 _Row: TypeAlias = tuple[type[LogshError], str, str | None, int]
 
-_NOT_LOGSHS: _Row = (UnexpectedAnswer, "the answer is not Logsh's", _URL_HINT, 0)
+_NOT_LOGSHS: _Row = (errors.UnexpectedAnswer, "the answer is not Logsh's", _URL_HINT, 0)
 _MEANINGS: tuple[tuple[Collection[int], _Row], ...] = (
-    (REFUSED_STATUSES, (EventRefused, "the service refused the event", None, 0)),
-    ((401, 403), (KeyRefused, "the service refused the key", _KEY_HINT, 0)),
-    ((_PAYMENT,), (ServiceUnavailable, "the plan does not allow it", _QUOTA_HINT, 0)),
-    ((LIMIT_STATUS,), (ServiceUnavailable, "the service's limit is reached", None, MAX_ATTEMPTS - 1)),
-    (GATEWAY_STATUSES, (Unanswered, "a gateway got no answer from the service", _SENT_HINT, 1)),
-    (RETRYABLE_STATUSES, (ServiceUnavailable, "the service is not available", None, MAX_ATTEMPTS - 1)),
-    (_SERVER_ERROR, (ServiceUnavailable, "the service is not available", None, 0)),
+    (REFUSED_STATUSES, (errors.EventRefused, "the service refused the event", None, 0)),
+    ((401, 403), (errors.KeyRefused, "the service refused the key", _KEY_HINT, 0)),
+    ((_PAYMENT,), (errors.ServiceUnavailable, "the plan does not allow it", _QUOTA_HINT, 0)),
+    ((LIMIT_STATUS,), (errors.ServiceUnavailable, "the service's limit is reached", None, MAX_ATTEMPTS - 1)),
+    (GATEWAY_STATUSES, (errors.Unanswered, "a gateway got no answer from the service", _SENT_HINT, 1)),
+    (RETRYABLE_STATUSES, (errors.ServiceUnavailable, "the service is not available", None, MAX_ATTEMPTS - 1)),
+    (_SERVER_ERROR, (errors.ServiceUnavailable, "the service is not available", None, 0)),
 )
 """For each status its error, in words, with what to do, and how many more attempts it is worth; the first applies."""

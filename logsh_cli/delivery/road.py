@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from logsh_cli.clock import Clock
-    from logsh_cli.delivery.drain import Hold
+    from logsh_cli.delivery.drain import Pace
     from logsh_cli.http.client import Client
     from logsh_cli.outbox import Outbox, Owner
     from logsh_cli.outbox.rows import AttemptFacts
@@ -177,13 +177,13 @@ class Road:
         accepted: Accepted,
         connect: Callable[[], Client],
         budget: Budget,
-        hold: Hold | None = None,
+        pace: Pace | None = None,
         *,
         most: int = retry.MAX_ATTEMPTS,
     ) -> Tried:
         """Try until the service has it, says no, or the rules, the budget or a signal say stop. The store is not told.
 
-        With a ``hold``, which is a drain's, a limit that names its pause stops every worker for that long and counts as
+        With a ``pace``, which is a drain's, a limit that names its pause stops every worker for that long and counts as
         no attempt; the budget still bounds it.
         """
         body = dated(accepted.body, accepted.accepted_at, self.clock.time())
@@ -193,7 +193,7 @@ class Road:
         try:
             client = connect()
             while True:
-                if hold is not None and (because := hold.wait(budget)) is not None:
+                if pace is not None and (because := pace.wait(budget)) is not None:
                     return failed(attempts, because)
                 if self.stopping.is_set():
                     return failed(attempts, last) if last is not None else Tried("untried", 0)
@@ -203,18 +203,18 @@ class Road:
                 status, last = self._post(body, client, budget)
                 if last is None:
                     return Tried("delivered", attempts, status)
-                if hold is not None and last.wait_s is not None and status == retry.LIMIT_STATUS:
+                if pace is not None and last.wait_s is not None and status == retry.LIMIT_STATUS:
                     attempts -= 1
-                    hold.pause(retry.asked_pause(last.wait_s, self._jitter()), last)
+                    pace.pause(retry.asked_pause(last.wait_s, self._jitter()), last)
                     continue
                 # An unanswered request is worth one more attempt, however many refused connections came before it.
                 kind = (type(last.error), last.retries)
                 alike[kind] = alike.get(kind, 0) + 1
                 left = budget.remaining() if attempts < most else 0.0
-                pause = retry.pause_before_next(last, attempts, alike[kind], left, self._jitter())
-                if pause is None:
+                wait = retry.pause_before_next(last, attempts, alike[kind], left, self._jitter())
+                if wait is None:
                     return failed(attempts, last)
-                self._wait(pause, last, started)
+                self._wait(wait, last, started)
         except (LogshError, KeyboardInterrupt) as end:  # no client can be made of these settings, or a signal came
             return failed(attempts, retry.failure_of_error(end))
 

@@ -18,7 +18,6 @@ from logsh_cli.delivery.drain import (
     SEVERITY,
     Breaker,
     Drain,
-    Hold,
     Pace,
     Totals,
 )
@@ -150,31 +149,31 @@ def test_a_pace_is_kept_over_all_workers(service: Server, connect: Connect, outb
     settle(drain)
     assert drain.totals.counts == {"delivered": 21}
     assert max(naps) > 1 / 100, "each turn is a hundredth later than the one before, whoever has it"
-    pace = Pace(time.clock, 40)
+    pace = Pace(time.clock, threading.Event(), 40)
     began = time.now
     for _ in range(21):
-        pace.wait()
+        pace.wait_turn()
     assert time.now - began == pytest.approx(20 / 40, abs=1e-3)
 
 
 def test_without_a_pace_nobody_waits(time: Time) -> None:
-    Pace(time.clock, None).wait()
+    Pace(time.clock, threading.Event()).wait_turn()
     assert time.naps == []
 
 
 def test_a_stop_ends_the_wait_for_ones_turn() -> None:
     stopping = threading.Event()
-    pace = Pace(Clock(sleep=stopping.wait), 1 / 3600)
-    pace.wait()
+    pace = Pace(Clock(sleep=stopping.wait), stopping, 1 / 3600)
+    pace.wait_turn()
     stopping.set()
-    pace.wait()  # an hour otherwise
+    pace.wait_turn()  # an hour otherwise
 
 
 # A pause that the service asked for
 
 
 def test_a_pause_holds_until_it_is_over(time: Time) -> None:
-    hold = Hold(time.clock, threading.Event())
+    hold = Pace(time.clock, threading.Event())
     assert hold.wait(time.budget()) is None
     hold.pause(3, LIMIT)
     hold.pause(1, LIMIT)  # a shorter one does not end the longer
@@ -185,7 +184,7 @@ def test_a_pause_holds_until_it_is_over(time: Time) -> None:
 
 
 def test_a_pause_beyond_the_budget_is_not_waited_for(time: Time) -> None:
-    hold = Hold(time.clock, threading.Event())
+    hold = Pace(time.clock, threading.Event())
     hold.pause(10, LIMIT)
     assert hold.wait(time.budget(10)) is LIMIT
     assert time.naps == []
@@ -194,7 +193,7 @@ def test_a_pause_beyond_the_budget_is_not_waited_for(time: Time) -> None:
 def sent(store: Outbox, client: Client, time: Time, seconds: float = 10) -> Tried:
     """The attempts of a drain's worker for one event."""
     road = Road(store, ME, lambda: client, time.clock, jitter=lambda: 0.0)
-    return road.send(road.accept(BODY), lambda: client, time.budget(seconds), Hold(time.clock, road.stopping))
+    return road.send(road.accept(BODY), lambda: client, time.budget(seconds), Pace(time.clock, road.stopping))
 
 
 def test_limits_that_name_their_pause_count_as_no_attempt(
