@@ -234,7 +234,7 @@ class StoreFile:
         if self._is_current():
             self.ledger.note_highest(row_id)
             return True
-        self.close()
+        self._is_sound = False
         return False
 
     def close(self) -> None:
@@ -243,9 +243,8 @@ class StoreFile:
         The last process to do so folds the log into it, which costs three syncs: one about to end had better not.
         """
         with self._mutex, suppress(sqlite3.Error):
-            db, self._db, self._is_sound = self._db, None, False
-            if db is not None:
-                db.close()
+            if self._db is not None:
+                self._db.close()
 
     def _is_current(self) -> bool:
         """Tell whether the open file is still the one under the name, and not one that was set aside or removed."""
@@ -271,6 +270,7 @@ class StoreFile:
             # Only now: SQLite folds the log into the file when the last connection closes, which could destroy what is
             # left of it, unless the file was moved meanwhile.
             self.close()
+            self._is_sound = False
 
     def _look(self) -> int | None:
         """Mend its modes, and return its size; ``None`` when there is no file."""
