@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
-HEADING = "## Figures"
 
 
 class Spread(NamedTuple):
@@ -43,14 +42,14 @@ class Table(NamedTuple):
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
-    note: str = ""
+    note: str
 
     def __str__(self) -> str:
         """As Markdown whose columns also line up on a terminal."""
-        widths = [max(len(row[column]) for row in (self.header, *self.rows)) for column in range(len(self.header))]
+        widths = [max(map(len, column)) for column in zip(self.header, *self.rows, strict=True)]
         rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-        lines = [_line(self.header, widths), _line(rule, widths), *(_line(row, widths) for row in self.rows)]
-        return "\n".join([f"**{self.title}**", "", *lines, *(["", self.note] if self.note else [])])
+        lines = (_line(cells, widths) for cells in (self.header, rule, *self.rows))
+        return "\n".join([f"**{self.title}**", "", *lines, "", self.note])
 
 
 def shown(number: float) -> str:
@@ -59,24 +58,17 @@ def shown(number: float) -> str:
     return f"{number:,.{decimals}f}"
 
 
-def judged(ratio: float, target: float) -> str:
-    """The target, and whether the ratio that is printed is within it."""
-    return f"≤ {target}" if round(ratio, 2) <= target else f"≤ {target}, missed"
+def judged(sign: str, target: float, *, met: bool) -> str:
+    """The target, and whether what was measured is within it."""
+    return f"{sign} {target}" if met else f"{sign} {target}, missed"
 
 
 def with_figures(page: str, figures: str) -> str:
-    """The page with these figures between the markers; the section is added at the end where there is none.
-
-    Raises ``ValueError`` when there is only one of the two markers, or they are the wrong way round.
-    """
-    block = f"{BEGIN}\n{figures.strip()}\n{END}"
-    if BEGIN not in page and END not in page:
-        return f"{page.rstrip()}\n\n{HEADING}\n\n{block}\n"
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
+    """The page with these figures between its markers; raises ``ValueError`` where they are not."""
+    begin, end = page.index(BEGIN) + len(BEGIN), page.index(END)
+    if begin > end:
         raise ValueError(f"the page must have {BEGIN} and after it {END}")
-    return before + block + after
+    return f"{page[:begin]}\n{figures.strip()}\n{page[end:]}"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

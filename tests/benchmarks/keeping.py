@@ -5,76 +5,50 @@ from __future__ import annotations
 import os
 import re
 import statistics
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.figures import Spread, Table, shown
 from tests.benchmarks.lab import find, say
 from tests.benchmarks.measure import Failed, run
-from tests.benchmarks.whole_process import SEND, WARM_UPS
+from tests.benchmarks.whole_process import SEND
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tests.benchmarks.lab import Lab
-    from tests.benchmarks.measure import Sample
 
 NOWHERE = str(Path(os.devnull) / "logsh")
 """A state directory that can't be made: events are held in memory."""
 
-_SYNC = re.compile(r"\b(fsync|fdatasync|sync_file_range|msync)\(")
+_SYNCS = "fsync,fdatasync,sync_file_range,msync"
 
 
 def table(lab: Lab, runs: int) -> Table:
     """``send`` with and without a store, in turns, and how often each asks for the disk."""
-    with_store = lab.machine("https")
-    without = {**lab.machine("https"), "LOGSH_STATE_DIR": NOWHERE}
-    for env in (with_store, without) * WARM_UPS:
-        run((lab.logsh, *SEND), env)
-    kept: list[Sample] = []
-    unkept: list[Sample] = []
-    disk: list[float] = []
-    for number in range(runs):
-        say(f"store: {number + 1} of {runs}")
-        pair = [(kept, with_store), (unkept, without)]
-        for samples, env in reversed(pair) if number % 2 else pair:
-            samples.append(run((lab.logsh, *SEND), env))
-        disk.append(_one_sync_ms(lab.directory / "sync"))
+    kept = lab.machine("https")
+    unkept = {**lab.machine("https"), "LOGSH_STATE_DIR": NOWHERE}
+    pairs = []
+    for number in range(runs + 1):  # the first of them only warms up
+        say(f"store: {number} of {runs}")
+        pairs.append(tuple(run((lab.logsh, *SEND), env) for env in (kept, unkept)))
+    without = [pair[1].wall_ms for pair in pairs[1:]]
     rows = []
-    for name, samples, env in (("on disk", kept, with_store), ("in memory", unkept, without)):
-        walls, cpus = [s.wall_ms for s in samples], [s.cpu_ms for s in samples]
-        ratio = Spread.of_ratios(walls, [s.wall_ms for s in unkept])
-        count = syncs(lab, env)
-        shown_count = "" if count is None else str(count)
-        rows.append((name, str(Spread.of(walls)), shown(statistics.median(cpus)), str(ratio), shown_count))
-    note = f"{runs} runs in turns. One `fdatasync` of 4 kB takes {Spread.of(disk)} ms on this disk."
+    for name, place, env in (("on disk", 0, kept), ("in memory", 1, unkept)):
+        samples = [pair[place] for pair in pairs[1:]]
+        walls = [sample.wall_ms for sample in samples]
+        cpu = statistics.median(sample.cpu_ms for sample in samples)
+        rows.append((name, str(Spread.of(walls)), shown(cpu), str(Spread.of_ratios(walls, without)), _syncs(lab, env)))
     header = ("send, with its store", "wall ms", "CPU ms", "/ in memory", "syncs")
-    return Table("What keeping an event costs", header, rows, note)
+    return Table("What keeping an event costs", header, rows, f"{runs} runs in turns.")
 
 
-def syncs(lab: Lab, env: Mapping[str, str]) -> int | None:
-    """How often one ``send`` waits for the disk, by strace; ``None`` without a strace that works."""
-    strace = find("strace")
-    if strace is None:
-        say("note: strace is not installed, so syncs are not counted")
-        return None
+def _syncs(lab: Lab, env: Mapping[str, str]) -> str:
+    """How often one ``send`` waits for the disk; empty without a strace that works."""
     log = lab.directory / "strace.log"
-    argv = (strace, "-f", "-o", log, "-e", "trace=fsync,fdatasync,sync_file_range,msync", lab.logsh, *SEND)
     try:
-        run(argv, env)
-    except Failed:
-        say("note: strace may not trace here, so syncs are not counted")
-        return None
-    return len(_SYNC.findall(log.read_text(errors="replace")))
-
-
-def _one_sync_ms(path: Path) -> float:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-    try:
-        os.write(descriptor, bytes(4096))
-        start = time.perf_counter()
-        (os.fdatasync if hasattr(os, "fdatasync") else os.fsync)(descriptor)
-        return (time.perf_counter() - start) * 1e3
-    finally:
-        os.close(descriptor)
+        run((find("strace") or "strace", "-f", "-o", log, "-e", f"trace={_SYNCS}", lab.logsh, *SEND), env)
+    except (Failed, OSError):
+        say("note: strace is not installed, or may not trace here, so syncs are not counted")
+        return ""
+    return str(len(re.findall(rf"\b(?:{_SYNCS.replace(',', '|')})\(", log.read_text(errors="replace"))))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
 import json
 import os
 import shutil
@@ -36,12 +35,12 @@ _SYSTEM_BUNDLES = (
 class Lab:
     """One benchmark's surroundings; ``open_lab`` makes one."""
 
-    def __init__(self, directory: Path, venv: Path, ports: dict[str, int], bundle: Path, folder: Path | None) -> None:
+    def __init__(self, directory: Path, venv: Path, ports: dict[str, int]) -> None:
         self.directory = directory
         self.python = venv / "bin" / "python"
         self.logsh = venv / "bin" / "logsh"
-        self.bundle = bundle
-        self.folder = folder
+        self.bundle = directory / "bundle.pem"
+        self._folder = directory / "certs"
         self._ports = ports
         self._machines = 0
 
@@ -58,12 +57,12 @@ class Lab:
             "HOME": str(self.directory),
             "LANG": "C.UTF-8",
             "TERM": "xterm-256color",
-            **({"SSL_CERT_DIR": str(self.folder)} if trust == "folder" else certificates),
+            **({"SSL_CERT_DIR": str(self._folder)} if trust == "folder" else certificates),
         }
 
     def trusts(self) -> list[Trust]:
-        """The ways of finding certificates that can be had here."""
-        return ["bundle", "folder"] if self.folder else ["bundle"]
+        """The ways of finding certificates that this machine has."""
+        return ["bundle", "folder"] if self._folder.exists() else ["bundle"]
 
     def machine(self, port: str, trust: Trust = "bundle") -> dict[str, str]:
         """The environment of a new user of logsh whose key, workspace and URL are in the configuration file."""
@@ -94,44 +93,30 @@ def open_lab(venv: Path | None) -> Iterator[Lab]:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="logsh-benchmarks-")))
         venv = directory / "venv" if venv is None else venv.absolute()
-        install(venv)
-        ca_file, bundle = directory / "ca.pem", directory / "bundle.pem"
-        ports = stack.enter_context(_server(ca_file))
-        bundle.write_bytes(system_bundle().read_bytes() + b"\n" + ca_file.read_bytes())
+        if not (venv / "bin" / "logsh").exists():
+            say(f"installing logsh into {venv} ...")
+            execute(sys.executable, "-m", "venv", "--clear", venv)
+            execute(venv / "bin" / "python", "-m", "pip", "install", "--quiet", ROOT)
+        ca_file = directory / "ca.pem"
+        lab = Lab(directory, venv, stack.enter_context(_server(ca_file)))
+        lab.bundle.write_bytes(system_bundle().read_bytes() + b"\n" + ca_file.read_bytes())
+        hash_into(ca_file, directory / "certs")
         (directory / "empty").mkdir()
         stack.enter_context(chdir(directory / "empty"))
-        yield Lab(directory, venv, ports, bundle, hashed_folder(ca_file, directory / "certs"))
+        yield lab
 
 
-def install(venv: Path) -> None:
-    """Make a virtual environment with logsh in it as users have it: a wheel, compiled.
+def execute(*argv: str | Path) -> str:
+    """Run something and return its output. It may write byte code, which a user's second call finds.
 
-    One that has logsh is used as it is.
+    Raises:
+        Failed: its status was not 0.
     """
-    if (venv / "bin" / "logsh").exists():
-        if note := difference(venv):
-            say(note)
-        return
-    say(f"installing logsh into {venv} ...")
-    # Byte code is what a user's second call finds; pip writes it unless it is told not to.
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    for step in (["-m", "venv", "--clear", str(venv)], ["-m", "pip", "install", "--quiet", str(ROOT)]):
-        python = sys.executable if "venv" in step else str(venv / "bin" / "python")
-        done = subprocess.run([python, *step], env=env, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Failed(f"{' '.join(step)} failed:\n{done.stdout}{done.stderr}")
-
-
-def difference(venv: Path) -> str | None:
-    """Why figures from this environment may not be those of a user who installs this source, if they may not."""
-    installed = next(venv.glob("lib/python*/site-packages/logsh_cli/__init__.py"), None)
-    if installed is None:
-        return f"note: logsh in {venv} is no plain installation (an editable one is slower)"
-    names = [str(path.relative_to(ROOT)) for path in (ROOT / "logsh_cli").rglob("*.py")]
-    _, differing, missing = filecmp.cmpfiles(ROOT, installed.parents[1], names, shallow=False)
-    if differing or missing:
-        return f"note: logsh in {venv} is of another version than {ROOT}; remove {venv} to have it made anew"
-    return None
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failed(f"{' '.join(map(str, argv))} failed:\n{done.stdout}{done.stderr}")
+    return done.stdout
 
 
 def system_bundle() -> Path:
@@ -144,17 +129,15 @@ def system_bundle() -> Path:
     return Path(certifi.where())
 
 
-def hashed_folder(ca_file: Path, folder: Path) -> Path | None:
-    """A folder in which OpenSSL looks a certificate up by its subject's hash, Debian's default, with one authority."""
+def hash_into(ca_file: Path, folder: Path) -> None:
+    """Make a folder in which OpenSSL looks a certificate up by its subject's hash, Debian's default."""
     openssl = find("openssl")
     if openssl is None:
         say("note: openssl is not installed, so nothing is measured with a folder of certificates")
-        return None
-    argv = [str(openssl), "x509", "-noout", "-subject_hash", "-in", str(ca_file)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+        return
+    name = execute(openssl, "x509", "-noout", "-subject_hash", "-in", ca_file).strip()
     folder.mkdir()
-    shutil.copy(ca_file, folder / f"{done.stdout.strip()}.0")
-    return folder
+    shutil.copy(ca_file, folder / f"{name}.0")
 
 
 def find(program: str) -> Path | None:
@@ -165,8 +148,7 @@ def find(program: str) -> Path | None:
 
 def say(text: str) -> None:
     """Progress and notes, beside the tables."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager

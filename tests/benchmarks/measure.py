@@ -10,12 +10,10 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-Stdio = Literal["pipe", "terminal"]
 
 _PR_SET_CHILD_SUBREAPER = 36
 _IGNORED_BY_PYTHON = [signal.SIGPIPE, signal.SIGXFSZ]
@@ -29,18 +27,14 @@ class Failed(Exception):
 
 
 class Sample(NamedTuple):
-    """One run. ``wall_ms`` is from the start of the spawn to the reaped process, ``cpu_ms`` user and system time,
-    ``first_ms`` the time to the first byte of its output (0 without any).
-
-    ``end_ns`` is when it was reaped, as ``time.perf_counter_ns`` counts. ``left_cpu_ms`` is what processes that it left
-    behind used, until their end.
+    """One run: from the start of the spawn to the reaped process, its user and system time, the time to the first byte
+    of its output (0 without any); ``end_ns`` is when it was reaped, as ``time.perf_counter_ns`` counts.
     """
 
     wall_ms: float
     cpu_ms: float
     first_ms: float
     end_ns: int
-    left_cpu_ms: float
     output: bytes
 
 
@@ -58,7 +52,7 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def run(argv: Sequence[str | Path], env: Mapping[str, str], stdio: Stdio = "pipe") -> Sample:
+def run(argv: Sequence[str | Path], env: Mapping[str, str], *, on_terminal: bool = False) -> Sample:
     """Run ``argv`` (its first word a path) to its end and then until nothing that it started is left.
 
     Raises:
@@ -66,10 +60,11 @@ def run(argv: Sequence[str | Path], env: Mapping[str, str], stdio: Stdio = "pipe
     """
     words = [str(word) for word in argv]
     others = _children()
-    reading, writing = _output_of(stdio)
+    reading, writing = pty.openpty() if on_terminal else os.pipe()
+    os.set_inheritable(reading, False)
     null = os.open(os.devnull, os.O_RDWR)
-    stdin = writing if stdio == "terminal" else null
-    inherited = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate((stdin, writing, writing))]
+    streams = (writing if on_terminal else null, writing, writing)
+    inherited = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(streams)]
     try:
         start = time.perf_counter_ns()
         pid = os.posix_spawn(words[0], words, env, file_actions=inherited, setsigdef=_IGNORED_BY_PYTHON)
@@ -79,17 +74,11 @@ def run(argv: Sequence[str | Path], env: Mapping[str, str], stdio: Stdio = "pipe
     first, output = _read_all(reading)
     _, status, usage = os.wait4(pid, 0)
     end = time.perf_counter_ns()
-    code = os.waitstatus_to_exitcode(status)
-    if code:
+    if code := os.waitstatus_to_exitcode(status):
         raise Failed(f"{' '.join(words)[:300]}\nended with status {code}:\n{output.decode(errors='replace')[-2000:]}")
-    return Sample(
-        wall_ms=(end - start) / 1e6,
-        cpu_ms=(usage.ru_utime + usage.ru_stime) * 1e3,
-        first_ms=(first - start) / 1e6 if first else 0.0,
-        end_ns=end,
-        left_cpu_ms=_reap_left_behind(others),
-        output=output,
-    )
+    _wait_for_what_is_left(others)
+    cpu_ms = (usage.ru_utime + usage.ru_stime) * 1e3
+    return Sample((end - start) / 1e6, cpu_ms, (first - start) / 1e6 if first else 0.0, end, output)
 
 
 def run_long(argv: Sequence[str | Path], env: Mapping[str, str], python: Path) -> LongSample:
@@ -119,12 +108,6 @@ sys.exit(os.waitstatus_to_exitcode(status))
 """
 
 
-def _output_of(stdio: Stdio) -> tuple[int, int]:
-    reading, writing = pty.openpty() if stdio == "terminal" else os.pipe()
-    os.set_inheritable(reading, False)
-    return reading, writing
-
-
 def _read_all(reading: int) -> tuple[int, bytes]:
     """When the first byte came (0 for never), and everything."""
     first, pieces = 0, []
@@ -147,15 +130,11 @@ def _children() -> set[int]:
     return pids
 
 
-def _reap_left_behind(others: set[int]) -> float:
-    """Wait until no process but ``others`` is our child; the processor time of those waited for, in ms."""
+def _wait_for_what_is_left(others: set[int]) -> None:
+    """Wait until no process but ``others`` is our child."""
     if sys.platform != "linux":
         time.sleep(_WITHOUT_TRACE_S)
-        return 0.0
-    cpu_s = 0.0
     while left := _children() - others:
         for pid in left:
             with suppress(ChildProcessError):
-                _, _, usage = os.wait4(pid, 0)
-                cpu_s += usage.ru_utime + usage.ru_stime
-    return cpu_s * 1e3
+                os.waitpid(pid, 0)

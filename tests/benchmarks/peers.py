@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import urlencode
 
-from tests.benchmarks.lab import KEY, WORKSPACE, Lab, find, say
-from tests.benchmarks.measure import Failed
+from tests.benchmarks.lab import KEY, WORKSPACE, Lab, execute, find, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tests.benchmarks.lab import Trust
+    from tests.benchmarks.measure import Sample
 
 EVENT = {
     "workspace": WORKSPACE,
@@ -25,25 +24,39 @@ EVENT = {
     "icon": "🚀",
     "metadata": {"version": "1.2.3"},
 }
-SCRIPT, HTTPIE, APPRISE, CURL, PYTHON = "httpx script", "HTTPie", "Apprise", "curl", "python -c pass"
+SCRIPT = "httpx script"
+STARTED = "started"
 
-_PACKAGES = {"http": "httpie", "apprise": "apprise"}
 
+class Program(NamedTuple):
+    """A program to measure beside the httpx script that is set up as it is; ``target`` is a ratio to that.
 
-class Peer(NamedTuple):
-    """A program to measure; ``posts`` says whether it sends one event."""
+    ``part`` is what counts: the whole, the time ``until output``, or the time ``after output``, a clock's reading.
+    ``events`` are how many it sends.
+    """
 
     name: str
     argv: tuple[str | Path, ...]
     env: Mapping[str, str]
-    posts: bool = True
+    target: float | None = None
+    part: Literal["whole", "until output", "after output"] = "whole"
+    events: int = 1
+    port: str = "https"
+    trust: Trust = "bundle"
+    on_terminal: bool = False
+
+    def measured_ms(self, sample: Sample) -> float:
+        """The milliseconds of the part that counts."""
+        if self.part == "after output":
+            return (sample.end_ns - int(sample.output)) / 1e6
+        return sample.first_ms if self.part == "until output" else sample.wall_ms
 
 
-def smallest_script(lab: Lab, port: str, trust: Trust = "bundle") -> Peer:
+def smallest_script(lab: Lab, port: str, trust: Trust = "bundle") -> Program:
     """The measure of all things: the least that one can write with httpx, in the same environment as logsh."""
     headers = {"Authorization": f"Bearer {KEY}"}
     code = f"import httpx; httpx.post({lab.url(port) + '/api/event'!r}, headers={headers!r}, json={EVENT!r})"
-    return Peer(SCRIPT, (lab.python, "-c", code), lab.environment(trust))
+    return Program(SCRIPT, (lab.python, "-c", code), lab.environment(trust))
 
 
 def curl_argv(lab: Lab, port: str, program: Path) -> tuple[str | Path, ...]:
@@ -52,55 +65,39 @@ def curl_argv(lab: Lab, port: str, program: Path) -> tuple[str | Path, ...]:
     return (program, "-sS", "-o", os.devnull, *headers, lab.url(port) + "/api/event", "--data-raw")
 
 
-def others(lab: Lab, port: str, *, install: bool) -> list[Peer]:
-    """HTTPie, Apprise, curl and an empty Python program, as far as they are to be had here."""
-    found: list[Peer] = []
+def others(lab: Lab, *, install: bool) -> list[Program]:
+    """HTTPie, Apprise, curl, `env` and an empty Python program, as far as they are installed here."""
+    found: list[Program] = []
     env = lab.environment()
+    url = lab.url("https") + "/api/event"
     if httpie := _peer_program("http", install=install):
         # Else it starts a process that looks for a newer version.
         (lab.directory / "httpie").mkdir(exist_ok=True)
         (lab.directory / "httpie" / "config.json").write_text(json.dumps({"disable_update_warnings": True}))
         fields = [f"{name}:={json.dumps(value)}" for name, value in EVENT.items()]
-        words = ("--ignore-stdin", "--verify", lab.bundle, "POST", lab.url(port) + "/api/event")
-        httpie_env = {**env, "HTTPIE_CONFIG_DIR": str(lab.directory / "httpie")}
-        found.append(Peer(HTTPIE, (httpie, *words, f"Authorization:Bearer {KEY}", *fields), httpie_env))
+        words = ("--ignore-stdin", f"--verify={lab.bundle}", "POST", url, f"Authorization:Bearer {KEY}", *fields)
+        found.append(Program("HTTPie", (httpie, *words), {**env, "HTTPIE_CONFIG_DIR": str(lab.directory / "httpie")}))
     if apprise := _peer_program("apprise", install=install):
-        target = (
-            lab.url(port).replace("http", "json", 1) + "/api/event?" + urlencode({"+Authorization": f"Bearer {KEY}"})
-        )
-        found.append(Peer(APPRISE, (apprise, "-t", str(EVENT["event"]), "-b", str(EVENT["description"]), target), env))
+        target = f"{url.replace('http', 'json', 1)}?{urlencode({'+Authorization': f'Bearer {KEY}'})}"
+        message = ("-t", str(EVENT["event"]), "-b", str(EVENT["description"]))
+        found.append(Program("Apprise", (apprise, *message, target), env))
     if curl := find("curl"):
-        found.append(Peer(CURL, (*curl_argv(lab, port, curl), json.dumps(EVENT)), env))
-    found.append(Peer(PYTHON, (lab.python, "-c", "pass"), env, posts=False))
-    return found
+        found.append(Program("curl", (*curl_argv(lab, "https", curl), json.dumps(EVENT)), env))
+    if starter := find("env"):
+        found.append(Program("env, until the job starts", (starter, "echo", STARTED), env, None, "until output", 0))
+    return [*found, Program("python -c pass", (lab.python, "-c", "pass"), env, events=0)]
 
 
 def _peer_program(name: str, *, install: bool) -> Path | None:
-    program = _peers_venv() / "bin" / name
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    venv = Path(cache) / "logsh-benchmarks" / "peers"
+    program = venv / "bin" / name
     if install and not program.exists():
-        _install_peers()
+        say(f"installing HTTPie and Apprise into {venv} ...")
+        execute(sys.executable, "-m", "venv", venv)
+        execute(venv / "bin" / "python", "-m", "pip", "install", "--quiet", "httpie", "apprise")
     if program.exists():
         return program
-    if (on_path := find(name)) is not None:
-        return on_path
-    say(f"note: {_PACKAGES[name]} is not installed; --peers installs it into {_peers_venv()}")
-    return None
-
-
-def _peers_venv() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "logsh-benchmarks" / "peers"
-
-
-def _install_peers() -> None:
-    venv = _peers_venv()
-    say(f"installing {' and '.join(_PACKAGES.values())} into {venv} ...")
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    steps = (
-        (sys.executable, "-m", "venv", str(venv)),
-        (str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", *_PACKAGES.values()),
-    )
-    for step in steps:
-        done = subprocess.run(step, env=env, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Failed(f"{' '.join(step)} failed:\n{done.stdout}{done.stderr}")
+    if (on_path := find(name)) is None:
+        say(f"note: {name} is not installed; --peers installs it into {venv}")
+    return on_path
