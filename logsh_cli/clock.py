@@ -13,7 +13,6 @@ from logsh_cli.output.text import excerpt
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-
 _UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = r"(?:\d+(?:\.\d*)?|\.\d+)[dhms]?|(?:\d+(?:\.\d+)?[dhms])+"
 _PART = r"([\d.]+)([dhms]?)"
@@ -48,12 +47,7 @@ class Clock(NamedTuple):
 
 
 class Budget:
-    """``seconds`` from now on, in which everything has to happen.
-
-    Args:
-        seconds: how long; ``math.inf`` for no limit.
-        monotonic: the clock, in seconds; a test may pass its own.
-    """
+    """So many seconds from now on, ``math.inf`` for no limit, in which everything has to happen."""
 
     __slots__ = ("_end", "_monotonic")
 
@@ -69,8 +63,7 @@ class Budget:
 def parse_duration(text: str) -> float:
     """Return the seconds of ``90``, ``90s``, ``15m``, ``1.5h``, ``1h30m`` or ``2d``.
 
-    Raises:
-        ValueError: it is something else, or more than a clock can count; the message is a sentence without its subject.
+    Raises ``ValueError`` for anything else, with a sentence that lacks its subject.
     """
     given = text.strip().lower()
     seconds = math.inf
@@ -82,11 +75,7 @@ def parse_duration(text: str) -> float:
 
 
 def option_seconds(label: str, text: str | None) -> float | None:
-    """Return the seconds of a duration given on the command line, ``None`` where none was.
-
-    Raises:
-        UsageError: it is no duration; ``label`` is the option's name.
-    """
+    """Return the seconds of a duration given to the option ``label``, if it was. Raises ``UsageError``."""
     try:
         return None if text is None else parse_duration(text)
     except ValueError as error:

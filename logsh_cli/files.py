@@ -56,12 +56,15 @@ def file_lock(path: Path, *, patience_s: float = 0.0) -> Iterator[bool]:
     """Hold the lock of that file, which dies with its holder, and give whether it could be taken within ``patience_s``.
 
     The holder may be stopped or hang, so no wait is without a bound. The file is left behind: removing it would let a
-    second holder in, beside one that still has the old file open.
-
-    Raises:
-        OSError: the file can't be made, or its file system has no locks.
+    second holder in, beside one that still has the old file open. Raises ``OSError`` where it can't be made or locked.
     """
-    fd = _open_own(path)
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        fd = os.open(path, flags, PRIVATE_FILE)
+    except PermissionError:
+        if tighten(path, PRIVATE_FILE) is None:  # else it was made under a mask that took the owner's own rights
+            raise
+        fd = os.open(path, flags, PRIVATE_FILE)
     try:
         give_up_at = time.monotonic() + patience_s
         pause = 0.001
@@ -73,25 +76,8 @@ def file_lock(path: Path, *, patience_s: float = 0.0) -> Iterator[bool]:
         os.close(fd)
 
 
-def _open_own(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-    try:
-        fd = os.open(path, flags, PRIVATE_FILE)
-    except PermissionError:
-        # Made under a mask that took the owner's own rights.
-        if tighten(path, PRIVATE_FILE) is None:
-            raise
-        fd = os.open(path, flags, PRIVATE_FILE)
-    return fd
-
-
 def check_owner(path: Path) -> None:
-    """Refuse a file or directory that neither this user nor root owns: somebody else could replace what is in it.
-
-    Raises:
-        NotOurs: it is somebody else's.
-        OSError: it can't be looked at.
-    """
+    """Raise ``NotOurs`` for what neither this user nor root owns: somebody else could replace what is in it."""
     if sys.platform != "win32" and (uid := path.stat().st_uid) not in (os.geteuid(), 0):
         raise NotOurs(errno.EPERM, f"it belongs to {_user(uid)}, not to {_user(os.geteuid())}", str(path))
 
@@ -124,22 +110,17 @@ def tighten(path: Path, mode: int) -> str | None:
 def make_directory(directory: Path) -> None:
     """Make it and what is missing above it, on disk, for this user alone, whatever the umask.
 
-    Raises:
-        NotOurs: root would leave it inside a user's directory, and shut the user out.
-        OSError: it can't be made.
+    Raises ``NotOurs`` where root would leave it inside a user's directory, and shut the user out.
     """
-    missing = []
-    place = directory
-    while not place.exists():
-        missing.append(place)
-        place = place.parent
-    if missing and sys.platform != "win32" and os.geteuid() == 0:
-        check_owner(place)
-    for path in reversed(missing):
-        with suppress(FileExistsError):  # another process was faster
-            path.mkdir(mode=PRIVATE_DIRECTORY)
-            path.chmod(PRIVATE_DIRECTORY)
-        sync_directory(path.parent)
+    if directory.exists():
+        return
+    make_directory(directory.parent)
+    if sys.platform != "win32" and os.geteuid() == 0:
+        check_owner(directory.parent)
+    with suppress(FileExistsError):  # another process was faster
+        directory.mkdir(mode=PRIVATE_DIRECTORY)
+        directory.chmod(PRIVATE_DIRECTORY)
+    sync_directory(directory.parent)
 
 
 def sync_directory(directory: Path) -> None:
@@ -155,12 +136,9 @@ def sync_directory(directory: Path) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file in one step, on disk and with mode 0600: nobody ever reads half of it.
+    """Replace a file in one step, on disk and with mode 0600: nobody ever reads half of it, and a failure changes none.
 
     Under ``sudo`` with the user's HOME it stays the user's.
-
-    Raises:
-        OSError: it can't be written; the file is as it was.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
@@ -168,7 +146,10 @@ def write_atomically(path: Path, content: bytes) -> None:
         with os.fdopen(fd, "wb") as file:
             if sys.platform != "win32":
                 os.fchmod(fd, PRIVATE_FILE)
-                _keep_owner(fd, path)
+                if os.geteuid() == 0:
+                    owner = (path if path.exists() else path.parent).stat()
+                    with suppress(OSError):
+                        os.fchown(fd, owner.st_uid, owner.st_gid)
             file.write(content)
             file.flush()
             os.fsync(fd)
@@ -178,13 +159,6 @@ def write_atomically(path: Path, content: bytes) -> None:
             temporary.unlink()
         raise
     sync_directory(path.parent)
-
-
-def _keep_owner(fd: int, path: Path) -> None:
-    if sys.platform != "win32" and os.geteuid() == 0:
-        with suppress(OSError):
-            owner = path.stat() if path.exists() else path.parent.stat()
-            os.fchown(fd, owner.st_uid, owner.st_gid)
 
 
 def _user(uid: int) -> str:

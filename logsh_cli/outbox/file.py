@@ -120,10 +120,7 @@ def patiently(step: Callable[[], T], patience_s: float) -> T:
 
 
 class SetAside(NamedTuple):
-    """A damaged file, and how many of its events were read, ``None`` before anybody tried.
-
-    ``unread`` says in words what could not be read, and is empty when nothing is missing.
-    """
+    """A damaged file, how many of its events were read (``None``: nobody tried), and in words what could not."""
 
     path: Path
     read: int | None
@@ -153,18 +150,14 @@ def mark_read(path: Path, found: Salvage) -> SetAside:
 
 
 class StoreFile:
-    """The file of the store, and the one connection that this process has to it. Threads may share it.
-
-    ``notices`` are for the user at once, ``tightened`` says which modes were found too wide, for whoever asks. ``salt``
-    is that of the store that was open last; one that is removed under us is made alike.
-    """
+    """The file of the store, and the one connection that this process has to it. Threads may share it."""
 
     def __init__(self, directory: Path, now: Callable[[], float], patience_s: float) -> None:
         self.directory = directory
         self.path = directory / FILE_NAME
         self.notices: list[str] = []
         self.tightened: list[str] = []
-        self.salt: bytes | None = None
+        self.salt: bytes | None = None  # of the store that was open last; one that is removed under us is made alike
         self.ledger = Ledger(directory / LEDGER_NAME)
         self.patience_s = patience_s
         self._now = now
@@ -199,9 +192,7 @@ class StoreFile:
         raise StoreUnavailable(f"the outbox {self.path} keeps being replaced by other processes")
 
     def write(self, work: Callable[[sqlite3.Connection], T], *, synced: bool = False) -> T:
-        """Do ``work`` in a transaction that holds the write lock from its beginning; it may be done more than once.
-
-        A reader that becomes a writer fails at once when another was faster.
+        """Do ``work``, perhaps twice, in a transaction with the write lock: a reader that becomes a writer may fail.
 
         ``synced``: on disk when this returns. Otherwise the next synced one, or the system, takes it along.
         """
@@ -224,11 +215,10 @@ class StoreFile:
         return self.do(step)
 
     def keeps(self, row_id: int) -> bool:
-        """Tell, of an event that was added and synced, whether the file it is in still has the name of the store.
+        """Tell whether an event that was added is in the file that has the name of the store.
 
-        If not, because another process set it aside or somebody removed it, nobody will look into it again: what
-        follows goes into the one in its place, which does not give our ids again. What is still under way has them, and
-        would be forgotten when an event of the same id is delivered.
+        If not, because another process set it aside or somebody removed it, nobody will look into it again. What
+        follows goes into the one in its place, which does not give the ids again that are still under way.
         """
         self._highest = row_id
         if self._is_current():
@@ -238,10 +228,7 @@ class StoreFile:
         return False
 
     def close(self) -> None:
-        """Close the file.
-
-        The last process to do so folds the log into it, which costs three syncs: one about to end had better not.
-        """
+        """Close the file. The last to do so folds the log into it: three syncs, which one about to end can save."""
         with self._mutex, suppress(sqlite3.Error):
             if self._db is not None:
                 self._db.close()
@@ -433,8 +420,8 @@ def _notice(path: Path, reason: str, aside: Path, found: Salvage) -> str:
 class Ledger:
     """Facts that must not depend on the database, in a file that has its size already and is written over in place.
 
-    It holds the store's salt; the highest id that was given out, which a store that has lost the end of its log has
-    not reached; and, with a checksum, the ids of delivered events that a full disk kept us from deleting.
+    They are the store's salt; the highest id given out, which a store that lost the end of its log has not reached;
+    and, with a checksum, the ids of delivered events that a full disk kept us from deleting.
     """
 
     _HEAD = struct.Struct(">16sQ")

@@ -20,11 +20,8 @@ MAX_WAIT_S = 86_400.0
 """No event waits longer than this for its next attempt, whatever was asked for."""
 
 CLOCK_SLACK_S = 5.0
-"""How far a clock may be set back without anybody taking notice.
-
-A lease or a wait that ends further in the future than it can last, and this much more, was written under another clock:
-it counts as over, or a clock set back by a day would hold events up for a day.
-"""
+"""A lease or a wait that ends further in the future than it can last, and this much more, was written under another
+clock: it counts as over, or a clock set back by a day would hold events up for a day."""
 
 SALT_BYTES = 16
 
@@ -59,14 +56,11 @@ STEPS = (
     ALTER TABLE store ADD COLUMN boot_offset REAL
     """,
 )
-"""The statements that lead from version N to version N + 1.
-
-They only add (tables, indexes, columns with a default): older processes may be at work on the same file, and an older
-version must be able to go on with it.
-"""
+"""The statements that lead from version N to version N + 1. They only add (tables, indexes, columns with a default):
+older processes may be at work on the same file, and an older version must be able to go on with it."""
 
 BREAKING_VERSION = 1_000
-"""A later format from this version on did more than add, and must be left alone; one below it can be used as it is."""
+"""A format from this version on did more than add, and must be left alone; one below it can be used as it is."""
 
 COLUMNS = (
     "id, profile, key_fingerprint, body, accepted_at, attempts, not_before, lease, lease_until, error_name, "
@@ -79,8 +73,7 @@ _KINDS: tuple[tuple[type, Any], ...] = (
 )
 """For each of the columns its type, and what stands for a value of another one."""
 
-_LAST_YEAR = 1e11
-"""Epoch seconds beyond every clock."""
+_LAST_YEAR = 1e11  # epoch seconds beyond every clock
 
 _STATES = {
     "pending": ("waiting", "waiting to be delivered"),
@@ -140,10 +133,7 @@ class AttemptFacts(TypedDict):
 
 
 class Counts(NamedTuple):
-    """How many events there are. ``leased`` ones, being delivered just now, are part of ``pending``.
-
-    ``dropped`` is how many refused ones the shelf has had no room for, ever.
-    """
+    """How many events there are, and how many refused ones were dropped, ever. ``pending`` has the ``leased`` ones."""
 
     pending: int
     leased: int
@@ -152,10 +142,7 @@ class Counts(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """The number of events that ``retry`` or ``drop`` changed, and the ids it left alone.
-
-    ``leased`` are being delivered at this moment, ``missing`` don't exist (or no longer).
-    """
+    """How many events ``retry`` or ``drop`` changed, and the ids it left alone: being delivered, or not there."""
 
     done: int
     leased: tuple[int, ...] = ()
@@ -163,10 +150,7 @@ class Changed(NamedTuple):
 
 
 class Salvage(NamedTuple):
-    """The part of a damaged store that could be read; ``unread`` says in words what could not, if anything.
-
-    ``rows`` have the ``COLUMNS``. ``highest`` is the last id known of.
-    """
+    """The part of a damaged store that could be read, the highest id known of, and in words what could not be read."""
 
     rows: list[tuple[Any, ...]]
     salt: bytes | None = None
@@ -204,7 +188,7 @@ def _event_of(body: bytes) -> dict[str, Any] | None:
 
 
 def age(seconds: float) -> str:
-    """Return a rough age of at most four characters: ``12s``, ``5m``, ``3h``, ``20d``; ``0s`` for the future."""
+    """Return a rough age: ``12s``, ``5m``, ``3h``, ``20d``; ``0s`` for the future."""
     for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
         if seconds >= length:
             return f"{int(seconds // length)}{unit}"
