@@ -241,7 +241,7 @@ complete -c logsh -n '__logsh_takes \'outbox retry\' -h --help' -s h -l help -d 
 # logsh outbox drop
 complete -c logsh -n '__logsh_at \'outbox drop\''
 complete -c logsh -n '__logsh_takes \'outbox drop\' --all' -l all -d 'Every event that the command applies to'
-complete -c logsh -n '__logsh_takes \'outbox drop\' -y --yes' -s y -l yes -d 'Don\'t ask'
+complete -c logsh -n '__logsh_takes \'outbox drop\' -y --yes' -s y -l yes -d 'Don\'t ask; needed with --all where there is no terminal'
 complete -c logsh -n '__logsh_takes \'outbox drop\' --json' -l json -d 'Print the result as one line of JSON'
 complete -c logsh -n '__logsh_takes \'outbox drop\' -q --quiet' -s q -l quiet -d 'Print nothing on success'
 complete -c logsh -n '__logsh_takes \'outbox drop\' -h --help' -s h -l help -d 'Show this message and exit'

@@ -186,7 +186,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             )
             Options = @(
                 '--all||Every event that the command applies to'
-                '-y --yes||Don''t ask'
+                '-y --yes||Don''t ask; needed with --all where there is no terminal'
                 '--json||Print the result as one line of JSON'
                 '-q --quiet||Print nothing on success'
                 '-h --help||Show this message and exit'

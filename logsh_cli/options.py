@@ -55,5 +55,5 @@ KeyToSet = Annotated[str, argument("KEY", f"One of {SETTABLE}. An API key is kep
 Ids = Annotated[list[int] | None, argument("[ID...]", "The events' numbers, as `list` shows them.")]
 All = Annotated[bool, option("--all", "Every event that the command applies to.")]
 JsonLines = Annotated[bool, option("--json", "Print a line of JSON for each.", OUTPUT)]
-Yes = Annotated[bool, option("--yes -y", "Don't ask.")]
+Yes = Annotated[bool, option("--yes -y", "Don't ask; needed with --all where there is no terminal.")]
 SetAsideFile = Annotated[Path | None, argument("[FILE]", "A damaged file; else every one that was set aside.")]

@@ -280,7 +280,11 @@ def drop(
     doomed = chosen(ids, everything)
     counts = store.counts()
     number = 0 if yes or doomed is not None else counts.pending + counts.rejected
-    if number and app.streams.confirm(f"drop {number} events that were not delivered, for good?") is False:
+    sure = not number or app.streams.confirm(f"drop {number} events that were not delivered, for good?")
+    if sure is None:
+        message = f"--all drops {number} events that were not delivered, and there is no terminal to ask at"
+        raise UsageError(message, hint="add --yes")
+    if not sure:
         app.printer.note("nothing was dropped")
         return 0
     return report_change(app, "dropped", store.drop(doomed))

@@ -19,7 +19,7 @@ _EXCERPT = 40
 _LONGEST_NAME = 100
 """No emoji and no shortcode is longer, so nothing longer need be looked up, or remembered."""
 
-_SIMILAR = 0.75
+_SIMILAR = 0.8
 _PRESENTATION = "\ufe0f"
 
 
@@ -68,8 +68,8 @@ def _suggestion(name: str) -> str:
     word = name.strip(":")
     if len(word) <= 1 or not word.isprintable() or " " in word:
         return ""
-    close = nearest(f":{word}:", _names(), cutoff=_SIMILAR)
-    return f" (did you mean {close}?)" if close else ""
+    close = nearest(word, (name.strip(":") for name in _names()), cutoff=_SIMILAR)
+    return f" (did you mean :{close}:?)" if close else ""
 
 
 def _names() -> Iterator[str]:

@@ -41,7 +41,9 @@ class Printer:
             self.json_line(to_json(result))
         elif isinstance(result, Tally):
             if result.error is not None:
-                self.error(result.error)
+                self.error(result.error, SKIPPED * (not result.exit_code and result.error.name == "missing_key"))
+                if not any(result[:5]):  # there is nothing to count
+                    return
             if not self.quiet or (result.exit_code and result.error is None):
                 (self.note if result.exit_code else self.line)(plain_tally(result))
         elif result.error is not None:

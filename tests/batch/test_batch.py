@@ -296,6 +296,9 @@ def test_without_a_key_nothing_is_taken_unless_it_is_to_be_skipped(tmp_path: Pat
     done = call_main("batch", file, "--json", "-w", "shop", "--on-missing-key", "skip")
     tally(done, error="missing_key")
     assert done.code == 0
+    done = call_main("batch", file, "-w", "shop", "--on-missing-key", "skip")
+    assert (done.code, done.stdout) == (0, "")
+    assert done.stderr == "logsh: skipped: there is no API key (run `logsh login`, or set LOGSH_API_KEY)\n"
     assert not (tmp_path / "state").exists()
 
 

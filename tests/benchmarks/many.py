@@ -79,7 +79,7 @@ def backlog_table(lab: Lab, sizes: Sequence[int]) -> Table:
         _fill(lab, full, size)
         listed = run_long((lab.logsh, "outbox", "list"), full, lab.python)
         _copy_state(full, used)
-        dropped = run_long((lab.logsh, "outbox", "drop", "--all"), used, lab.python)
+        dropped = run_long((lab.logsh, "outbox", "drop", "--all", "--yes"), used, lab.python)
         _copy_state(full, used)
         rate, flushed = _sending(lab, size, (lab.logsh, "outbox", "flush"), used)
         times = (listed.wall_ms / 1e3, listed.peak_mb, dropped.wall_ms / 1e3, flushed.wall_ms / 1e3)

@@ -102,6 +102,7 @@ def test_a_limit_is_counted_in_characters_and_may_be_reached(name: str, limit: i
             f'--event is not valid UTF-8 text: "…{"x" * 20}\\udcff{"y" * 12}…"',
         ),
         ({"icon": ":rokcet:"}, '--icon is not an emoji or a known shortcode: ":rokcet:" (did you mean :rocket:?)'),
+        ({"icon": "nope"}, '--icon is not an emoji or a known shortcode: "nope"'),
         ({"icon": "\udcf0"}, '--icon is not valid UTF-8 text: "\\udcf0"'),
         ({"metadata": {"": 1}}, "--meta must have no empty key"),
         ({"metadata": {"k" * 101: 1}}, f'--meta key "{"k" * 39}…" must be at most 100 characters; yours has 101'),

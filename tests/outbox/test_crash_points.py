@@ -99,7 +99,7 @@ def traced(service: Server, tmp_path: Path) -> Traced:
     if shutil.which("strace") is None:
         pytest.skip("strace stops a process at a step")
     keep(tmp_path, "first")  # so that the store is there
-    call_main("outbox", "drop", "--all")
+    call_main("outbox", "drop", "--all", "--yes")
     traced = Traced(service, tmp_path)
     if traced.run(("outbox", "list"), b"") != 0:
         pytest.skip("tracing is not permitted here")

@@ -202,9 +202,18 @@ def test_events_are_dropped_one_by_one_or_all(tmp_path: Path) -> None:
     keep(tmp_path, "a", "b", "c", "d")
     done = call_main("outbox", "drop", "2", "3", "2")
     assert (done.code, done.stdout, done.stderr) == (0, "2 dropped\n", "")
-    done = call_main("outbox", "drop", "--all", "-q")
+    done = call_main("outbox", "drop", "--all", "--yes", "-q")
     assert (done.code, done.stdout, done.stderr) == (0, "", "")
     assert kept_rows(tmp_path) == []
+
+
+def test_dropping_everything_is_refused_where_nobody_can_be_asked_unless_yes_is_said_before(tmp_path: Path) -> None:
+    keep(tmp_path, "a", "b")
+    done = call_main("outbox", "drop", "--all")
+    assert (done.code, done.stdout) == (2, "")
+    message = "--all drops 2 events that were not delivered, and there is no terminal to ask at (add --yes)"
+    assert done.stderr == f"logsh: {message}\n"
+    assert len(kept_rows(tmp_path)) == 2
 
 
 @pytest.mark.parametrize("action", ["retry", "drop"])
