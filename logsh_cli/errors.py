@@ -73,156 +73,106 @@ class LogshError(Exception):
     name = "error"
     exit_code = ExitCode.FAULT
 
+    def __init_subclass__(cls, *, name: str, exit_code: ExitCode | None = None) -> None:
+        cls.name = name
+        cls.exit_code = exit_code or cls.exit_code
+
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
 
 
-class Unexpected(LogshError):
+class Unexpected(LogshError, name="unexpected", exit_code=ExitCode.UNEXPECTED):
     """The sandbox did not receive what was expected."""
 
-    name = "unexpected"
-    exit_code = ExitCode.UNEXPECTED
 
-
-class UsageError(LogshError):
+class UsageError(LogshError, name="usage", exit_code=ExitCode.USAGE):
     """The command line can't be understood."""
 
-    name = "usage"
-    exit_code = ExitCode.USAGE
 
-
-class InvalidEvent(UsageError):
+class InvalidEvent(UsageError, name="invalid_event"):
     """The event breaks documented rules; ``problems`` has one sentence for each."""
-
-    name = "invalid_event"
 
     def __init__(self, problems: list[str], *, hint: str | None = None) -> None:
         super().__init__("; ".join(problems), hint=hint)
         self.problems = problems
 
 
-class EventRefused(LogshError):
+class EventRefused(LogshError, name="refused", exit_code=ExitCode.REFUSED):
     """The service judged the event and will never take it as it is."""
 
-    name = "refused"
-    exit_code = ExitCode.REFUSED
 
-
-class NotKept(LogshError):
+class NotKept(LogshError, name="not_kept", exit_code=ExitCode.NOT_KEPT):
     """The event was neither delivered nor could it be stored."""
 
-    name = "not_kept"
-    exit_code = ExitCode.NOT_KEPT
 
-
-class InternalError(LogshError):
+class InternalError(LogshError, name="internal", exit_code=ExitCode.FAULT):
     """Something in logsh is broken; never the user's fault."""
 
-    name = "internal"
-    exit_code = ExitCode.FAULT
 
-
-class NotDelivered(LogshError):
+class NotDelivered(LogshError, name="not_delivered", exit_code=ExitCode.KEPT):
     """The event did not get through this time."""
 
-    name = "not_delivered"
-    exit_code = ExitCode.KEPT
 
-
-class NeverSent(NotDelivered):
+class NeverSent(NotDelivered, name="never_sent"):
     """No byte of the event left this machine, so trying again can't make a second event."""
 
-    name = "never_sent"
 
-
-class Unreachable(NeverSent):
+class Unreachable(NeverSent, name="unreachable"):
     """No connection: name look-up, refusal, no route, or time ran out while connecting."""
 
-    name = "unreachable"
 
-
-class TlsFailure(NeverSent):
+class TlsFailure(NeverSent, name="tls"):
     """The connection could not be secured: certificate, protocol, or a port that does not speak TLS."""
 
-    name = "tls"
 
-
-class Unanswered(NotDelivered):
+class Unanswered(NotDelivered, name="unanswered"):
     """The request went out and no whole answer came back: the service may or may not have the event."""
 
-    name = "unanswered"
 
-
-class ServiceUnavailable(NotDelivered):
+class ServiceUnavailable(NotDelivered, name="unavailable"):
     """The service answered that it can't take events now (402, 408, 429, 5xx)."""
 
-    name = "unavailable"
 
-
-class KeyRefused(LogshError):
+class KeyRefused(LogshError, name="unauthorized", exit_code=ExitCode.KEY_REFUSED):
     """The service does not accept this API key (401, or a 403 that is not about the event)."""
 
-    name = "unauthorized"
-    exit_code = ExitCode.KEY_REFUSED
 
-
-class ConfigError(LogshError):
+class ConfigError(LogshError, name="config", exit_code=ExitCode.CONFIG):
     """Nothing can be sent until something is configured."""
 
-    name = "config"
-    exit_code = ExitCode.CONFIG
 
-
-class MissingKey(ConfigError):
+class MissingKey(ConfigError, name="missing_key"):
     """No API key from any source."""
 
-    name = "missing_key"
 
-
-class MissingWorkspace(ConfigError):
+class MissingWorkspace(ConfigError, name="missing_workspace"):
     """No workspace from any source."""
 
-    name = "missing_workspace"
 
-
-class UnknownProfile(ConfigError):
+class UnknownProfile(ConfigError, name="unknown_profile"):
     """A profile was named that the configuration file does not have."""
 
-    name = "unknown_profile"
 
-
-class BadConfig(ConfigError):
+class BadConfig(ConfigError, name="bad_config"):
     """A configuration file or an environment variable holds something unusable."""
 
-    name = "bad_config"
 
-
-class MisplacedKey(ConfigError):
+class MisplacedKey(ConfigError, name="misplaced_key"):
     """The key and the URL come from places that do not belong together."""
 
-    name = "misplaced_key"
 
-
-class UnexpectedAnswer(ConfigError):
+class UnexpectedAnswer(ConfigError, name="unexpected_answer"):
     """An answer that is not from a Logsh (3xx, 404, 405, …): most likely the URL is wrong."""
 
-    name = "unexpected_answer"
 
-
-class Interrupted(LogshError):
+class Interrupted(LogshError, name="interrupted", exit_code=ExitCode.INTERRUPTED):
     """INT arrived (Ctrl-C)."""
 
-    name = "interrupted"
-    exit_code = ExitCode.INTERRUPTED
 
-
-class Terminated(Interrupted):
+class Terminated(Interrupted, name="terminated", exit_code=ExitCode.TERMINATED):
     """TERM arrived."""
-
-    name = "terminated"
-    exit_code = ExitCode.TERMINATED
 
 
 class TermSignal(KeyboardInterrupt):
@@ -238,7 +188,7 @@ def raise_term_signal(_signum: int, _frame: object) -> None:
 
 
 def interruption(stop: KeyboardInterrupt, *, hint: str | None = None) -> Interrupted:
-    """The error that reports a signal which stopped us."""
+    """Return the error that reports a signal which stopped us."""
     if isinstance(stop, TermSignal):
         return Terminated(f"ended by {stop.args[0] if stop.args else 'TERM'}", hint=hint)
     return Interrupted("interrupted", hint=hint)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import pkgutil
 import re
-
-import pytest
 
 import logsh_cli
 import logsh_cli.errors
@@ -41,25 +38,13 @@ load_everything()
 CLASSES = tree(LogshError)
 
 
-@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
-def test_every_error_has_a_name_and_an_exit_code_that_is_explained(kind: type[LogshError]) -> None:
-    assert re.fullmatch(r"[a-z][a-z_]+", kind.name)
-    assert isinstance(kind.exit_code, ExitCode)
-    assert kind.exit_code != ExitCode.OK
-    assert kind.exit_code in EXIT_CODE_MEANINGS
-    assert kind.__doc__
+def test_every_error_has_a_name_of_its_own_and_says_what_it_is() -> None:
+    assert len({kind.name for kind in CLASSES}) == len(CLASSES)
+    assert [kind for kind in CLASSES if not re.fullmatch(r"[a-z][a-z_]+", kind.name) or not kind.__doc__] == []
 
 
-def test_names_tell_classes_apart() -> None:
-    names = [kind.name for kind in CLASSES]
-    assert sorted(names) == sorted(set(names))
-
-
-def test_every_exit_code_is_explained() -> None:
+def test_every_exit_code_is_explained_and_every_one_but_success_has_an_error() -> None:
     assert set(EXIT_CODE_MEANINGS) == set(ExitCode)
-
-
-def test_every_exit_code_but_success_has_an_error() -> None:
     assert {kind.exit_code for kind in CLASSES} == set(ExitCode) - {ExitCode.OK}
 
 
@@ -74,12 +59,13 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
         assert int(own[name].exit_code) == int(code or above.exit_code), name
 
 
-@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
-def test_every_error_carries_its_message_and_hint_into_the_machine_form(kind: type[LogshError]) -> None:
-    error = InvalidEvent(["one", "two"], hint="do that") if kind is InvalidEvent else kind("one; two", hint="do that")
-    assert error_to_json(error) == {"name": kind.name, "message": "one; two", "hint": "do that"}
-    assert str(error) == "one; two"
-    assert "hint" in inspect.signature(kind).parameters
+def test_every_error_carries_its_message_and_hint_into_the_machine_form() -> None:
+    for kind in CLASSES:
+        error = (
+            InvalidEvent(["one", "two"], hint="do that") if kind is InvalidEvent else kind("one; two", hint="do that")
+        )
+        assert error_to_json(error) == {"name": kind.name, "message": "one; two", "hint": "do that"}
+        assert str(error) == "one; two"
 
 
 def test_a_signal_becomes_the_error_that_reports_it() -> None:

@@ -69,10 +69,8 @@ _REASONS = {
 _MISSING_SCHEMA = ("no such table", "no such column", "no such index", "has no column named")
 
 
-class StoreUnavailable(NotKept):
+class StoreUnavailable(NotKept, name="store_unavailable"):
     """No store can be used: no permission, no room on the disk, somebody else's directory, a newer format."""
-
-    name = "store_unavailable"
 
 
 class Damaged(Exception):

@@ -82,10 +82,8 @@ _GIVE_BACK = (
 _SOUND = f"error_name IS NOT '{DAMAGED}'"
 
 
-class OutboxFull(NotKept):
+class OutboxFull(NotKept, name="outbox_full"):
     """So many events are waiting that no more are kept; ``room`` is how many would still fit."""
-
-    name = "outbox_full"
 
     def __init__(self, message: str, *, hint: str | None = None, room: int = 0) -> None:
         super().__init__(message, hint=hint)
