@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import re
 import time as _time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from logsh_cli.errors import UsageError
 from logsh_cli.output.text import excerpt
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,7 @@ _DURATION = r"(?:\d+(?:\.\d*)?|\.\d+)[dhms]?|(?:\d+(?:\.\d+)?[dhms])+"
 _PART = r"([\d.]+)([dhms]?)"
 
 
-class BootTime(NamedTuple):
+class BootTime(Record):
     """Seconds since this machine was started, suspended ones included, and a name for that start."""
 
     id: str
@@ -31,13 +32,13 @@ def boot_time() -> BootTime | None:
     if clock is None:
         return None
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123 - loads no pathlib
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:  # noqa: PTH123 - loads no pathlib
             return BootTime(file.read().strip(), _time.clock_gettime(clock))
     except (OSError, ValueError):
         return None
 
 
-class Clock(NamedTuple):
+class Clock(Record):
     """Epoch seconds, monotonic seconds, a way to let them pass, which may end early, and the time since the boot."""
 
     time: Callable[[], float] = _time.time

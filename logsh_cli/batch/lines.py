@@ -10,7 +10,9 @@ import os
 import queue
 import select
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +25,7 @@ LINES_A_CHUNK = 200
 BLOCKS_AHEAD = 4
 
 
-class Line(NamedTuple):
+class Line(Record):
     """One line without its end; ``content`` is ``None`` for one that is too long. Numbers start at 1."""
 
     number: int

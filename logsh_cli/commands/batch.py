@@ -6,7 +6,7 @@ import gc
 import os
 import stat
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 from logsh_cli.app import AppContext
 from logsh_cli.batch.lines import LineReader
@@ -19,6 +19,7 @@ from logsh_cli.delivery.road import FORGIVABLE
 from logsh_cli.delivery.stop import StopRequest
 from logsh_cli.errors import EventRefused, ExitCode, MissingKey, UsageError, interruption
 from logsh_cli.output.result import Tally
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     import typer
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from logsh_cli.options import ADVANCED, DELIVERY, argument, option
 
 
-class BatchOptions(NamedTuple):
+class BatchOptions(Record):
     """The command line of ``batch`` as one value."""
 
     file: str

@@ -6,11 +6,12 @@ import os
 from contextlib import suppress
 from importlib.resources import files as resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from logsh_cli.app import AppContext
 from logsh_cli.errors import ConfigError, InternalError, UsageError
 from logsh_cli.files import make_directory, write_atomically
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +64,7 @@ def read(shell: Reader) -> bytes:
         ) from None
 
 
-class Place(NamedTuple):
+class Place(Record):
     """Where a file goes, and what its reader may need to be told, if anything."""
 
     path: Path

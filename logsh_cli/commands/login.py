@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 from logsh_cli.app import AppContext
 from logsh_cli.clock import Budget
@@ -18,6 +18,7 @@ from logsh_cli.delivery.flush import adopt, under_other_keys
 from logsh_cli.delivery.retry import check_key_taken
 from logsh_cli.errors import BadConfig, ConfigError, KeyRefused, NotDelivered, NotKept, UsageError
 from logsh_cli.output.result import DONE
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     import typer
@@ -31,7 +32,7 @@ WHERE_KEYS_ARE_MADE = "/dashboard"
 """The page of the service, below its URL."""
 
 
-class LoginOptions(NamedTuple):
+class LoginOptions(Record):
     """The command line of ``login`` as one value."""
 
     key_stdin: bool
@@ -42,7 +43,7 @@ class LoginOptions(NamedTuple):
     profile: str | None
 
 
-class Target(NamedTuple):
+class Target(Record):
     """The profile that is to hold the key: what changes besides the key, and where the key will go."""
 
     stored: StoredProfile

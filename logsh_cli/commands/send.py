@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 from logsh_cli.app import AppContext
 from logsh_cli.clock import Budget, option_seconds
@@ -15,6 +15,7 @@ from logsh_cli.event import FLAG_LABELS, Draft, Event, build_event, parse_metada
 from logsh_cli.http import wire
 from logsh_cli.output.result import Result
 from logsh_cli.output.text import REDACTED
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     import typer
@@ -26,7 +27,7 @@ LONGEST_STDIN = 10 * 1024 * 1024
 """Bytes read of standard input at most; a description has 150 characters."""
 
 
-class SendOptions(NamedTuple):
+class SendOptions(Record):
     """The command line of ``send`` as one value."""
 
     draft: Draft
@@ -85,7 +86,7 @@ def act(app: AppContext, given: SendOptions) -> Result:
     except (MissingKey, MissingWorkspace) as error:
         missing = settings.missing(error) if isinstance(error, MissingWorkspace) and not given.dry_run else error
         if isinstance(missing, MissingKey) and settings.skips_without_key:
-            return Result("skipped", event and event.body(), error=missing)
+            return Result("skipped", None if event is None else event.body(), error=missing)
         raise missing from None
     if result.exit_code in FORGIVABLE and settings.best_effort:
         result = result._replace(exit_code=ExitCode.OK)

@@ -10,7 +10,7 @@ import errno
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from logsh_cli.config import config_dir
 from logsh_cli.config.files import (
@@ -27,6 +27,7 @@ from logsh_cli.config.key import key_hint
 from logsh_cli.config.resolve import profile_values, selected_profile
 from logsh_cli.errors import BadConfig, UsageError
 from logsh_cli.files import check_owner, file_lock, make_directory, write_atomically
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +39,7 @@ _BLOCK_START = r"(?m)^(?:[ \t]*#[^\n]*\n)*[ \t]*\["
 _LOCK_PATIENCE_S = 10.0
 
 
-class StoredProfile(NamedTuple):
+class StoredProfile(Record):
     """A profile's name and what the file has for it; ``explicit`` when ``--profile`` named it."""
 
     path: Path

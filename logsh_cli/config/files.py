@@ -12,11 +12,12 @@ import os
 import re
 import stat
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from logsh_cli.errors import BadConfig
 from logsh_cli.files import PRIVATE_FILE, NotOurs, check_owner, tighten
 from logsh_cli.output.text import KEY_SHAPE, excerpt, nearest
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,14 +52,14 @@ _MOST_DOTS = 64
 """In one line. The parser takes quadratic time and memory for a dotted key, and a key never spans lines."""
 
 
-class ConfigFile(NamedTuple):
+class ConfigFile(Record):
     """The user's file. ``profiles`` always has ``default``; a missing file is an empty one."""
 
     profiles: dict[str, dict[str, Any]]
     warning: str | None = None
 
 
-class ProjectFile(NamedTuple):
+class ProjectFile(Record):
     """The settings of a project file; ``None`` is not set. ``path`` is ``None`` where there is no usable file."""
 
     path: Path | None = None

@@ -10,10 +10,11 @@ import errno
 import os
 import stat
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from logsh_cli.config import DEFAULT_API_URL, clean_api_url
 from logsh_cli.errors import BadConfig, MisplacedKey, MissingKey
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +33,7 @@ _LOOK_AGAIN_S = 0.01
 _WRONG_PLACE = "that looks like an API key, which goes into LOGSH_API_KEY, or to `logsh login --key-stdin`"
 
 
-class Destination(NamedTuple):
+class Destination(Record):
     """A key and the URL it belongs to. ``ca_file`` names the certificates to trust there, in place of the system's."""
 
     profile: str
@@ -44,7 +45,7 @@ class Destination(NamedTuple):
         return f"Destination({self.profile} at {self.api_url})"
 
 
-class Setting(NamedTuple):
+class Setting(Record):
     """A value and its source: ``--workspace``, ``LOGSH_WORKSPACE``, a file, a profile, or ``built-in``."""
 
     value: Any

@@ -6,7 +6,7 @@ flag > explicit --profile > environment > project file > default profile (or LOG
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from logsh_cli.clock import parse_duration
 from logsh_cli.config import DEFAULT_API_URL, clean_api_url, config_dir, is_loopback
@@ -33,6 +33,7 @@ from logsh_cli.config.key import (
 )
 from logsh_cli.errors import BadConfig, ConfigError, MissingKey, UnknownProfile, UsageError
 from logsh_cli.output.text import excerpt, without_userinfo
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,7 +53,7 @@ def value_of(setting: Setting | None) -> Any:
     return None if setting is None else setting.value
 
 
-class Flags(NamedTuple):
+class Flags(Record):
     """The settings of the command line; ``None`` is not given. ``deadline`` is in seconds.
 
     ``key_patience_s`` is how long whoever writes the key into a pipe may take.
@@ -68,7 +69,7 @@ class Flags(NamedTuple):
     key_patience_s: float = WRITER_PATIENCE_S
 
 
-class Settings(NamedTuple):
+class Settings(Record):
     """Everything that is set. Optional ones are ``None`` where no source sets them.
 
     ``workspace``, ``icon`` and ``metadata`` are as they were given: the event's rules judge them with the rest.

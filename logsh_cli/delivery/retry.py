@@ -6,11 +6,12 @@ a per-second limit a 429 with ``Retry-After``, a spent monthly quota a 429 witho
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from logsh_cli import errors
 from logsh_cli.errors import LogshError
 from logsh_cli.output.text import printable
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -62,7 +63,7 @@ _AFTER_THE_KEY = (*REFUSED_STATUSES, _PAYMENT, 403, LIMIT_STATUS)
 """What a service that is "not available" may answer only once it has accepted the key: plan, quota, limit."""
 
 
-class Failure(NamedTuple):
+class Failure(Record):
     """Why an attempt failed, and what that means for the next one.
 
     ``retries`` is how many more attempts failures of this kind are worth, ``wait_s`` the pause the service asked for.

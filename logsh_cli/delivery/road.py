@@ -10,7 +10,7 @@ import os
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from logsh_cli import errors
 from logsh_cli.clock import Budget
@@ -18,6 +18,7 @@ from logsh_cli.delivery import retry
 from logsh_cli.errors import ExitCode, LogshError, NotKept
 from logsh_cli.http.wire import encode_body
 from logsh_cli.output.result import Result
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -46,7 +47,7 @@ FORGIVABLE = frozenset({ExitCode.REFUSED, ExitCode.NOT_KEPT, ExitCode.KEPT, Exit
 _TAKEN_OVER = retry.Failure(errors.NotDelivered("another process has taken over its delivery"))
 
 
-class Accepted(NamedTuple):
+class Accepted(Record):
     """An event that is on its way. ``id`` is ``None`` when it could not be stored; ``unkept_because`` says why.
 
     ``accepted_at`` and ``leased_at`` are epoch seconds; ``attempts_before`` were made by earlier deliveries,
@@ -62,7 +63,7 @@ class Accepted(NamedTuple):
     unkept_because: str | None = None
 
 
-class Tried(NamedTuple):
+class Tried(Record):
     """How the attempts for one event ended.
 
     ``failed`` has its failure. ``lost``: another process holds the event now, so it is neither ours to send nor to

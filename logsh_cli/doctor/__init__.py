@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from logsh_cli.delivery.drain import SEVERITY
 from logsh_cli.errors import ExitCode, InternalError, LogshError
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -16,7 +17,7 @@ _WORDS: dict[Level, str] = {"ok": "ok", "warn": "warn", "fail": "FAIL", "skip": 
 NAME_WIDTH = len("on_missing_key")
 
 
-class Check(NamedTuple):
+class Check(Record):
     """One thing that was looked at.
 
     ``detail`` says what was found, ``hint`` what to do about it. ``skip`` is what could not be looked at because of
@@ -47,7 +48,7 @@ class Check(NamedTuple):
         return f"{self.detail} ({self.hint})" if self.hint else self.detail
 
 
-class Section(NamedTuple):
+class Section(Record):
     """Checks that belong together. Each is made when it is asked for, so that what is known can be shown already."""
 
     title: str

@@ -6,7 +6,7 @@ It goes the way of every event, through the same client, so that what is found h
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from logsh_cli.clock import Budget
 from logsh_cli.config.key import COPY_AGAIN
@@ -19,6 +19,7 @@ from logsh_cli.http.client import Client
 from logsh_cli.http.network import system_lookup
 from logsh_cli.http.proxies import proxy_for
 from logsh_cli.output.text import excerpt
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +38,7 @@ _DAY_S = 86_400
 _MOST_ADDRESSES = 4
 
 
-class Visit(NamedTuple):
+class Visit(Record):
     """The outcome of the request: an answer that accepts the key, or an error.
 
     ``exchange`` tells how far it came, ``addresses`` what the name was found to mean; ``proxy`` is in between.

@@ -13,10 +13,11 @@ import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from logsh_cli.errors import InvalidEvent, MissingWorkspace
 from logsh_cli.output.text import excerpt, nearest
+from logsh_cli.record import Record
 
 Scalar: TypeAlias = str | int | float | bool
 Labels: TypeAlias = Mapping[str, str]
@@ -69,7 +70,7 @@ _FIELD_TYPES: Mapping[str, tuple[type, str]] = {
 }
 
 
-class Draft(NamedTuple):
+class Draft(Record):
     """An event as it was given, unchecked. ``None``: not given."""
 
     workspace: str | None = None
@@ -80,7 +81,7 @@ class Draft(NamedTuple):
     metadata: Mapping[str, Scalar] = MappingProxyType({})
 
 
-class Event(NamedTuple):
+class Event(Record):
     """An event that may be sent: it keeps the documented rules, or the user had them not checked.
 
     Strings are stripped, the icon is an emoji. ``event`` and ``description`` are ``None`` only in an unchecked one.

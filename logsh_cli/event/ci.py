@@ -13,10 +13,11 @@ Drone https://docs.drone.io/pipeline/environment/reference · Jenkins: ``/env-va
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from logsh_cli.event import MAX_META_VALUE, shorten, utf16_length
 from logsh_cli.output.text import USERINFO, printable
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +27,7 @@ _URL_OR_SCP = re.compile(r"(?:[a-z][a-z0-9+.-]*://[^/]*/|[\w.-]+@[\w.-]+:)(?P<pa
 _NO = ("", "0", "false")
 
 
-class Provider(NamedTuple):
+class Provider(Record):
     """One CI system: the variables that give it away (any of them; ``NAME=value`` for one value), and where things are.
 
     Each field lists templates; the first one whose variables are all set and not empty counts. A value that begins

@@ -8,10 +8,11 @@ from __future__ import annotations
 import inspect
 import shlex
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from logsh_cli.errors import UsageError
 from logsh_cli.output.text import excerpt, nearest
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -68,7 +69,7 @@ _KEY_OPTIONS = ("--api-key", "--key", "--token", "--api-token", "--apikey")
 _VISIBLE_KEY = "a key on a command line can be read by every user of the machine"
 
 
-class Declared(NamedTuple):
+class Declared(Record):
     """A value as the command's signature declares it."""
 
     type: object

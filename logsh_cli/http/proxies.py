@@ -8,12 +8,13 @@ handed the key in clear.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from logsh_cli.config import is_loopback
 from logsh_cli.errors import BadConfig
 from logsh_cli.http import PROXY_VARIABLES
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +23,7 @@ SCHEMES = ("http", "https", "socks5", "socks5h")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-class Proxy(NamedTuple):
+class Proxy(Record):
     """A proxy and the variable that named it."""
 
     scheme: str

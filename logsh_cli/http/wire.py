@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import re
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from logsh_cli import __version__
 from logsh_cli.config import EVENT_PATH
 from logsh_cli.output.text import REDACTED, shown_value
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,7 +28,7 @@ _MAX_TEXT = 500
 _HTML_BEGINS = rb"(?i)(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html)\b"  # compiled when used: hardly ever
 
 
-class Request(NamedTuple):
+class Request(Record):
     """One HTTP request, whole: nothing is added to it on the way out but ``Host`` and ``Content-Length``."""
 
     method: str
@@ -41,7 +42,7 @@ class Request(NamedTuple):
         return {"method": self.method, "url": self.url, "headers": headers, "body": json.loads(self.body)}
 
 
-class Answer(NamedTuple):
+class Answer(Record):
     """The service's answer, reduced to what decisions and messages need.
 
     ``name``, ``message`` and ``details`` come from a JSON body and are ``None`` where there is none. ``retry_after`` is

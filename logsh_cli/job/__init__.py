@@ -6,9 +6,10 @@ Here: the command line of ``logsh run`` as one value; light, since the command h
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from logsh_cli.errors import InvalidEvent, UsageError
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -22,7 +23,7 @@ _HIGHEST_CODE = 255
 _SIGNAL_BASE = 128
 
 
-class RunOptions(NamedTuple):
+class RunOptions(Record):
     """The command to run and how to report it; everything as it was given, but parsed. Times are in seconds."""
 
     argv: tuple[str, ...]

@@ -13,9 +13,10 @@ import signal
 import sys
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from logsh_cli.job.spawn import CannotStart, environment_at_start, spawn
+from logsh_cli.record import Record
 
 if sys.platform != "win32":
     from logsh_cli.job.process_tree import ProcessTree, adopt_orphans, send
@@ -42,7 +43,7 @@ _GIVE_UP_S = 5.0
 _LOOK_AGAIN_S = 0.05
 
 
-class Ending(NamedTuple):
+class Ending(Record):
     """One run of a command, from its start to its end.
 
     ``exit_code`` and ``signal`` are what the system said, one of them at most; after a timeout they tell what the

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import re
 import signal
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from logsh_cli.event import SAFE_LENGTH, shorten, utf16_length
 from logsh_cli.job.child import shell_status
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -31,7 +32,7 @@ _TENTHS_BELOW_S = 10
 _UNIT_S = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
-class Outcome(NamedTuple):
+class Outcome(Record):
     """How a run is judged. ``reason`` says why a command could not start; times are in seconds."""
 
     status: Status
@@ -52,7 +53,7 @@ class Outcome(NamedTuple):
         return self.status not in (SUCCEEDED, "stopped")
 
 
-class Past(NamedTuple):
+class Past(Record):
     """The memory of the runs before: how the last one ended, and how many in a row have failed."""
 
     status: Status | None = None

@@ -9,10 +9,11 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from logsh_cli import ENTRY
 from logsh_cli.job.spawn import read_whole
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -25,7 +26,7 @@ _COURIER_COMMAND = f"{ENTRY}\0courier\0".encode()
 """A detached delivery. One that the job's own ``logsh send --background`` started is not part of the job."""
 
 
-class Process(NamedTuple):
+class Process(Record):
     """One line of the process table.
 
     ``born`` tells a process from a later one with the same number; on Linux it sorts by age.

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from logsh_cli.clock import Budget
 from logsh_cli.config.files import read_config
@@ -36,6 +36,7 @@ from logsh_cli.job.signals import JOB_CONTROL, handed_on
 from logsh_cli.output.result import Result
 from logsh_cli.output.streams import Streams
 from logsh_cli.output.text import REDACTED
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -66,7 +67,7 @@ _ICONS = {"succeeded": "✅", "stopped": "⏹️", "started": "▶️"}
 _ICON_FAILURE = "❌"
 
 
-class Icon(NamedTuple):
+class Icon(Record):
     """The icon that is wanted, the one in its place should that be none, and the flag it comes from."""
 
     wanted: str
@@ -74,7 +75,7 @@ class Icon(NamedTuple):
     flag: str
 
 
-class _Way(NamedTuple):
+class _Way(Record):
     """An event that is safe, the road it is on, and whether the last one on it is still waiting."""
 
     road: Road

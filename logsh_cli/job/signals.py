@@ -15,9 +15,9 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from typing import NamedTuple
 
 from logsh_cli.job.spawn import inheritable, open_pipe, read_whole, signal_set
+from logsh_cli.record import Record
 
 _LONGEST_WAIT_S = 86400.0
 
@@ -38,7 +38,7 @@ GRACE_S = 0.02
 """For a sender that signals process after process to get from us to the bystander."""
 
 
-class Arrival(NamedTuple):
+class Arrival(Record):
     """A signal: its number, and on Linux the ``si_code`` (positive: from the kernel) and the process that sent it."""
 
     number: int

@@ -15,7 +15,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from zlib import crc32
 
 from logsh_cli.errors import NotKept
@@ -31,6 +31,7 @@ from logsh_cli.files import (
     write_atomically,
 )
 from logsh_cli.outbox.rows import BREAKING_VERSION, COLUMNS, SALT_BYTES, STEPS, Salvage
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -117,7 +118,7 @@ def patiently(step: Callable[[], T], patience_s: float) -> T:
         time.sleep(_PAUSE_S)
 
 
-class SetAside(NamedTuple):
+class SetAside(Record):
     """A damaged file, how many of its events were read (``None``: nobody tried), and in words what could not."""
 
     path: Path

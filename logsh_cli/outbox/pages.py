@@ -7,9 +7,10 @@ Loaded only when there is damage. Nothing is written.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from logsh_cli.outbox.rows import SALT_BYTES, Salvage, read_row
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,7 @@ _Records = list[tuple[int, list[Any]]]
 """Ids, 0 in an index, with the values beside them."""
 
 
-class _Page(NamedTuple):
+class _Page(Record):
     """A page's kind, the records of its cells, the pages below it, and how many of its cells are broken."""
 
     kind: int

@@ -6,10 +6,11 @@ Named tuples, since this is loaded at every call: a frozen dataclass takes 0.8 m
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Literal, TypedDict
 from zlib import crc32
 
 from logsh_cli.output.text import shown_value
+from logsh_cli.record import Record
 
 State = Literal["pending", "leased", "rejected", "damaged"]
 
@@ -86,14 +87,14 @@ _STATES = {
 HEADER = ("ID", "STATE", "AGE", "TRIES", "EVENT", "LAST ERROR")
 
 
-class Owner(NamedTuple):
+class Owner(Record):
     """Who may deliver an event: a profile, and the fingerprint of the key it was accepted under."""
 
     profile: str
     key_fingerprint: str
 
 
-class Row(NamedTuple):
+class Row(Record):
     """One stored event. Times are epoch seconds; ``not_before`` is 0 when it may be tried at once.
 
     ``body`` is the JSON as it was accepted, ``attempts`` how often it was tried in all, the error that of the last try.
@@ -132,7 +133,7 @@ class AttemptFacts(TypedDict):
     http_status: int | None
 
 
-class Counts(NamedTuple):
+class Counts(Record):
     """How many events there are, and how many refused ones were dropped, ever. ``pending`` has the ``leased`` ones."""
 
     pending: int
@@ -141,7 +142,7 @@ class Counts(NamedTuple):
     dropped: int = 0
 
 
-class Changed(NamedTuple):
+class Changed(Record):
     """How many events ``retry`` or ``drop`` changed, and the ids it left alone: being delivered, or not there."""
 
     done: int
@@ -149,7 +150,7 @@ class Changed(NamedTuple):
     missing: tuple[int, ...] = ()
 
 
-class Salvage(NamedTuple):
+class Salvage(Record):
     """The part of a damaged store that could be read, the highest id known of, and in words what could not be read."""
 
     rows: list[tuple[Any, ...]]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from logsh_cli.errors import ExitCode, LogshError
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,7 @@ _HEADINGS = {"queued": "not delivered, kept", "rejected": "refused", "skipped": 
 _LEFT_OUT = ("request", "last_line")
 
 
-class Result(NamedTuple):
+class Result(Record):
     """How it ended for one event."""
 
     status: ResultStatus
@@ -48,7 +49,7 @@ class Result(NamedTuple):
         return [*facts, f"{self.elapsed_ms} ms"]
 
 
-class Tally(NamedTuple):
+class Tally(Record):
     """How it ended for many events at once (``batch``, ``outbox flush``).
 
     ``last_line`` is the one that a batch stopped after, where that was not the last of its input.

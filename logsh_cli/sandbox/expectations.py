@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from logsh_cli.errors import UsageError
 from logsh_cli.output.text import nearest, shown_value
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ _METADATA = "metadata."
 _HINT = "for example --expect event=backup.nightly --expect metadata.exit_code=0"
 
 
-class Condition(NamedTuple):
+class Condition(Record):
     """One ``--expect FIELD=VALUE``; ``field`` is one of an event's, or ``metadata.KEY``."""
 
     field: str
@@ -44,7 +45,7 @@ class Condition(NamedTuple):
         return event.get(self.field, False if self.field == "notify" else None)
 
 
-class Expectations(NamedTuple):
+class Expectations(Record):
     """``conditions`` that one event must meet together; ``number`` such events, or at least one if it is ``None``."""
 
     conditions: tuple[Condition, ...]

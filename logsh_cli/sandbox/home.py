@@ -8,12 +8,13 @@ import shlex
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from logsh_cli import own_command
 from logsh_cli.config.edit import update
 from logsh_cli.config.files import CONFIG_FILE, DEFAULT_PROFILE
 from logsh_cli.errors import BadConfig
+from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,7 +27,7 @@ _KEPT_SETTINGS: Final = ("workspace", "icon", "notify", "deadline")
 _REMOVED_VARIABLES: Final = ("LOGSH_API_KEY_FILE", "LOGSH_CA_FILE")
 
 
-class SandboxHome(NamedTuple):
+class SandboxHome(Record):
     """The place of the command's Logsh (``state_dir`` has its outbox) and the whole environment it is run with."""
 
     state_dir: Path

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import re
 from http import HTTPStatus
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from logsh_cli.config import EVENT_PATH
 from logsh_cli.errors import InvalidEvent, UsageError
 from logsh_cli.event import FIELD_LABELS, WHITE_SPACE, build_event, draft_from_json
 from logsh_cli.output.text import excerpt
+from logsh_cli.record import Record
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 SLOW_S: Final = 5.0
@@ -38,7 +39,7 @@ _JSON: Final = ("Content-Type", "application/json")
 _HTML: Final = ("Content-Type", "text/html; charset=utf-8")
 
 
-class Reply(NamedTuple):
+class Reply(Record):
     """One answer. ``event`` is the accepted body, as sent; ``reason`` says to a person why there is none."""
 
     status: int

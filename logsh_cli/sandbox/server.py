@@ -13,10 +13,11 @@ import threading
 from collections import deque
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from logsh_cli import __version__
 from logsh_cli.errors import UsageError
+from logsh_cli.record import Record
 from logsh_cli.sandbox.rules import MAX_BODY_BYTES, SLOW_S, fault_reply, judge, misrouted
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _MAX_LINE: Final = 64 * 1024
 _POLL_S: Final = 0.05
 
 
-class Received(NamedTuple):
+class Received(Record):
     """One request as it came.
 
     ``event`` is the body of an accepted event and ``None`` for everything else: then ``reason`` says why.

@@ -9,7 +9,7 @@ import queue
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from logsh_cli.config import config_dir
 from logsh_cli.config.files import CONFIG_FILE, read_config
@@ -17,6 +17,7 @@ from logsh_cli.delivery.stop import StopRequest
 from logsh_cli.errors import ExitCode, NotKept, Unexpected, UsageError, raise_term_signal
 from logsh_cli.job import child, signals
 from logsh_cli.outbox import open_store
+from logsh_cli.record import Record
 from logsh_cli.sandbox.home import DEFAULT_WORKSPACE, SANDBOX_KEY, throwaway_home
 from logsh_cli.sandbox.server import Received, SandboxServer
 
@@ -41,7 +42,7 @@ _LOOK_AGAIN_S: Final = 0.2
 _STDOUT, _STDERR = 1, 2
 
 
-class Plan(NamedTuple):
+class Plan(Record):
     """The options: ``faults`` for the first requests, ``output`` a file for the events."""
 
     faults: Sequence[Fault] = ()
