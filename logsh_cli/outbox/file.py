@@ -81,11 +81,12 @@ class Damaged(Exception):
 def is_damage(error: BaseException) -> bool:
     """Tell whether the file itself is broken, so that no later attempt could succeed: only then is it set aside.
 
-    A missing table counts: a file that was cut off may open as a valid, emptier database.
+    A missing table counts: a file that was cut off may open as a valid, emptier database. So does a message of SQLite's
+    that can't be decoded: it repeats what stands in a schema.
     """
     code = _code(error)
     return (
-        isinstance(error, Damaged)
+        isinstance(error, (Damaged, UnicodeDecodeError))
         or code == sqlite3.SQLITE_IOERR_SHORT_READ
         or code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
         or (code == sqlite3.SQLITE_ERROR and any(sign in str(error) for sign in _MISSING_SCHEMA))
@@ -184,7 +185,7 @@ class StoreFile:
             for _ in range(_TRIES):
                 try:
                     return patiently(lambda: step(self._opened()), self.patience_s)
-                except (sqlite3.Error, Damaged) as error:
+                except (sqlite3.Error, Damaged, UnicodeDecodeError) as error:
                     if not is_damage(error):
                         raise
                     self._set_aside(str(error))
@@ -360,6 +361,10 @@ class StoreFile:
                 from logsh_cli.outbox.pages import salvage  # noqa: PLC0415 - nobody pays for it until there is damage
 
                 found = salvage(self.path)
+                salt, highest = self.ledger.head()
+                lost = highest - found.highest if salt == (found.salt or salt) else 0
+                if lost > 0 and not found.unread:
+                    found = found._replace(unread=f"up to {lost} of the last could not be read")
             fresh = self._build(found)
             aside = None if reason is None else self._rename_all()
             fresh.replace(self.path)

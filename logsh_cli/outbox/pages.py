@@ -42,10 +42,9 @@ class _Reader:
     """The pages of one file and its log, by their numbers; ``older`` are those that the log has replaced."""
 
     def __init__(self, db: bytes, wal: bytes) -> None:
-        self.pages = {
-            number: db[start : start + PAGE_BYTES]
-            for number, start in enumerate(range(0, len(db) - PAGE_BYTES + 1, PAGE_BYTES), 1)
-        }
+        starts = range(0, len(db), PAGE_BYTES)
+        # Of a page that was cut off, SQLite, too, reads the rest as zeros.
+        self.pages = {n: db[at : at + PAGE_BYTES].ljust(PAGE_BYTES, b"\0") for n, at in enumerate(starts, 1)}
         self.older: list[bytes] = []
         self._read_log(wal)
         head = self.pages.get(1, b"")
