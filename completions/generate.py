@@ -30,7 +30,7 @@ def files() -> Mapping[str, str]:
         "completions/logsh.1": manpage.page(tree),
         "docs/reference.md": reference.page(tree),
         "docs/result.schema.json": schema.page(),
-        "logsh_cli/commands/__init__.py": plain.module(),
+        "logsh_cli/commands/plain.txt": plain.table(),
         "logsh_cli/event/icons.txt": icons.table(),
     }
 

@@ -1,18 +1,17 @@
 """Plain command lines, read without Typer, whose import is most of what a short command costs.
 
-This is an accelerator, not a second command line: the table of ``logsh_cli.commands`` is made from what Typer is told,
+This is an accelerator, not a second command line: the table ``commands/plain.txt`` is made from what Typer is told,
 and whatever that doesn't settle (help, a misspelled option, a value out of range) is left to Typer, whole.
 """
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from logsh_cli.commands import PLAIN
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from logsh_cli.app import AppContext
 
@@ -36,22 +35,34 @@ def run(argv: Sequence[str], context: AppContext) -> int | None:
 
 
 def read(argv: Sequence[str]) -> tuple[str, str, dict[str, Any]] | None:
-    """The module and the function that serve a plain command line, and the arguments that are given in it."""
-    depth = 1 if tuple(argv[:1]) in PLAIN else 2
-    command = PLAIN.get(tuple(argv[:depth]))
-    if command is None:
+    """Return the module and the function that serve a plain command line, and the arguments given in it."""
+    found = next(((path, entries) for path, entries in table() if path == [*argv[: len(path)]]), None)
+    if found is None:
         return None
-    module, function, interspersed, places, options = command
+    path, entries = found
+    head, *rows = entries.split(", ")
+    module, function, place = head.split()
+    rules = [row.split() for row in rows]
+    options = {name: (dest, kind) for dest, kind, *names in rules for name in names}
     try:
-        given, others = _read_options([*argv[depth:]], options, interspersed=interspersed)
-        given.update(_read_arguments(others, places))
+        given, others = _read_options([*argv[len(path) :]], options, interspersed=place == "any")
+        given.update(_read_arguments(others, [rule for rule in rules if rule[2] in "1?*"]))
     except (KeyError, IndexError, ValueError):  # an unknown option, a missing value, one that doesn't fit
         return None
     return module, function, given
 
 
+def table() -> Iterator[tuple[list[str], str]]:
+    """Yield the words of each command and what it takes, as ``completions/plain.py`` describes it."""
+    loader: Any = __spec__.loader  # which knows a zip archive too
+    data: bytes = loader.get_data(os.path.join(os.path.dirname(__file__), "commands", "plain.txt"))  # noqa: PTH118, PTH120 - pathlib costs more than all of this
+    for line in data.decode().splitlines():
+        words, _, entries = line.partition(": ")
+        yield words.split(), entries
+
+
 def _read_options(
-    words: list[str], options: dict[str, tuple[Any, ...]], *, interspersed: bool
+    words: list[str], options: dict[str, tuple[str, str]], *, interspersed: bool
 ) -> tuple[dict[str, Any], list[str]]:
     """What the options say, and the other words; unless interspersed, no option follows the first of those."""
     given: dict[str, Any] = {}
@@ -68,7 +79,7 @@ def _read_options(
             continue
         is_long = word.startswith("--")
         name, attached, value = word.partition("=") if is_long else (word[:2], word[2:], word[2:])
-        dest, kind, *limits = options[name]
+        dest, kind = options[name]
         if kind in ("on", "off"):
             if attached:
                 words.append(_other_letters(value, is_long=is_long))
@@ -76,7 +87,7 @@ def _read_options(
         elif kind == "texts":
             given.setdefault(dest, []).append(value if attached else words.pop())
         else:
-            given[dest] = _converted(value if attached else words.pop(), kind, limits)
+            given[dest] = _converted(value if attached else words.pop(), kind)
     return given, [*others, *reversed(words)]
 
 
@@ -87,22 +98,23 @@ def _other_letters(value: str, *, is_long: bool) -> str:
     return f"-{value}"
 
 
-def _read_arguments(words: list[str], places: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
+def _read_arguments(words: list[str], places: Sequence[Sequence[str]]) -> dict[str, Any]:
     """Put each word in its place: one that must be there, one that may be (``?``), or any number of them (``*``)."""
     given: dict[str, Any] = {}
-    for dest, count, kind, *limits in places:
+    for dest, kind, count in places:
         if count == "*" and words:
-            given[dest] = [_converted(word, kind, limits) for word in words]
+            given[dest] = [_converted(word, kind) for word in words]
             words = []
         elif words or count == "1":
-            given[dest] = _converted(words[0], kind, limits)
+            given[dest] = _converted(words[0], kind)
             words = words[1:]
     if words:
         raise ValueError
     return given
 
 
-def _converted(text: str, kind: str, limits: Sequence[Any]) -> Any:
+def _converted(text: str, kind: str) -> Any:
+    kind, *limits = kind.split(":")
     if kind == "choice" and text not in limits:
         raise ValueError
     if kind in ("text", "choice"):
@@ -111,7 +123,7 @@ def _converted(text: str, kind: str, limits: Sequence[Any]) -> Any:
     if not (digits.isascii() and digits.isdigit()):  # versions of Typer differ in what else is a number
         raise ValueError
     number = int(text) if kind == "int" else float(text)
-    low, high = limits or (None, None)
-    if (low is not None and number < low) or (high is not None and number > high):
+    low, high = limits or ("", "")
+    if (low and number < int(low)) or (high and number > int(high)):
         raise ValueError
     return number

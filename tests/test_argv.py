@@ -20,8 +20,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import logsh_cli
-from logsh_cli.argv import read
-from logsh_cli.commands import PLAIN
+from logsh_cli.argv import read, table
 from logsh_cli.parser import COMMANDS, HIDDEN, build_app
 from tests.support.command import environment
 from tests.support.sending import EVENT, settings_for, wait_for_background
@@ -86,7 +85,13 @@ def is_nan(value: object) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
-NAMES = sorted({name for _, _, _, _, options in PLAIN.values() for name in options})
+PLAIN = {tuple(path): [entry.split() for entry in entries.split(", ")[1:]] for path, entries in table()}
+"""For each command its rules: a parameter, its kind with limits, then an option's names or an argument's count."""
+
+OPTIONS = {
+    path: {name: rule for rule in rules for name in rule[2:] if name.startswith("-")} for path, rules in PLAIN.items()
+}
+NAMES = sorted({name for options in OPTIONS.values() for name in options})
 WORDS = sorted(
     {word for path in PLAIN for word in path} | {"", "-", "--", "-x", "--help", "-h", "--version", "nonsense"}
 )
@@ -111,29 +116,22 @@ VALUES = [
     "\udcff",
     "٣",
 ]
-VALUES += sorted(
-    {
-        str(word)
-        for _, _, _, places, options in PLAIN.values()
-        for rule in (*places, *options.values())
-        for word in rule[1:]
-    }
-)
+VALUES += sorted({word for rules in PLAIN.values() for rule in rules for word in rule[1].split(":")})
 odd_numbers = st.sampled_from([" 7 ", "1_0", "٣", "+2", "007", "1.", ".5", ".", "", "nan", "1e1", "1" * 5000])
 anything = st.one_of(st.sampled_from(VALUES), st.text(max_size=4))
 
 
-def fitting(rule: Sequence[Any]) -> st.SearchStrategy[str]:
+def fitting(rule: Sequence[str]) -> st.SearchStrategy[str]:
     """Values of the kind that an option or argument takes."""
-    _, kind, *limits = rule
+    kind, *limits = rule[1].split(":")
     if kind == "choice":
         return st.sampled_from(limits)
-    low, high = limits or (-5, 99)
-    numbers = st.integers(low, 99 if high is None else high)
+    low, high = limits or ("-5", "")
+    numbers = st.integers(int(low), int(high or 99))
     return {"int": numbers.map(str) | odd_numbers, "float": st.floats().map(str) | odd_numbers}.get(kind, anything)
 
 
-def option(name: str, rule: Sequence[Any], value: str, spelling: int) -> list[str]:
+def option(name: str, rule: Sequence[str], value: str, spelling: int) -> list[str]:
     """The option as it may be written: its value in the next word, behind ``=``, right behind it."""
     if rule[1] in ("on", "off") and value != "--":
         return [name]
@@ -144,12 +142,13 @@ def option(name: str, rule: Sequence[Any], value: str, spelling: int) -> list[st
 def command_lines(draw: st.DrawFn) -> list[str]:
     """A command with options and arguments of its own, and in half of the lines something else."""
     path = draw(st.sampled_from(sorted(PLAIN)))
-    _, _, _, places, options = PLAIN[path]
+    options = OPTIONS[path]
     chosen = draw(st.lists(st.sampled_from(sorted(options)), max_size=5)) if options else []
     pieces = [option(name, options[name], draw(fitting(options[name])), draw(st.integers(0, 2))) for name in chosen]
-    for name, count, *kind in places:
-        often = {"1": (1, 1), "?": (0, 1), "*": (0, 3)}[str(count)]
-        pieces += draw(st.lists(fitting((name, *kind)).map(lambda word: [word]), min_size=often[0], max_size=often[1]))
+    for rule in PLAIN[path]:
+        if rule[2] in "1?*":
+            often = {"1": (1, 1), "?": (0, 1), "*": (0, 3)}[rule[2]]
+            pieces += draw(st.lists(fitting(rule).map(lambda word: [word]), min_size=often[0], max_size=often[1]))
     if draw(st.booleans()):
         pieces.append(draw(st.one_of(st.sampled_from([*NAMES, *WORDS]), anything, glued).map(lambda word: [word])))
     line = [*path, *(word for piece in draw(st.permutations(pieces)) for word in piece)]
@@ -232,7 +231,7 @@ def test_every_option_of_every_command_is_in_the_table() -> None:
         for path in PLAIN
         for param in functools.reduce(lambda command, word: command.commands[word], path, TYPER).params  # type: ignore[attr-defined]
         for name in (*param.opts, *param.secondary_opts)
-        if name.startswith("-") and name not in PLAIN[path][4]
+        if name.startswith("-") and name not in OPTIONS[path]
     }
     assert missing == set()
 
