@@ -149,22 +149,24 @@ class Road:
         ids = self.store.add(self.owner, bodies, lease=self.lease if leased else None)
         return [Accepted(event_id, body, now, now) for event_id, body in zip(ids, bodies, strict=True)]
 
-    def deliver(self, accepted: Accepted, budget: Budget) -> Result:
+    def deliver(self, accepted: Accepted, budget: Budget, *, renew_every_s: float = RENEW_EVERY_S) -> Result:
         """Send one event within the budget, and acknowledge it. A signal ends the attempts; the event is then kept."""
         over = threading.Event()
         tried = Tried("untried", 0)
         try:
             if budget.remaining() >= SURE_LEASE_S:  # one attempt may outlast the lease
                 with suppress(RuntimeError):  # no thread can be started
-                    threading.Thread(target=self._keep_renewing, args=(accepted, over), daemon=True).start()
+                    threading.Thread(
+                        target=self._keep_renewing, args=(accepted, over, renew_every_s), daemon=True
+                    ).start()
             tried = self.send(accepted, self.connect, budget)
         finally:
             over.set()
             self.acknowledge([(accepted, tried)])
         return result_of(accepted, tried)
 
-    def _keep_renewing(self, accepted: Accepted, over: threading.Event) -> None:
-        while not over.wait(RENEW_EVERY_S):
+    def _keep_renewing(self, accepted: Accepted, over: threading.Event, every_s: float) -> None:
+        while not over.wait(every_s):
             self.renew([accepted.id])
 
     def give_back(self, accepted: Accepted, stop: KeyboardInterrupt) -> Result:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import queue
+import signal
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,6 +24,7 @@ from logsh_cli.delivery.drain import (
 )
 from logsh_cli.delivery.retry import MAX_ATTEMPTS, Failure
 from logsh_cli.delivery.road import RENEW_EVERY_S, Accepted, Road, Tried, failed, new_lease, result_of
+from logsh_cli.delivery.stop import StopRequest
 from logsh_cli.errors import (
     BadConfig,
     EventRefused,
@@ -30,21 +32,24 @@ from logsh_cli.errors import (
     KeyRefused,
     LogshError,
     ServiceUnavailable,
+    TermSignal,
     UnexpectedAnswer,
     Unreachable,
 )
 from logsh_cli.http.client import Client
 from logsh_cli.outbox import LEASE_S, Counts, MemoryOutbox, Outbox, Owner
 from tests.support import answers as says
-from tests.support.clients import closing_clients
+from tests.support.kept import nothing_can_be_written
 from tests.support.processes import wait_until
+from tests.support.sending import KEY, LATER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from logsh_cli.http.wire import Answer
     from tests.support.clients import Connect
+    from tests.support.clock import Time
     from tests.support.server import Server
 
 ME = Owner("default", "a" * 16)
@@ -53,43 +58,6 @@ LIMIT = Failure(ServiceUnavailable("slow down"), 429, 4, 1.0)
 ONE_SECOND = says.error(429, "rate_limit_exceeded", "Slow down.", {"Retry-After": "1"})
 SENT = Tried("delivered", 1, 201)
 BODY = b'{"workspace":"shop","event":"e","description":"d"}'
-
-
-class Time:
-    """A clock that jumps when somebody sleeps, or when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1_772_366_400.0
-        self.naps: list[float] = []
-
-    def sleep(self, seconds: float) -> None:
-        self.naps.append(seconds)
-        self.now += seconds
-
-    @property
-    def clock(self) -> Clock:
-        return Clock(lambda: self.now, lambda: self.now, self.sleep)
-
-    def budget(self, seconds: float = 10) -> Budget:
-        return Budget(seconds, lambda: self.now)
-
-
-@pytest.fixture
-def time() -> Time:
-    return Time()
-
-
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    with closing_clients() as made:
-        yield made
-
-
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    store = Outbox.open(tmp_path / "outbox")
-    yield store
-    store.close()
 
 
 def bodies(count: int) -> list[bytes]:
@@ -111,21 +79,12 @@ def settle(drain: Drain) -> None:
 
 
 @contextmanager
-def draining(
-    store: Outbox,
-    server: Server,
-    connect: Connect,
-    *,
-    jobs: int = 4,
-    clock: Clock | None = None,
-    rate: float | None = None,
-    stopping: threading.Event | None = None,
-) -> Iterator[Drain]:
-    """A drain to that server, stopped at the end whatever is still under way."""
-    stopping = stopping or threading.Event()
-    clock = (clock or Clock())._replace(sleep=stopping.wait)
+def draining(store: Outbox, server: Server, connect: Callable[..., Client], **options: Any) -> Iterator[Drain]:
+    """A drain to that server, by ``Clock()`` unless one is given, stopped at the end whatever is under way."""
+    stopping = threading.Event()
+    clock = options.pop("clock", Clock())._replace(sleep=options.pop("sleep", stopping.wait))
     road = Road(store, ME, lambda: connect(server.url), clock, stopping=stopping)
-    drain = Drain(road, jobs=jobs, deadline_s=10, rate=rate)
+    drain = Drain(road, **{"jobs": 4, "deadline_s": 10, **options})
     try:
         yield drain
     finally:
@@ -133,61 +92,36 @@ def draining(
         settle(drain)
 
 
-# A pace
+# A pace, and a pause that the service asked for
 
 
 def test_a_pace_is_kept_over_all_workers(service: Server, connect: Connect, outbox: Outbox, time: Time) -> None:
     naps: list[float] = []
-    pause = threading.Event()
-
-    def sleep(seconds: float) -> None:
-        naps.append(seconds)
-        pause.wait(seconds)
-
-    drain = Drain(Road(outbox, ME, lambda: connect(service.url), Clock(sleep=sleep)), jobs=4, deadline_s=10, rate=100)
-    feed(drain, bodies(21))
-    settle(drain)
-    assert drain.totals.counts == {"delivered": 21}
+    with draining(outbox, service, connect, sleep=naps.append, rate=100) as drain:
+        feed(drain, bodies(21))
+        settle(drain)
+        assert drain.totals.counts == {"delivered": 21}
     assert max(naps) > 1 / 100, "each turn is a hundredth later than the one before, whoever has it"
     pace = Pace(time.clock, threading.Event(), 40)
     began = time.now
     for _ in range(21):
         pace.wait_turn()
     assert time.now - began == pytest.approx(20 / 40, abs=1e-3)
-
-
-def test_without_a_pace_nobody_waits(time: Time) -> None:
+    time.naps.clear()
     Pace(time.clock, threading.Event()).wait_turn()
+    assert time.naps == [], "without a rate nobody waits"
+
+
+def test_a_pause_holds_until_it_is_over_unless_the_budget_ends_before(time: Time) -> None:
+    pace = Pace(time.clock, threading.Event())
+    assert pace.wait(time.budget()) is None
+    pace.pause(3, LIMIT)
+    pace.pause(1, LIMIT)  # a shorter one does not end the longer
+    assert pace.wait(time.budget(3)) is LIMIT
     assert time.naps == []
-
-
-def test_a_stop_ends_the_wait_for_ones_turn() -> None:
-    stopping = threading.Event()
-    pace = Pace(Clock(sleep=stopping.wait), stopping, 1 / 3600)
-    pace.wait_turn()
-    stopping.set()
-    pace.wait_turn()  # an hour otherwise
-
-
-# A pause that the service asked for
-
-
-def test_a_pause_holds_until_it_is_over(time: Time) -> None:
-    hold = Pace(time.clock, threading.Event())
-    assert hold.wait(time.budget()) is None
-    hold.pause(3, LIMIT)
-    hold.pause(1, LIMIT)  # a shorter one does not end the longer
-    assert hold.wait(time.budget()) is None
-    assert time.naps == [3]
-    assert hold.wait(time.budget()) is None
-    assert time.naps == [3]
-
-
-def test_a_pause_beyond_the_budget_is_not_waited_for(time: Time) -> None:
-    hold = Pace(time.clock, threading.Event())
-    hold.pause(10, LIMIT)
-    assert hold.wait(time.budget(10)) is LIMIT
-    assert time.naps == []
+    for _ in range(2):
+        assert pace.wait(time.budget(3.1)) is None
+        assert time.naps == [3]
 
 
 def sent(store: Outbox, client: Client, time: Time, seconds: float = 10) -> Tried:
@@ -196,51 +130,44 @@ def sent(store: Outbox, client: Client, time: Time, seconds: float = 10) -> Trie
     return road.send(road.accept(BODY), lambda: client, time.budget(seconds), Pace(time.clock, road.stopping))
 
 
-def test_limits_that_name_their_pause_count_as_no_attempt(
-    service: Server, connect: Connect, time: Time, outbox: Outbox
+def test_limits_that_name_their_pause_count_as_no_attempt_and_are_given_up_with_the_budget(
+    service: Server, client: Client, time: Time, outbox: Outbox
 ) -> None:
     service.script(*[ONE_SECOND] * 7)
-    assert sent(outbox, connect(service.url), time) == Tried("delivered", 1, 201)
+    assert sent(outbox, client, time) == Tried("delivered", 1, 201)
     assert time.naps == [1] * 7
-
-
-def test_limits_without_end_are_given_up_with_the_budget(
-    service: Server, connect: Connect, time: Time, outbox: Outbox
-) -> None:
+    service.requests.clear()
     service.default = ONE_SECOND
-    ended = sent(outbox, connect(service.url), time, 5)
+    ended = sent(outbox, client, time, 5)
     assert (ended.end, ended.attempts, ended.http_status) == ("failed", 0, 429)
     assert isinstance(ended.failure and ended.failure.error, ServiceUnavailable)
     assert len(service.requests) == 5
 
 
 class Noticing(Client):
-    """A client that tells when an answer of that status has come."""
+    """A client that tells when an answer of status 429 has come."""
 
-    def __init__(self, client: Client, status: int, noticed: threading.Event) -> None:
-        self.client, self.status, self.noticed = client, status, noticed
+    def __init__(self, url: str, noticed: threading.Event) -> None:
+        super().__init__(url, KEY, env={})
+        self.noticed = noticed
 
     def post(self, body: bytes, budget: Budget) -> Answer:
-        answer = self.client.post(body, budget)
-        if answer.status == self.status:
+        answer = super().post(body, budget)
+        if answer.status == 429:
             self.noticed.set()
         return answer
 
 
-def test_a_limit_pauses_all_workers(service: Server, connect: Connect, outbox: Outbox) -> None:
+def test_a_limit_pauses_all_workers(service: Server, outbox: Outbox) -> None:
     gate, limited = threading.Event(), threading.Event()
     service.script(says.gated(gate), says.gated(gate), ONE_SECOND)
-
-    def noticing() -> Noticing:
-        return Noticing(connect(service.url), 429, limited)
-
-    drain = Drain(Road(outbox, ME, noticing, Clock()), jobs=3, deadline_s=10)
-    feed(drain, bodies(9))
-    assert limited.wait(30)
-    threading.Event().wait(0.1)  # from its answer to its pause, the worker has a few lines to go
-    gate.set()  # now the others are free for their next, and must wait all the same
-    settle(drain)
-    assert drain.totals.counts == {"delivered": 9}
+    with draining(outbox, service, lambda url: Noticing(url, limited), jobs=3) as drain:
+        feed(drain, bodies(9))
+        assert limited.wait(30)
+        threading.Event().wait(0.1)  # from its answer to its pause, the worker has a few lines to go
+        gate.set()  # now the others are free for their next, and must wait all the same
+        settle(drain)
+        assert drain.totals.counts == {"delivered": 9}
     asked, *later = service.requests[2:]
     assert len(later) == 7
     assert min(request.at for request in later) >= asked.at + 1.0
@@ -283,14 +210,14 @@ def test_a_probe_that_was_not_sent_leaves_its_place_to_the_next(time: Time) -> N
     assert breaker.ask() == (1, None)
 
 
-@pytest.mark.parametrize("good", [SENT, failed(1, Failure(EventRefused("bad icon"), 403))], ids=["sent", "refused"])
-def test_a_sign_of_life_between_failures_starts_the_count_anew(time: Time, good: Tried) -> None:
-    breaker = Breaker(time.clock, threshold=2)
-    for _ in range(10):
+def test_a_sign_of_life_between_failures_starts_the_count_anew(time: Time) -> None:
+    for good in (SENT, failed(1, Failure(EventRefused("bad icon"), 403))):
+        breaker = Breaker(time.clock, threshold=2)
+        for _ in range(3):
+            failing(breaker, 1)
+            breaker.record(good, probe=False)
         failing(breaker, 1)
-        breaker.record(good, probe=False)
-    failing(breaker, 1)
-    assert assumed(breaker, 1) == [None]
+        assert assumed(breaker, 1) == [None]
 
 
 def test_each_probe_that_fails_doubles_the_wait_up_to_a_minute(time: Time) -> None:
@@ -307,12 +234,11 @@ def test_each_probe_that_fails_doubles_the_wait_up_to_a_minute(time: Time) -> No
     assert LONGEST_COOLDOWN_S == 60
 
 
-@pytest.mark.parametrize("error", [KeyRefused("no such key"), UnexpectedAnswer("404"), BadConfig("?")], ids=repr)
-def test_what_every_event_would_meet_stops_all_at_once(time: Time, error: LogshError) -> None:
-    breaker = Breaker(time.clock, threshold=4)
-    failure = Failure(error)
-    failing(breaker, 1, failure)
-    assert assumed(breaker, 1) == [failure]
+def test_what_every_event_would_meet_stops_all_at_once(time: Time) -> None:
+    for error in (KeyRefused("no such key"), UnexpectedAnswer("404"), BadConfig("?")):
+        breaker = Breaker(time.clock, threshold=4)
+        failing(breaker, 1, Failure(error))
+        assert assumed(breaker, 1) == [Failure(error)]
 
 
 CHOKED = Failure(ServiceUnavailable("Something went wrong."), 500, 4)
@@ -394,6 +320,7 @@ def test_each_event_ends_where_it_belongs(service: Server, connect: Connect, out
         settle(drain)
     assert drain.totals.counts == {"delivered": 1, "rejected": 1, "queued": 1}
     assert drain.totals.worst()[0] == 65
+    assert drain.in_vain == {kept}
     assert outbox.get(sent) is None
     assert {row.id: (row.state, row.http_status, row.attempts) for row in outbox.rows()} == {
         refused: ("rejected", 403, 1),
@@ -418,26 +345,7 @@ def test_never_more_requests_are_under_way_than_jobs(
     assert service.connections == jobs, "each worker keeps a connection of its own"
 
 
-def test_an_event_whose_lease_was_lost_is_not_sent(
-    service: Server, connect: Connect, tmp_path: Path, time: Time
-) -> None:
-    outbox = Outbox.open(tmp_path / "outbox", now=lambda: time.now)
-    with draining(outbox, service, connect, clock=time.clock) as drain:
-        accepted = drain.road.accept(BODY)
-        time.now += LEASE_S + 1
-        (taken,) = outbox.take(ME, lease=new_lease(), limit=1)
-        drain.feed(accepted)
-        settle(drain)
-        assert drain.totals.counts == {"queued": 1}
-        assert drain.totals.worst()[0] == 75
-    assert taken.id == accepted.id
-    assert service.requests == []
-    assert outbox.counts() == Counts(1, 1, 0)
-    outbox.close()
-
-
-def test_events_that_wait_for_a_worker_stay_ours(service: Server, connect: Connect, tmp_path: Path, time: Time) -> None:
-    outbox = Outbox.open(tmp_path / "outbox", now=lambda: time.now)
+def test_events_that_wait_for_a_worker_stay_ours(service: Server, connect: Connect, outbox: Outbox, time: Time) -> None:
     gate = threading.Event()
     service.default = says.gated(gate)
     with draining(outbox, service, connect, jobs=1, clock=Clock(time=lambda: time.now)) as drain:
@@ -451,53 +359,39 @@ def test_events_that_wait_for_a_worker_stay_ours(service: Server, connect: Conne
         settle(drain)
         assert drain.totals.counts == {"delivered": 3}
     assert outbox.counts() == Counts(0, 0, 0)
-    outbox.close()
 
 
+@pytest.mark.parametrize("kept", [True, False], ids=["a store", "no store"])
 def test_told_to_stop_it_ends_what_is_under_way_and_gives_the_rest_back(
-    service: Server, connect: Connect, outbox: Outbox
+    service: Server, connect: Connect, outbox: Outbox, *, kept: bool
 ) -> None:
-    gate, stopping = threading.Event(), threading.Event()
+    gate = threading.Event()
     service.default = says.gated(gate)
-    with draining(outbox, service, connect, jobs=2, stopping=stopping) as drain:
+    with draining(outbox if kept else MemoryOutbox(because="disk full"), service, connect, jobs=2) as drain:
         ids = feed(drain, bodies(10))
         service.wait_for(2)
-        stopping.set()
+        drain.road.stopping.set()
         gate.set()
         settle(drain)
-        assert drain.totals.counts == {"delivered": 2, "queued": 8}
-    assert [(row.id, row.state, row.attempts) for row in outbox.rows()] == [(i, "pending", 0) for i in ids[2:]]
+        assert drain.totals.counts == {"delivered": 2, "queued" if kept else "failed": 8}
+    left = [(row.id, row.state, row.attempts) for row in outbox.rows()]
+    assert left == [(event_id, "pending", 0) for event_id in ids[2:] if kept]
 
 
 def test_told_to_stop_it_waits_for_no_next_attempt(service: Server, connect: Connect, outbox: Outbox) -> None:
-    an_hour = {"Retry-After": "3600"}
-    service.default = says.error(503, headers=an_hour)
-    stopping = threading.Event()
-    clock = Clock(sleep=stopping.wait)
-    drain = Drain(Road(outbox, ME, lambda: connect(service.url), clock, stopping=stopping), jobs=2, deadline_s=7200)
-    feed(drain, bodies(2))
-    service.wait_for(2)
-    stopping.set()
-    settle(drain)
-    assert drain.totals.counts == {"queued": 2}
-    assert outbox.counts() == Counts(2, 0, 0)
-
-
-def test_without_a_store_what_was_not_sent_when_stopped_is_lost(service: Server, connect: Connect) -> None:
-    gate, stopping = threading.Event(), threading.Event()
-    service.default = says.gated(gate)
-    with draining(MemoryOutbox(because="disk full"), service, connect, jobs=1, stopping=stopping) as drain:
-        feed(drain, bodies(3))
-        service.wait_for(1)
-        stopping.set()
-        gate.set()
+    service.default = says.error(503, headers=LATER)
+    with draining(outbox, service, connect, jobs=2, deadline_s=7200) as drain:
+        feed(drain, bodies(2))
+        service.wait_for(2)
+        drain.road.stopping.set()
         settle(drain)
-        assert drain.totals.counts == {"delivered": 1, "failed": 2}
+        assert drain.totals.counts == {"queued": 2}
+    assert outbox.counts() == Counts(2, 0, 0)
 
 
 def test_a_drain_that_is_closed_leaves_no_thread(service: Server, connect: Connect, outbox: Outbox) -> None:
     before = set(threading.enumerate())
-    with draining(outbox, service, connect, jobs=4) as drain:
+    with draining(outbox, service, connect) as drain:
         feed(drain, bodies(8))
         settle(drain)
         workers = {thread for thread in threading.enumerate() if "(_work)" in thread.name} - before
@@ -509,15 +403,15 @@ def test_a_drain_that_is_closed_leaves_no_thread(service: Server, connect: Conne
         assert drain.totals.counts == {"delivered": 9}, "it can be fed again"
 
 
-def test_a_client_that_can_not_be_made_leaves_everything_kept(outbox: Outbox) -> None:
-    def connect() -> Client:
+def test_a_client_that_can_not_be_made_leaves_everything_kept(service: Server, outbox: Outbox) -> None:
+    def connect(_url: str) -> Client:
         raise BadConfig("the certificate file is gone")
 
-    drain = Drain(Road(outbox, ME, connect, Clock()), jobs=2, deadline_s=1)
-    feed(drain, bodies(3))
-    settle(drain)
-    assert drain.totals.counts == {"queued": 3}
-    assert drain.totals.worst()[0] == 78
+    with draining(outbox, service, connect, jobs=2) as drain:
+        feed(drain, bodies(3))
+        settle(drain)
+        assert drain.totals.counts == {"queued": 3}
+        assert drain.totals.worst()[0] == 78
     assert outbox.counts() == Counts(3, 0, 0)
 
 
@@ -526,34 +420,62 @@ def test_a_fault_of_our_own_surfaces_after_what_was_done_is_acknowledged(
 ) -> None:
     made = 0
 
-    def faulty() -> Client:
+    def faulty(url: str) -> Client:
         nonlocal made
         made += 1
         if made > 1:
             raise ZeroDivisionError
-        return connect(service.url)
+        return connect(url)
 
     gate = threading.Event()
     service.default = says.gated(gate)
-    drain = Drain(Road(outbox, ME, faulty, Clock()), jobs=2, deadline_s=5)
-    feed(drain, bodies(2))
-    wait_until(lambda: made == 2, "the second worker asks for a client while the first one waits")
-    gate.set()
-    wait_until(lambda: drain._done.qsize() == 2, "both end")  # noqa: SLF001 - so that one poll meets both
-    with pytest.raises(ZeroDivisionError):
-        settle(drain)
+    with draining(outbox, service, faulty, jobs=2) as drain:
+        feed(drain, bodies(2))
+        wait_until(lambda: made == 2, "the second worker asks for a client while the first one waits")
+        gate.set()
+        wait_until(lambda: drain._done.qsize() == 2, "both end")  # noqa: SLF001 - so that one poll meets both
+        with pytest.raises(ZeroDivisionError):
+            settle(drain)
     assert len(service.events) == 1
     assert outbox.counts().pending == 1
 
 
 @pytest.mark.parametrize(("age", "status"), [(30, "delivered"), (LEASE_S, "queued")])
 def test_a_store_that_fails_keeps_no_event_from_its_attempt_while_its_lease_lasts(
-    service: Server, connect: Connect, outbox: Outbox, age: float, status: str
+    service: Server, connect: Connect, outbox: Outbox, tmp_path: Path, age: float, status: str
 ) -> None:
-    drain = Drain(Road(outbox, ME, lambda: connect(service.url), Clock()), jobs=1, deadline_s=5)
-    accepted = drain.road.accept(BODY)
-    outbox.close()  # from here on, every word to it fails
-    drain.feed(accepted._replace(leased_at=accepted.leased_at - age))
-    settle(drain)
-    assert drain.totals.counts == {status: 1}
+    with draining(outbox, service, connect, jobs=1) as drain:
+        accepted = drain.road.accept(BODY)
+        with nothing_can_be_written(tmp_path / "outbox"):
+            drain.feed(accepted._replace(leased_at=accepted.leased_at - age))
+            settle(drain)
+        assert drain.totals.counts == {status: 1}
     assert len(service.events) == (status == "delivered")
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("INT", KeyboardInterrupt), ("QUIT", KeyboardInterrupt), ("TERM", TermSignal), ("HUP", TermSignal)],
+)
+def test_the_first_signal_asks_and_the_second_insists(name: str, error: type[KeyboardInterrupt]) -> None:
+    signum = signal.Signals[f"SIG{name}"]
+    before = signal.getsignal(signum)
+    with StopRequest() as stop:
+        assert not stop
+        signal.raise_signal(signum)
+        assert stop
+        assert stop.event.is_set()
+        assert type(stop.error()) is error
+        with pytest.raises(error):
+            signal.raise_signal(signum)
+    assert signal.getsignal(signum) is before
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
+from logsh_cli.files import file_lock
 from logsh_cli.outbox import Outbox, Owner
+from logsh_cli.outbox.file import FILE_NAME, LEDGER_NAME
 from tests.support.sending import KEY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.server import Server
@@ -50,3 +55,12 @@ def shelve(tmp_path: Path, event_id: int, message: str = "Icon must be a valid e
 def arrived(server: Server) -> list[str]:
     """The names of the events that a server took, sorted: workers overtake one another."""
     return sorted(body["event"] for body in server.events)
+
+
+@contextmanager
+def nothing_can_be_written(directory: Path) -> Iterator[None]:
+    """Another process keeps the store's lock, and that of the file kept for acknowledgements."""
+    db = sqlite3.connect(directory / FILE_NAME, isolation_level=None)
+    with closing(db), file_lock(directory / LEDGER_NAME):
+        db.execute("BEGIN IMMEDIATE")
+        yield
