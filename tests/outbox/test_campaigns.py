@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from tests.benchmarks.campaigns.toll import Toll
 
 CAMPAIGNS: dict[str, tuple[Callable[[random.Random, int], Toll], int]] = {
-    "power loss": (power_loss.campaign, 40),
-    "SIGKILL": (sigkill.campaign, 9),
-    "a full disk": (full_disk.campaign, 12),
-    "flipped bits and cuts": (damage.campaign, 60),
+    "power loss": (power_loss.campaign, 30),
+    "SIGKILL": (sigkill.campaign, 6),
+    "a full disk": (full_disk.campaign, 8),
+    "flipped bits and cuts": (damage.campaign, 50),
     "stopped holders of locks": (stopped_holders.campaign, 4),
-    "no descriptors": (no_descriptors.campaign, 12),
+    "no descriptors": (no_descriptors.campaign, 8),
     "steps of the clock": (clock_steps.campaign, 60),
 }
 

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from tests.support.answers import Answer
     from tests.support.server import Server
 
-HANDS = 6
+HANDS = 4
 """So many start processes, one after the other each."""
 
-TASKS = {"send": 60, "send -b": 24, "batch": 12}
+TASKS = {"send": 20, "send -b": 10, "batch": 6}
 LINES_A_BATCH = 15
-EVENTS = 60 + 24 + 12 * LINES_A_BATCH
+EVENTS = 20 + 10 + 6 * LINES_A_BATCH
 
 ONE_SECOND = {"Retry-After": "1"}
 HARMLESS: tuple[tuple[Answer, int], ...] = (
@@ -91,17 +91,15 @@ class Chaos:
 
     def run(self) -> None:
         """Do everything, with as many processes at once as there are hands."""
-        others = [self._hinder] if self.deadly else []
         hands = [threading.Thread(target=self._work, daemon=True) for _ in range(HANDS)]
-        helpers = [threading.Thread(target=work, daemon=True) for work in others]
-        for thread in (*hands, *helpers):
+        hinderer = threading.Thread(target=self._hinder, daemon=True)
+        for thread in (*hands, hinderer):
             thread.start()
         for hand in hands:
             hand.join(2.5 * PATIENCE_S)  # it has many processes to wait for, each of which has a bound of its own
             assert not hand.is_alive(), "a process does not end"
         self.over.set()
-        for helper in helpers:
-            helper.join()
+        hinderer.join()
 
     def _work(self) -> None:
         while True:
@@ -148,9 +146,9 @@ class Chaos:
         return False
 
     def _hinder(self) -> None:
-        """Take the service away now and then, and kill a courier."""
+        """Take the service away now and then, and kill a courier, in a deadly test."""
         dice = random.Random(self.dice.random())
-        while not self.over.wait(dice.uniform(0.3, 1.0)):
+        while not self.over.wait(dice.uniform(0.1, 0.4)) and self.deadly:
             if dice.random() < 0.5:
                 self.service.stop()
                 self.over.wait(dice.uniform(0.1, 0.6))
@@ -197,7 +195,7 @@ def test_whatever_happens_an_accepted_event_arrives(service: Server, tmp_path: P
     arrived = Counter(body["event"] for body in service.events)
     assert chaos.accepted - set(arrived) == set(), "lost"
     assert set(arrived) <= chaos.given
-    assert chaos.codes[-signal.SIGKILL] > 5, "there was chaos"
+    assert chaos.codes[-signal.SIGKILL] > 2, "there was chaos"
     assert len(chaos.accepted) > EVENTS / 4
     print(f"{chaos.codes=} accepted={len(chaos.accepted)} arrived={len(arrived)} in {arrived.total()} requests")
 

@@ -69,15 +69,13 @@ class Traced:
         self.service = service
         self.log = tmp_path / "strace.log"
 
-    def run(self, args: tuple[str, ...], stdin: bytes, kill_at: Point | None = None) -> int:
+    def run(self, args: tuple[str, ...], kill_at: Point | None = None) -> int:
         """The exit code as strace repeats it: negative for a signal."""
         kill = [f"-einject={kill_at.call}:signal=SIGKILL:when={kill_at.number}"] if kill_at else []
         trace = ["strace", "-f", "-o", str(self.log), f"-etrace={','.join(STEPS)}", *kill]
         env = environment(settings_for(self.service))
-        done = subprocess.run(
-            [*trace, str(LOGSH), *args], env=env, input=stdin, capture_output=True, timeout=120, check=False
-        )
-        return done.returncode
+        command = [*trace, str(LOGSH), *args]
+        return subprocess.run(command, env=env, capture_output=True, timeout=120, check=False).returncode
 
     def points(self) -> list[Point]:
         """Every step of the last run, in its order, counted as strace does: for each thread."""
@@ -101,60 +99,42 @@ def traced(service: Server, tmp_path: Path) -> Traced:
     keep(tmp_path, "first")  # so that the store is there
     call_main("outbox", "drop", "--all", "--yes")
     traced = Traced(service, tmp_path)
-    if traced.run(("outbox", "list"), b"") != 0:
+    if traced.run(("outbox", "list")) != 0:
         pytest.skip("tracing is not permitted here")
     return traced
 
 
-@pytest.mark.parametrize(
-    ("args", "stdin", "names"),
-    [
-        pytest.param(("send", *EVENT), b"", ["deploy.done"], id="send"),
-        pytest.param(
-            ("batch", "--jobs", "1"),
-            b'{"event":"a","description":"d"}\n{"event":"b","description":"d"}\n',
-            ["a", "b"],
-            id="batch",
-        ),
-    ],
-)
-def test_killed_at_any_step_what_was_accepted_arrives(
-    service: Server, traced: Traced, tmp_path: Path, args: tuple[str, ...], stdin: bytes, names: list[str]
-) -> None:
-    assert traced.run(args, stdin) == 0
+def test_killed_at_any_step_what_was_accepted_arrives(service: Server, traced: Traced, tmp_path: Path) -> None:
+    args = ("send", *EVENT)
+    assert traced.run(args) == 0
     points, syncs = traced.points(), traced.syncs()
     assert {"pwrite64", "fdatasync", "connect", "sendto", "recvfrom"} <= {point.call for point in points}
     accepted_at = 0
     for point in points:
         service.events.clear()
-        # Two events may be acknowledged at once this time, so that the last step is not reached.
-        assert traced.run(args, stdin, kill_at=point) in {-signal.SIGKILL, 0}, point
+        assert traced.run(args, kill_at=point) == -signal.SIGKILL, point
         accepted = traced.syncs() >= syncs
         accepted_at += accepted
-        sent = [body["event"] for body in service.events]
+        sent = Counter(arrived(service))
         flush_once_leases_have_ended(service)
         assert kept_rows(tmp_path) == [], point
-        if accepted:
-            assert set(arrived(service)) == set(names), point
+        assert not accepted or arrived(service), point
         # Twice at most, and only what the service had and the store had not heard of.
-        assert Counter(arrived(service)) - Counter(sent) <= Counter(names), point
+        assert (Counter(arrived(service)) - sent).total() <= 1, point
     assert 0 < accepted_at < len(points), "there were steps before the acceptance and after it"
     assert not list((tmp_path / "state").glob("*.corrupt-*"))
 
 
-@pytest.mark.parametrize("args", [("courier",), ("outbox", "flush")], ids=["courier", "flush"])
-def test_a_delivery_killed_at_any_step_loses_nothing(
-    service: Server, traced: Traced, tmp_path: Path, args: tuple[str, ...]
-) -> None:
+def test_a_delivery_killed_at_any_step_loses_nothing(service: Server, traced: Traced, tmp_path: Path) -> None:
     keep(tmp_path, "a", "b")
-    assert traced.run(args, b"") == 0
+    assert traced.run(("courier",)) == 0
     points = traced.points()
     assert {"pwrite64", "connect", "sendto", "recvfrom"} <= {point.call for point in points}
     for point in points:
         keep(tmp_path, "a", "b")
         service.events.clear()
         # Two workers may share the steps in another way this time, so that the last ones are not reached.
-        if traced.run(args, b"", kill_at=point) == 0:
+        if traced.run(("courier",), kill_at=point) == 0:
             assert arrived(service) == ["a", "b"]
         flush_once_leases_have_ended(service)
         assert kept_rows(tmp_path) == [], point
@@ -164,20 +144,6 @@ def test_a_delivery_killed_at_any_step_loses_nothing(
 
 
 # The same without strace, at the steps that the service can hold a process at
-
-
-def test_killed_before_the_answer_it_is_sent_again(service: Server, tmp_path: Path) -> None:
-    gate = threading.Event()
-    service.default = says.gated(gate)
-    process = start_logsh("send", *EVENT, env=settings_for(service))
-    service.wait_for(1)
-    process.kill()
-    process.communicate()
-    service.default = says.ok()
-    flush_once_leases_have_ended(service)
-    assert arrived(service) == ["deploy.done"], "the first request never got an answer, and so was never taken"
-    assert kept_rows(tmp_path) == []
-    gate.set()
 
 
 def test_a_courier_killed_in_mid_flight_loses_nothing(logsh: Logsh, service: Server, tmp_path: Path) -> None:
