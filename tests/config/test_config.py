@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.command import Completed
+from tests.support.command import Completed, run_logsh
 
 KEY = "logsh_CANARY0123456789wxyz"
 MASKED = "logsh_…wxyz"
@@ -221,11 +221,11 @@ def test_a_file_that_others_can_read_is_tightened_and_said_once(logsh: Logsh, co
     assert "tightened" not in logsh("config", "list", "--json").stderr
 
 
-@pytest.mark.parametrize("env", [{"LANG": "C", "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}], ids=["ascii"])
-def test_an_ascii_locale_changes_nothing_but_the_spelling(env: dict[str, str], logsh: Logsh, config: Path) -> None:
-    assert logsh("config", "set", "icon", ":rocket:", env=env).code == 0
+def test_an_ascii_locale_changes_nothing_but_the_spelling(config: Path) -> None:
+    env = {"LANG": "C", "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
+    assert run_logsh("config", "set", "icon", ":rocket:", env=env).code == 0
     assert saved(config) == {"icon": "🚀"}
-    assert logsh("config", "get", "icon", env=env).stdout == "\\U0001f680\n"
+    assert run_logsh("config", "get", "icon", env=env).stdout == "\\U0001f680\n"
 
 
 @pytest.mark.parametrize("argument", [b"\xff", b"\xed\xb2\x80"], ids=["byte", "surrogate"])

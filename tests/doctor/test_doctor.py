@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import logsh_cli
+from logsh_cli.commands.doctor import HELP
 from logsh_cli.config import HOMELESS
 from logsh_cli.doctor import Check, exit_code_of, failed, passed, plain, shielded, skipped, summary, to_json, warned
 from logsh_cli.doctor.outbox import outbox_checks
@@ -848,9 +849,7 @@ def test_the_summary_counts_problems_and_warnings(checks: list[Check], said: str
     assert summary(checks) == said
 
 
-def test_the_help_explains_the_exit_codes(logsh: Logsh) -> None:
-    done = logsh("doctor", "--help")
-    assert done.code == 0
-    told = {int(code) for code in re.findall(r"^ +(\d+) +\S", done.stdout, re.MULTILINE)}
+def test_the_help_explains_the_exit_codes() -> None:
+    told = {int(code) for code in re.findall(r"^ +(\d+) +\S", HELP, re.MULTILINE)}
     assert told == {0, 69, 75, 77, 78}
     assert told <= {int(code) for code in EXIT_CODE_MEANINGS}

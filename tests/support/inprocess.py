@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import tempfile
@@ -12,10 +13,11 @@ from logsh_cli.cli import main
 from logsh_cli.clock import Clock
 from logsh_cli.http.connector import Connector
 from logsh_cli.output.streams import Streams
-from tests.support.command import Completed
+from tests.support.command import Completed, environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from logsh_cli.config.key import Destination
     from logsh_cli.http.client import Client
@@ -36,17 +38,21 @@ def written(stream: io.TextIOWrapper) -> bytes:
 
 
 def call_main(
-    *argv: str, env: Mapping[str, str] | None = None, stdin: bytes = b"", clock: Clock | None = None
+    *argv: str | bytes,
+    env: Mapping[str, str | None] | None = None,
+    stdin: bytes = b"",
+    cwd: Path | None = None,
+    clock: Clock | None = None,
 ) -> Completed:
-    """What ``logsh ARGV`` does; ``env`` is added to the environment of this test, ``clock`` is the machine's."""
+    """What ``logsh ARGV`` does, as ``run_logsh`` has it; ``clock`` is the machine's."""
     out, err = text_stream(), text_stream()
-    merged = {**os.environ, **(env or {})}
-    with tempfile.TemporaryFile() as file:
+    merged = environment(env)
+    with tempfile.TemporaryFile() as file, contextlib.chdir(cwd or "."):
         file.write(stdin)
         file.seek(0)
         context = TidyContext(merged, Streams(io.TextIOWrapper(file), out, err, merged), clock or Clock())
         try:
-            code = main(argv, context)
+            code = main([os.fsdecode(word) for word in argv], context)
         finally:
             context.close()
     return Completed(code, written(out), written(err))
