@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from logsh_cli import __version__
 from logsh_cli.errors import EXIT_CODE_MEANINGS
-from logsh_cli.help.topics import ENVIRONMENT
+from logsh_cli.help import ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from logsh_cli.errors import EXIT_CODE_MEANINGS
-from logsh_cli.help.topics import ENVIRONMENT, RESULT_FIELDS, STATES
+from logsh_cli.help import ENVIRONMENT, RESULT_FIELDS, STATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -142,7 +142,7 @@ def of_type(least: Result | Tally, description: str) -> Schema:
     """Return the schema of a result type; members that ``least`` does not print are there only sometimes."""
     hints = get_type_hints(type(least), None, {"Mapping": Mapping})
     printed = to_json(least)
-    properties = {name: of_hint(name, hint) for name, hint in hints.items()}
+    properties = {name: of_hint(name, hints[name]) for name in least._fields}
     return closed(properties, description, tuple(name for name in properties if name not in printed))
 
 

@@ -6,17 +6,17 @@ Loading Typer is a third of what a short command costs, so ``cli.py`` comes here
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 import typer
 import typer.main
 
 from logsh_cli import __version__, options
 from logsh_cli.errors import ExitCode
-from logsh_cli.help.layout import arrange, group_under
+from logsh_cli.help.layout import ArrangedCommand, ArrangedGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from types import ModuleType
 
     from logsh_cli.app import AppContext
@@ -60,14 +60,20 @@ _SHOWS_ONLY = frozenset({"--help", "-h", "--version", "-V"})
 """Options whose text Typer itself writes, and so stumbles over a reader that has gone or a full disk."""
 
 _NAMES = {**vars(options), "options": options}
-"""Names that the signatures of commands use and their modules import for the type checker alone."""
+"""What the signatures of commands name beside what their modules import."""
+
+
+class RootGroup(ArrangedGroup):
+    """``logsh`` itself."""
+
+    headings = GROUPS
 
 
 def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
     """The Typer application with these commands; help and completion need all of them, a run needs one."""
     app = typer.Typer(
         name="logsh",
-        cls=group_under(GROUPS),
+        cls=RootGroup,
         help=HELP,
         add_completion=False,
         no_args_is_help=True,
@@ -86,8 +92,6 @@ def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
 
     for name in names:
         _add(app, name)
-    arrange(app)
-    _evaluate_signatures(app)
     return app
 
 
@@ -97,10 +101,10 @@ def _add(app: typer.Typer, name: str) -> None:
     if not hasattr(module, "COMMANDS"):
         _add_function(app, module, name, module.HELP, COMMANDS.get(name))
         return
-    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=module.HELP, short_help=COMMANDS[name])
+    group = typer.Typer(cls=ArrangedGroup, no_args_is_help=True, rich_markup_mode=None, help=module.HELP)
     for command, (sentence, *examples) in module.COMMANDS.items():
         _add_function(group, module, command, "\n  ".join((f"{sentence}\n\n\b", *examples)))
-    app.add_typer(group, name=name)
+    app.add_typer(group, name=name, short_help=COMMANDS[name])
 
 
 def _add_function(app: typer.Typer, module: ModuleType, name: str, words: str, short: str | None = None) -> None:
@@ -108,8 +112,11 @@ def _add_function(app: typer.Typer, module: ModuleType, name: str, words: str, s
     function = getattr(module, name, None) or getattr(module, f"{name}_")
     # What follows a command that is to be run is that command's.
     settings = {"allow_interspersed_args": "command" not in function.__annotations__}
-    hidden = name in HIDDEN
-    app.command(name, help=words, short_help=short, hidden=hidden, context_settings=settings)(function)
+    # Typer would look for the types in the command's module, which imports them for the type checker alone.
+    function.__annotations__ = get_type_hints(function, {**_NAMES, **function.__globals__}, include_extras=True)
+    app.command(
+        name, cls=ArrangedCommand, help=words, short_help=short, hidden=name in HIDDEN, context_settings=settings
+    )(function)
 
 
 def run(argv: Sequence[str], context: AppContext) -> int:
@@ -151,15 +158,3 @@ def _print_version(value: bool) -> None:
     if value:
         typer.echo(f"logsh {__version__}")
         raise typer.Exit
-
-
-def _evaluate_signatures(app: typer.Typer) -> None:
-    """Turn annotations into types, which Typer would look for in the command's module, where they are not imported."""
-    for command in app.registered_commands:
-        callback: Callable[..., Any] | None = command.callback
-        if callback is not None:
-            names = {**_NAMES, **callback.__globals__}
-            callback.__annotations__ = get_type_hints(callback, globalns=names, include_extras=True)
-    for group in app.registered_groups:
-        if group.typer_instance is not None:
-            _evaluate_signatures(group.typer_instance)

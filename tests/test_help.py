@@ -9,8 +9,8 @@ import pytest
 
 from completions.tree import read_tree
 from logsh_cli.errors import EXIT_CODE_MEANINGS
+from logsh_cli.help import ENVIRONMENT, RESULT_FIELDS, TOPICS
 from logsh_cli.help.layout import ALL, ARGUMENTS, SHORT_LIST
-from logsh_cli.help.topics import ENVIRONMENT, RESULT_FIELDS, TOPICS
 from logsh_cli.options import ADVANCED
 from logsh_cli.outbox.rows import State
 from logsh_cli.output.result import Result, to_json

@@ -17,7 +17,7 @@ def help_(
         list[str] | None, argument("[COMMAND|TOPIC]", "A command, or exit-codes, environment, json.")
     ] = None,
 ) -> int:
-    from logsh_cli.help.topics import TOPICS  # noqa: PLC0415 - tables that no other command needs
+    from logsh_cli.help import TOPICS  # noqa: PLC0415 - tables that no other command needs
 
     app: AppContext = ctx.obj
     words = subject or []

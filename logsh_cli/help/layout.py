@@ -78,7 +78,7 @@ class ArrangedCommand(TyperCommand):
 class ArrangedGroup(TyperGroup):
     """A group of commands, which stand in the order in which they were added, under headings or one."""
 
-    headings: Mapping[str, Collection[str]] | None = None
+    headings: Mapping[str, Collection[str]] = {}
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Take the group's own options.
@@ -106,9 +106,10 @@ class ArrangedGroup(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names, in order; Typer would put groups last."""
-        known = super().list_commands(ctx)
-        order = [name for names in (self.headings or {}).values() for name in names]
-        return [name for name in order if name in known] + [name for name in known if name not in order]
+        order = [name for names in self.headings.values() for name in names]
+        return sorted(
+            super().list_commands(ctx), key=lambda name: (name not in order, name in order and order.index(name))
+        )
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands under their headings, all sentences starting in the same column."""
@@ -119,22 +120,6 @@ class ArrangedGroup(TyperGroup):
                 formatter.write_dl(
                     [(name.ljust(width), shown[name].get_short_help_str(200)) for name in names if name in shown]
                 )
-
-
-def group_under(headings: Mapping[str, Collection[str]]) -> type[ArrangedGroup]:
-    """A group whose help lists its commands under these headings."""
-    return type("GroupUnderHeadings", (ArrangedGroup,), {"headings": headings})
-
-
-def arrange(app: typer.Typer) -> None:
-    """Make this the help of every command and group of the application that has no class of its own."""
-    for command in app.registered_commands:
-        if command.cls in (None, TyperCommand):
-            command.cls = ArrangedCommand
-    for group in app.registered_groups:
-        if group.typer_instance is not None:
-            group.cls = ArrangedGroup
-            arrange(group.typer_instance)
 
 
 def coloured(text: str, ctx: Any, stream: str = "stdout") -> str:

@@ -11,7 +11,7 @@ import logsh_cli
 from completions.manpage import page
 from completions.tree import Command, read_tree
 from logsh_cli.errors import EXIT_CODE_MEANINGS
-from logsh_cli.help.topics import ENVIRONMENT
+from logsh_cli.help import ENVIRONMENT
 from logsh_cli.parser import build_app
 
 PAGE = Path(__file__).parents[2] / "completions" / "logsh.1"
