@@ -22,7 +22,7 @@ from logsh_cli.output.text import Redactor
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from logsh_cli.http.network import Lookup
     from logsh_cli.http.proxies import Proxy
@@ -48,7 +48,7 @@ class Client:
         api_url: the service's base URL; plain ``http`` to loopback only.
         key: the API key; ``None`` sends none.
         ca_file: trust the authorities in this PEM file, and only those.
-        env: where to look for ``https_proxy``, ``all_proxy``, ``no_proxy``, ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``.
+        env: where to look for a proxy, ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``.
         context: what ``tls.make_context`` made of those, if that was done already.
         connect_timeout: seconds for connecting, and again for the TLS handshake, within the budget of a post.
         lookup: the resolver.
@@ -74,9 +74,8 @@ class Client:
         tell: Callable[[str], None] | None = None,
     ) -> None:
         if key is not None and not _KEY.fullmatch(key):
-            raise BadConfig(
-                "the API key holds characters that can't be sent", hint="copy it again, without white space"
-            )
+            hint = "copy it again, without white space"
+            raise BadConfig("the API key holds characters that can't be sent", hint=hint)
         self._key = key
         self._tell = tell
         self._redact = Redactor([key] if key else ())
@@ -86,12 +85,17 @@ class Client:
         host = self._url.netloc.decode().removesuffix(f":{self._url.port}")
         port = self._url.port or (443 if secure else 80)
         self._host = f"{host}:{port}"
-        self._proxy = _proxy_for(host, port, env) if secure else None
-        self._network = Network(connect_timeout, secure + _is_secure(self._proxy), lookup)
+        self._proxy: Proxy | None = None
+        if secure and any(map(env.get, PROXY_VARIABLES)):
+            from logsh_cli.http.proxies import proxy_for  # noqa: PLC0415 - few have one
+
+            self._proxy = proxy_for(host, port, env)
         trust = (context or make_context(ca_file, env)) if secure else None
-        proxy = None
+        proxy, tls_layers = None, int(secure)
         if self._proxy is not None:
             proxy = _engine_proxy(self._proxy, trust if ca_file is None else make_context(None, env))
+            tls_layers += self._proxy.scheme == "https"
+        self._network = Network(connect_timeout, tls_layers, lookup)
         self._transport = _Transport(self._network, trust, proxy)
 
     def post(self, body: bytes, budget: Budget) -> wire.Answer:
@@ -116,7 +120,7 @@ class Client:
             response = self._transport.handle_request(
                 httpx.Request(request.method, self._url, headers=request.headers, content=body)
             )
-            exchange.answer = answer = _read_answer(response, self._network, self._redact)
+            exchange.answer = answer = self._read(response, exchange)
         except LogshError as failure:
             exchange.failure = failure
             raise
@@ -128,11 +132,29 @@ class Client:
                 self.close()  # a failed tunnel would otherwise hold the pool's only place
             exchange.note_end()
             if self._tell is not None:
-                from logsh_cli.http.narration import narrate  # noqa: PLC0415 - only for --verbose
-
-                for line in narrate(exchange):
+                for line in exchange.told():
                     self._tell(line)
         return answer
+
+    def _read(self, response: httpx.Response, exchange: wire.Exchange) -> wire.Answer:
+        exchange.status = response.status_code
+        exchange.http_version = response.extensions["http_version"].decode()
+        if (location := response.headers.get("location")) is not None:
+            exchange.location = wire.cut(self._redact(location))
+        if response.is_success:
+            self._network.budget = Budget(min(PATIENCE_AFTER_SUCCESS_S, self._network.budget.remaining()))
+        body = bytearray()
+        try:
+            for chunk in response.iter_raw():
+                body += chunk
+                if len(body) > wire.MAX_ANSWER_BYTES:
+                    break
+        except (httpx.TransportError, TimeoutError):
+            body.clear()
+        finally:
+            response.close()
+        start = bytes(body[: wire.MAX_ANSWER_BYTES])
+        return wire.read_answer(response.status_code, response.headers, start, self._redact)
 
     def close(self) -> None:
         """Close the connection; a later post opens a new one."""
@@ -152,50 +174,12 @@ class _Transport(httpx.HTTPTransport):
         )
 
 
-def _read_answer(response: httpx.Response, network: Network, redact: Redactor) -> wire.Answer:
-    exchange = network.exchange
-    exchange.status = response.status_code
-    exchange.http_version = response.extensions["http_version"].decode()
-    location = response.headers.get("location")
-    exchange.location = None if location is None else wire.cut(redact(location))
-    if response.is_success:
-        network.budget = Budget(min(PATIENCE_AFTER_SUCCESS_S, network.budget.remaining()))
-    try:
-        body = _first_bytes(response.iter_raw())
-    except (httpx.TransportError, TimeoutError):
-        body = b""
-    finally:
-        response.close()
-    return wire.read_answer(response.status_code, response.headers, body, redact)
-
-
-def _first_bytes(chunks: Iterable[bytes]) -> bytes:
-    read = bytearray()
-    for chunk in chunks:
-        read += chunk
-        if len(read) > wire.MAX_ANSWER_BYTES:
-            break
-    return bytes(read[: wire.MAX_ANSWER_BYTES])
-
-
 def _endpoint(api_url: str) -> httpx.URL:
     # Settings have judged it before, with a better word about where it came from. This is the last gate to the wire.
     try:
-        return httpx.URL(wire.event_url(clean_api_url(api_url)))
+        return httpx.URL(clean_api_url(api_url) + EVENT_PATH)
     except (ValueError, httpx.InvalidURL) as error:
         raise BadConfig(f"api_url {error}", hint=f"it takes a base URL such as {DEFAULT_API_URL}") from error
-
-
-def _proxy_for(host: str, port: int, env: Mapping[str, str]) -> Proxy | None:
-    if not any(env.get(name) for name in PROXY_VARIABLES):
-        return None
-    from logsh_cli.http.proxies import proxy_for  # noqa: PLC0415 - few have one
-
-    return proxy_for(host, port, env)
-
-
-def _is_secure(proxy: Proxy | None) -> bool:
-    return proxy is not None and proxy.scheme == "https"
 
 
 def _engine_proxy(proxy: Proxy, trust: ssl.SSLContext | None) -> httpcore.Proxy:
@@ -206,7 +190,7 @@ def _engine_proxy(proxy: Proxy, trust: ssl.SSLContext | None) -> httpcore.Proxy:
             hint = "install httpx[socks] beside logsh, or name an http:// proxy"
             raise BadConfig(f"{proxy.variable} names a SOCKS proxy, and support for those is not installed", hint=hint)
     url = httpcore.URL(scheme=proxy.scheme, host=proxy.host, port=proxy.port, target="/")
-    if trust is None or not _is_secure(proxy):
+    if trust is None or proxy.scheme != "https":
         return httpcore.Proxy(url, auth=proxy.auth)
     trust.sslsocket_class = ProxySocket
     return httpcore.Proxy(url, auth=proxy.auth, ssl_context=trust)
@@ -214,30 +198,22 @@ def _engine_proxy(proxy: Proxy, trust: ssl.SSLContext | None) -> httpcore.Proxy:
 
 def translate(error: Exception, exchange: wire.Exchange) -> LogshError:
     """Return what an exception from below means for the event: not sent, unanswered, or a fault of ours."""
+    begun = exchange.first_byte_ms is not None
     if isinstance(error, httpx.ProxyError):
         return _explain_proxy(error, exchange)
-    if not isinstance(error, _NETWORK_FAULTS):
+    if isinstance(error, (httpx.TimeoutException, TimeoutError)):  # the latter from Network.patience
+        what = "the answer did not end in time" if begun else "no answer in time"
+        what = what if exchange.sent else "the deadline passed before anything was sent"
+    elif isinstance(error, httpx.RemoteProtocolError):
+        what = "the answer is cut off, or is not HTTP" if begun else "the connection was closed without an answer"
+    elif isinstance(error, httpx.NetworkError):
+        what = f"the connection broke: {error}" if str(error) else "the connection broke"
+    else:
         return InternalError(f"the HTTP client failed: {type(error).__name__}")
-    what = _what_happened(error, exchange)
     if exchange.sent:
         return Unanswered(f"{exchange.host}: {what}", hint=_SENT_HINT)
     through = "" if exchange.proxy is None else f"the proxy {exchange.proxy}: "
     return Unreachable(f"{exchange.host}: {through}{what}", hint=_UNSENT_HINT)
-
-
-# All that httpx makes of httpcore's exceptions, but for wrong uses of it; and what ``Network.patience`` raises.
-_NETWORK_FAULTS = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, TimeoutError)
-
-
-def _what_happened(error: Exception, exchange: wire.Exchange) -> str:
-    if isinstance(error, (httpx.TimeoutException, TimeoutError)):
-        if not exchange.sent:
-            return "the deadline passed before anything was sent"
-        return "no answer in time" if exchange.first_byte_ms is None else "the answer did not end in time"
-    if isinstance(error, httpx.RemoteProtocolError):
-        begun = exchange.first_byte_ms is not None
-        return "the answer is cut off, or is not HTTP" if begun else "the connection was closed without an answer"
-    return f"the connection broke: {error}" if str(error) else "the connection broke"
 
 
 def _explain_proxy(error: Exception, exchange: wire.Exchange) -> LogshError:
@@ -245,9 +221,8 @@ def _explain_proxy(error: Exception, exchange: wire.Exchange) -> LogshError:
     status = str(error)[:3]
     if status == "407":
         hint = "put them into the proxy's address: http://USER:PASSWORD@HOST:PORT"
-        return BadConfig(
-            f"the proxy {exchange.proxy} asks for a user name and password, or refuses those given", hint=hint
-        )
+        what = f"the proxy {exchange.proxy} asks for a user name and password, or refuses those given"
+        return BadConfig(what, hint=hint)
     what = f"answered {status}" if status.isdigit() else "refused"
     hint = "check that the proxy may connect to it, or name it in no_proxy"
     return Unreachable(f"{exchange.host}: the proxy {exchange.proxy} {what}", hint=hint)

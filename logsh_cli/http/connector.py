@@ -23,13 +23,12 @@ class Background(Generic[T]):
 
     def __init__(self, build: Callable[[], T]) -> None:
         self._build = build
+        self._done = threading.Event()
         self._value: list[T] = []
         self._error: BaseException | None = None
-        self._thread: threading.Thread | None = threading.Thread(target=self._run, daemon=True)
         try:
-            self._thread.start()
+            threading.Thread(target=self._run, daemon=True).start()
         except RuntimeError:
-            self._thread = None
             self._run()
 
     def _run(self) -> None:
@@ -37,25 +36,22 @@ class Background(Generic[T]):
             self._value.append(self._build())
         except BaseException as error:  # noqa: BLE001 - raised again where the value is asked for
             self._error = error
+        self._done.set()
 
     def result(self, patience: float | None = None) -> T:
         """Wait for the value, at most ``patience`` seconds; raises ``TimeoutError``, or what making it raised."""
-        if self._thread is not None:
-            self._thread.join(patience)
-            if self._thread.is_alive():
-                raise TimeoutError
+        if not self._done.wait(patience):
+            raise TimeoutError
         if self._error is not None:
             raise self._error
         return self._value[0]
 
 
 class Connector:
-    """Call it for a client; any thread may, and gets one of its own.
+    """Call it for a client; any thread may, and gets one of its own. ``tell`` is handed on to each.
 
     The trusted certificates are read once for all clients, and while httpx is being loaded: OpenSSL needs 20 ms for a
     whole bundle and leaves the interpreter to others meanwhile, httpx needs 50 ms of it.
-
-    With ``tell``, the clients hand it a line for everything that they do.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ import selectors
 import socket
 import ssl
 import time
-from collections import Counter, deque
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, cast
 
 import httpcore
@@ -85,7 +85,8 @@ class Network(httpcore.NetworkBackend):
         where = exchange.host if exchange.proxy is None else f"the proxy {exchange.proxy}"
         start = time.monotonic()
         try:
-            addresses = look_up(host, port, self.patience(), self._lookup)
+            # Nothing can interrupt the resolver, but the thread can be left behind with it.
+            addresses = Background(lambda: self._lookup(host, port)).result(self.patience())
         except TimeoutError as error:
             raise Unreachable(f"{where}: the name look-up took too long", hint=_LOOKUP_HINT) from error
         except (OSError, UnicodeError) as error:
@@ -114,6 +115,9 @@ class Stream(httpcore.NetworkStream):
         self._inner = inner
         self._network = network
         self._layer = layer
+        self._carries_the_event = layer == network.tls_layers
+        self.close = inner.close  # type: ignore[method-assign] # at once: a TLS farewell could block
+        self.get_extra_info = inner.get_extra_info  # type: ignore[method-assign]
 
     def read(self, max_bytes: int, *_: Any, **__: Any) -> bytes:
         """Return whatever comes next; empty at the end."""
@@ -134,10 +138,6 @@ class Stream(httpcore.NetworkStream):
             self._inner.write(buffer[start : start + _WRITE_BYTES], self._network.patience())
             if self._carries_the_event:
                 self._network.exchange.sent = True
-
-    def close(self) -> None:
-        """Close at once: a TLS farewell could block."""
-        self._inner.close()
 
     def start_tls(self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, *_: Any, **__: Any) -> Stream:
         """Return the secured connection.
@@ -160,18 +160,9 @@ class Stream(httpcore.NetworkStream):
         exchange.tls_ms = (time.monotonic() - start) * 1000
         state = secured.get_extra_info("ssl_object")
         exchange.tls_version, exchange.certificate = state.version(), state.getpeercert()
-        sock = secured.get_extra_info("socket")
-        if isinstance(sock, ProxySocket):
+        if isinstance(sock := secured.get_extra_info("socket"), ProxySocket):
             sock.patience = network.patience
         return Stream(secured, network, self._layer + 1)
-
-    def get_extra_info(self, info: str) -> Any:
-        """Return what httpcore asks for: the TLS state, and whether an idle connection has been closed."""
-        return self._inner.get_extra_info(info)
-
-    @property
-    def _carries_the_event(self) -> bool:
-        return self._layer == self._network.tls_layers
 
 
 class ProxySocket(ssl.SSLSocket):
@@ -191,24 +182,13 @@ class ProxySocket(ssl.SSLSocket):
 
 
 def system_lookup(host: str, port: int) -> Sequence[AddressInfo]:
-    """Ask the system's resolver; blocks for as long as that likes."""
+    """Ask the system's resolver; blocks for as long as that likes. Raises ``OSError`` and ``UnicodeError``."""
     return cast("Sequence[AddressInfo]", socket.getaddrinfo(_ascii(host), port, type=socket.SOCK_STREAM))
 
 
 def _ascii(host: str) -> bytes:
     """Return a name, which httpx has made ASCII, so that neither resolver nor TLS load a codec to do so (1 ms)."""
     return host.encode("ascii")
-
-
-def look_up(host: str, port: int, patience: float, lookup: Lookup = system_lookup) -> Sequence[AddressInfo]:
-    """Return the addresses of ``host``.
-
-    Raises:
-        TimeoutError: no answer within ``patience`` seconds.
-        OSError, UnicodeError: the name has no address, or can't be a name.
-    """
-    # Nothing can interrupt the resolver, but the thread can be left behind with it.
-    return Background(lambda: lookup(host, port)).result(patience)
 
 
 def connect_to_first(addresses: Sequence[AddressInfo], patience: float) -> socket.socket:
@@ -233,7 +213,7 @@ def connect_to_first(addresses: Sequence[AddressInfo], patience: float) -> socke
                     raise TimeoutError
                 if waiting and (now >= next_start or not trying.get_map()):
                     try:
-                        trying.register(_begin(waiting.popleft()), selectors.EVENT_WRITE)
+                        trying.register(_begin(waiting.pop(0)), selectors.EVENT_WRITE)
                     except OSError as error:
                         reasons.append(error.strerror or str(error))
                         continue
@@ -264,10 +244,10 @@ def _begin(address: AddressInfo) -> socket.socket:
     except BaseException:
         sock.close()
         raise
-    if code not in _IN_PROGRESS:
-        sock.close()
-        raise OSError(code, _reason(code))
-    return sock
+    if code in _IN_PROGRESS:
+        return sock
+    sock.close()
+    raise OSError(code, _reason(code))
 
 
 def _reason(code: int) -> str:
@@ -275,12 +255,9 @@ def _reason(code: int) -> str:
     return names.get(code) or os.strerror(code)
 
 
-def families_in_turn(addresses: Sequence[AddressInfo]) -> deque[AddressInfo]:
+def families_in_turn(addresses: Sequence[AddressInfo]) -> list[AddressInfo]:
     """Return them in the resolver's order, but no two of a family in a row while there are others."""
-    seen: Counter[int] = Counter()
-
-    def turn(address: AddressInfo) -> int:
-        seen[address[0]] += 1
-        return seen[address[0]]
-
-    return deque(sorted(addresses, key=turn))
+    families: dict[int, list[AddressInfo]] = {}
+    for address in addresses:
+        families.setdefault(address[0], []).append(address)
+    return [address for turn in zip_longest(*families.values()) for address in turn if address is not None]

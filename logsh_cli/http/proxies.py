@@ -75,7 +75,7 @@ def _parse(variable: str, value: str) -> Proxy:
 
 def _excepted(host: str, port: int, no_proxy: str) -> bool:
     name = host.strip("[]").rstrip(".").lower()
-    return any(_matches(entry, name, port) for entry in re.split(r"[,\s]+", no_proxy.lower()) if entry)
+    return any(_matches(entry, name, port) for entry in no_proxy.lower().replace(",", " ").split())
 
 
 def _matches(entry: str, name: str, port: int) -> bool:

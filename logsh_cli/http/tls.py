@@ -11,18 +11,14 @@ Certificates and host names are always verified, at TLS 1.2 or later. The trust 
 from __future__ import annotations
 
 import os
-import re
 import ssl
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logsh_cli.errors import BadConfig, TlsFailure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_HASHED_NAME = r"[0-9a-f]{8}\.\d+"  # compiled when used: not where a file or a folder is named
 
 # OpenSSL's X509_V_ERR_* numbers, which the ssl module hands on without names.
 _NOT_YET_VALID, _EXPIRED, _HOSTNAME_MISMATCH, _ADDRESS_MISMATCH = 9, 10, 62, 64
@@ -51,7 +47,7 @@ def make_context(
     if named_file:
         _load_file(context, named_file, "SSL_CERT_FILE")
     if named_directory:
-        if not any(Path(part).is_dir() for part in named_directory.split(os.pathsep)):
+        if not any(map(os.path.isdir, named_directory.split(os.pathsep))):
             raise BadConfig(f"SSL_CERT_DIR is not a directory: {named_directory}", hint="correct it, or unset it")
         context.load_verify_locations(capath=named_directory)
     if not named_file and not named_directory:
@@ -77,7 +73,7 @@ def _load_system_store(context: ssl.SSLContext, paths: ssl.DefaultVerifyPaths) -
     # Where the store is a directory (Debian), OpenSSL looks a certificate up by name when it is asked for, which costs
     # nothing; parsing a whole bundle, such as certifi's, costs 15 to 25 ms.
     context.set_default_verify_paths()
-    if Path(paths.openssl_cafile).is_file() or _has_hashed_names(paths.openssl_capath):
+    if os.path.isfile(paths.openssl_cafile) or _has_hashed_names(paths.openssl_capath):  # noqa: PTH113 - loads no pathlib
         return
     import certifi  # noqa: PLC0415 - only for a Python whose OpenSSL finds no store, or a machine without one
 
@@ -87,7 +83,7 @@ def _load_system_store(context: ssl.SSLContext, paths: ssl.DefaultVerifyPaths) -
 def _has_hashed_names(directory: str) -> bool:
     try:
         with os.scandir(directory) as entries:
-            return any(re.fullmatch(_HASHED_NAME, entry.name) for entry in entries)
+            return any(entry.name.endswith(".0") for entry in entries)  # the first certificate of each hash
     except OSError:
         return False
 

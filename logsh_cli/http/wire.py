@@ -16,7 +16,7 @@ from logsh_cli.output.text import REDACTED, shown_value
 from logsh_cli.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from logsh_cli.errors import LogshError
 
@@ -106,8 +106,7 @@ class Exchange:
 
     def note_first_byte(self) -> None:
         """Remember when the answer began, unless it has begun already."""
-        if self.first_byte_ms is None:
-            self.first_byte_ms = self._elapsed_ms()
+        self.first_byte_ms = self.first_byte_ms or self._elapsed_ms()
 
     def note_end(self) -> None:
         """Remember when the attempt was over."""
@@ -116,10 +115,41 @@ class Exchange:
     def _elapsed_ms(self) -> float:
         return (time.monotonic() - self._start) * 1000
 
-
-def event_url(api_url: str) -> str:
-    """Return the endpoint below a base URL: ``https://logsh.co`` and ``https://logsh.co/`` give the same."""
-    return api_url.rstrip("/") + EVENT_PATH
+    def told(self) -> Iterator[str]:
+        """Give the attempt in lines: ``>`` is the request, ``<`` the answer, the others say what happened."""
+        request = self.request
+        yield f"> {request['method']} {request['url']}"
+        for name, value in request["headers"].items():
+            yield f"> {name}: {value}"
+        yield f"> {json.dumps(request['body'], ensure_ascii=False)}"
+        if self.proxy is not None:
+            yield f"through the proxy {self.proxy}"
+        if self.peer is not None:
+            yield f"connected to {self.peer}{f', {self.tls_version}' if self.tls_version else ''}"
+        elif self.sent and self.reused:
+            yield f"over the open connection to {self.host}"
+        if self.status is not None:
+            yield f"< {self.http_version or 'HTTP'} {self.status}"
+        answer = self.answer or Answer(0)
+        said = {
+            "Location": self.location and f"{self.location} (not followed)",
+            "Content-Type": answer.content_type,
+            "Retry-After": answer.retry_after,
+            "name": answer.name,
+            "message": answer.message,
+            "details": answer.details,
+        }
+        yield from (f"< {label}: {text}" for label, text in said.items() if text is not None)
+        if self.failure is not None:
+            yield f"no answer: {self.failure.message}"
+        steps = {
+            "name look-up": self.lookup_ms,
+            "connection": self.connect_ms,
+            "TLS": self.tls_ms,
+            "first byte after": self.first_byte_ms,
+            "all in": self.total_ms,
+        }
+        yield "timings: " + ", ".join(f"{step} {ms:.1f} ms" for step, ms in steps.items() if ms is not None)
 
 
 def encode_body(body: Mapping[str, Any]) -> bytes:
@@ -141,12 +171,10 @@ def build_request(api_url: str, key: str | None, body: bytes) -> Request:
     }
     if key is not None:
         headers["Authorization"] = f"Bearer {key}"
-    return Request("POST", event_url(api_url), headers, body)
+    return Request("POST", api_url.rstrip("/") + EVENT_PATH, headers, body)
 
 
-def read_answer(
-    status: int, headers: Mapping[str, str], body: bytes, redact: Callable[[str], str] = lambda text: text
-) -> Answer:
+def read_answer(status: int, headers: Mapping[str, str], body: bytes, redact: Callable[[str], str]) -> Answer:
     """Make sense of an answer that may be JSON, HTML, empty or in any charset; never raises.
 
     ``headers`` are looked up by lower-case name; ``body`` is empty if it was cut off. ``redact`` sees every text before
@@ -154,12 +182,13 @@ def read_answer(
     """
 
     def shown(value: object) -> str | None:
-        if value is None or value == "":
-            return None
-        return cut(redact(shown_value(value)))
+        return None if value is None or value == "" else cut(redact(shown_value(value)))
 
     kind = headers.get("content-type", "")
-    said = _parse(body)
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        said = None
     fields = said if isinstance(said, dict) else {}
     return Answer(
         status,
@@ -175,13 +204,6 @@ def read_answer(
 def cut(text: str) -> str:
     """Return the text as it may go into a message or the outbox: at most 500 characters, ending in ``…`` if cut."""
     return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
-
-
-def _parse(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _is_page(content_type: str, body: bytes) -> bool:
