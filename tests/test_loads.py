@@ -21,7 +21,7 @@ HEAVY = {
     *("rich", "emoji", "tomlkit", "platformdirs", "pygments", "markdown_it", "click", "h2", "http.server"),
     *("urllib.request", "multiprocessing", "unittest", "xml", "pydantic", "tomllib"),
 }
-UNUSED = {"httpx._main", "anyio", "trio", "bz2", "lzma", "encodings.idna"}
+UNUSED = {"httpx._main", "anyio", "trio", "bz2", "lzma", "encodings.idna", "certifi", "idna", "mimetypes"}
 """What httpx and a request load, and logsh has no use for."""
 NETWORK = {"httpx", "httpcore", "h11", "ssl", "_ssl", "certifi", "idna", "anyio", "http.client", "email", "socket"}
 STORE = {"sqlite3", "_sqlite3", "hashlib", "_hashlib"}

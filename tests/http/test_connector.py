@@ -6,6 +6,8 @@ import contextlib
 import json
 import re
 import socket
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -146,6 +148,22 @@ def test_waiting_for_a_value_ends_with_the_patience() -> None:
             slow.result(0.05)
         writing.send(b"x")
         assert slow.result() == b"x"
+
+
+def test_a_module_that_few_requests_need_is_loaded_once_by_whichever_threads_use_it() -> None:
+    code = """if True:
+        import sys, logsh_cli.http, threading, httpx
+        later = {*sys.modules} & {"certifi", "idna", "ipaddress", "mimetypes"}
+        assert len(later) == 4 and not any(sys.modules[name].__spec__ for name in later)
+        hosts = []
+        def use(): hosts.append(httpx.URL("https://B\u00dccher.example").raw_host + httpx.URL("http://127.0.0.1").raw_host)
+        threads = [threading.Thread(target=use) for _ in range(20)]
+        [thread.start() for thread in threads], [thread.join() for thread in threads]
+        assert hosts == [b"xn--bcher-kva.example127.0.0.1"] * 20, hosts
+        import certifi, idna.core, ipaddress
+        assert certifi.where() and idna.core.IDNAError is idna.IDNAError and not hasattr(ipaddress, "nothing")
+    """
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_a_connection_sends_small_packets_at_once() -> None:
