@@ -8,7 +8,7 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from logsh_cli.errors import ExitCode, LogshError
-from logsh_cli.output.result import Result, Tally, to_json
+from logsh_cli.output import Result, Tally, to_json
 
 Schema = dict[str, Any]
 

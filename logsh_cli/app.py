@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from logsh_cli.delivery.road import Road
     from logsh_cli.http.client import Client
     from logsh_cli.outbox import Outbox, Owner
-    from logsh_cli.output.result import Result, Tally
+    from logsh_cli.output import Result, Tally
 
 
 class AppContext:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from logsh_cli.app import AppContext
 from logsh_cli.errors import ExitCode, InternalError, LogshError, interruption, raise_term_signal
-from logsh_cli.output.result import Result, Tally
+from logsh_cli.output import Result, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

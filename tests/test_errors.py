@@ -17,7 +17,7 @@ from logsh_cli.errors import (
     TermSignal,
     interruption,
 )
-from logsh_cli.output.result import error_to_json
+from logsh_cli.output import error_to_json
 
 WINDOWS_ONLY = {"logsh_cli.job.windows"}
 

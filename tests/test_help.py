@@ -13,7 +13,7 @@ from logsh_cli.help import ENVIRONMENT, RESULT_FIELDS, TOPICS
 from logsh_cli.help.layout import ALL, ARGUMENTS, SHORT_LIST
 from logsh_cli.options import ADVANCED
 from logsh_cli.outbox.rows import State
-from logsh_cli.output.result import Result, to_json
+from logsh_cli.output import Result, to_json
 from logsh_cli.parser import GROUPS, build_app
 from tests.support.command import LOGSH
 from tests.support.inprocess import call_main

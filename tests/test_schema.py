@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from logsh_cli.output.result import ResultStatus
+from logsh_cli.output import ResultStatus
 from tests.support import answers as says
 from tests.support.documents import ROOT
 from tests.support.inprocess import call_main

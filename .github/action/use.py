@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, NoReturn
 from logsh_cli.__main__ import leave
 from logsh_cli.app import AppContext
 from logsh_cli.cli import main
+from logsh_cli.output import Result
 from logsh_cli.output.printer import Printer
-from logsh_cli.output.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from logsh_cli.output.result import Tally
+    from logsh_cli.output import Tally
 
 SETTINGS = {
     "API_KEY": "LOGSH_API_KEY",

@@ -18,7 +18,7 @@ from logsh_cli.delivery.drain import DEFAULT_JOBS, Drain
 from logsh_cli.delivery.road import FORGIVABLE
 from logsh_cli.delivery.stop import StopRequest
 from logsh_cli.errors import EventRefused, ExitCode, MissingKey, UsageError, interruption
-from logsh_cli.output.result import Tally
+from logsh_cli.output import Tally
 from logsh_cli.record import Record
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from logsh_cli.config.files import KEYS
 from logsh_cli.config.resolve import BUILT_IN, Flags, survey
 from logsh_cli.config.values import SET_ELSEWHERE, effective, parse_value, plain, to_json, unknown_setting
 from logsh_cli.errors import ConfigError, UsageError
+from logsh_cli.output import DONE
 from logsh_cli.output.printer import one_line
-from logsh_cli.output.result import DONE
 from logsh_cli.output.text import printable
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from logsh_cli.delivery import start_courier
 from logsh_cli.delivery.flush import adopt, under_other_keys
 from logsh_cli.delivery.retry import check_key_taken
 from logsh_cli.errors import BadConfig, ConfigError, KeyRefused, NotDelivered, NotKept, UsageError
-from logsh_cli.output.result import DONE
+from logsh_cli.output import DONE
 from logsh_cli.record import Record
 
 if TYPE_CHECKING:

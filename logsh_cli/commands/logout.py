@@ -9,7 +9,7 @@ from logsh_cli.app import AppContext
 from logsh_cli.config.edit import open_profile
 from logsh_cli.config.key import environment_key
 from logsh_cli.errors import ConfigError
-from logsh_cli.output.result import DONE
+from logsh_cli.output import DONE
 
 if TYPE_CHECKING:
     import typer

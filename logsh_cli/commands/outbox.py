@@ -17,7 +17,7 @@ from logsh_cli.delivery.stop import StopRequest
 from logsh_cli.errors import ConfigError, EventRefused, ExitCode, NotDelivered, NotKept, UsageError, interruption
 from logsh_cli.outbox import Changed, Outbox
 from logsh_cli.outbox.rows import HEADER, describe_row, row_cells, row_to_json
-from logsh_cli.output.result import Tally
+from logsh_cli.output import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

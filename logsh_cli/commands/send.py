@@ -13,7 +13,7 @@ from logsh_cli.delivery.road import FORGIVABLE
 from logsh_cli.errors import ExitCode, InvalidEvent, MissingKey, MissingWorkspace, NotKept, UsageError
 from logsh_cli.event import FLAG_LABELS, Draft, Event, build_event, parse_metadata
 from logsh_cli.http import wire
-from logsh_cli.output.result import Result
+from logsh_cli.output import Result
 from logsh_cli.output.text import REDACTED
 from logsh_cli.record import Record
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from logsh_cli.clock import Clock
     from logsh_cli.delivery.retry import Failure
     from logsh_cli.http.client import Client
-    from logsh_cli.output.result import Result
+    from logsh_cli.output import Result
 
 SEVERITY = (
     *(ExitCode.TERMINATED, ExitCode.INTERRUPTED, ExitCode.FAULT, ExitCode.USAGE, ExitCode.CONFIG),

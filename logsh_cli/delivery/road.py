@@ -17,7 +17,7 @@ from logsh_cli.clock import Budget
 from logsh_cli.delivery import retry
 from logsh_cli.errors import ExitCode, LogshError, NotKept
 from logsh_cli.http.wire import encode_body
-from logsh_cli.output.result import Result
+from logsh_cli.output import Result
 from logsh_cli.record import Record
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from logsh_cli.http.client import Client
     from logsh_cli.outbox import Outbox, Owner
     from logsh_cli.outbox.rows import AttemptFacts
-    from logsh_cli.output.result import ResultStatus
+    from logsh_cli.output import ResultStatus
 
 LATE_AFTER_S = 60.0
 """An event delivered later than this carries ``occurred_at``: the service dates events on arrival."""

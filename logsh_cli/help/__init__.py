@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from logsh_cli.errors import EXIT_CODE_MEANINGS
-from logsh_cli.output.result import Tally
+from logsh_cli.output import Tally
 
 ENVIRONMENT = {
     "LOGSH_API_KEY": "The API key.",

@@ -33,7 +33,7 @@ from logsh_cli.http.wire import build_request, encode_body
 from logsh_cli.job.child import Ending
 from logsh_cli.job.outcome import Past, command_name, describe, judge, metadata, wants_push, wants_report, with_prefix
 from logsh_cli.job.signals import JOB_CONTROL, handed_on
-from logsh_cli.output.result import Result
+from logsh_cli.output import Result
 from logsh_cli.output.streams import Streams
 from logsh_cli.output.text import REDACTED
 from logsh_cli.record import Record

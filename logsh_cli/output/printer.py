@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from logsh_cli.errors import ExitCode
-from logsh_cli.output.result import SKIPPED, Tally, to_json
+from logsh_cli.output import SKIPPED, Tally, to_json
 from logsh_cli.output.text import Redactor, json_escaped, printable, shown_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from logsh_cli.errors import LogshError
-    from logsh_cli.output.result import Result
+    from logsh_cli.output import Result
     from logsh_cli.output.rich_output import RichOutput
     from logsh_cli.output.streams import Streams
 

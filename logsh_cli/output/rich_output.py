@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from logsh_cli.doctor import Check, Section
     from logsh_cli.errors import LogshError
-    from logsh_cli.output.result import Result
+    from logsh_cli.output import Result
     from logsh_cli.output.streams import Streams
 
 # Basic colours only: they follow the terminal's own palette, so they read on a light ground as on a dark one.

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from logsh_cli.clock import Budget
     from logsh_cli.http.wire import Answer
-    from logsh_cli.output.result import Result
+    from logsh_cli.output import Result
     from tests.support.answers import Column
     from tests.support.clock import Time
     from tests.support.server import Server

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logsh_cli.errors import EventRefused, ExitCode, InvalidEvent, LogshError, MissingKey, NotDelivered, NotKept
+from logsh_cli.output import Result, Tally
 from logsh_cli.output.printer import Printer, one_line, plain_tally
-from logsh_cli.output.result import Result, Tally
 from logsh_cli.output.streams import Streams
 from logsh_cli.output.text import REDACTED, Redactor, excerpt, nearest, printable
 from tests.support.inprocess import text_stream, written
