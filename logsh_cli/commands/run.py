@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from logsh_cli.app import AppContext
 from logsh_cli.clock import option_seconds
-from logsh_cli.errors import UsageError
-from logsh_cli.job import NotifyOn, On, RunOptions, parse_success_codes
+from logsh_cli.errors import InvalidEvent, UsageError
+from logsh_cli.job import Meanwhile, NotifyOn, On, RunOptions, parse_success_codes
 from logsh_cli.job.child import TIMED_OUT, shell_status, start
-from logsh_cli.job.meanwhile import Meanwhile
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import typer
 
     from logsh_cli import options
@@ -76,37 +77,21 @@ def run(
     ] = None,
     icon_failure: Annotated[str | None, option("--icon-failure EMOJI", "Instead of a red cross.", ADVANCED)] = None,
 ) -> int:
+    given = dict(locals())
     app: AppContext = ctx.obj.configured(quiet=quiet, verbose=verbose)
     if not command:
         raise UsageError("there is no command to run", hint="logsh run [OPTIONS] -- COMMAND [ARG]...")
-    given = RunOptions(
-        argv=tuple(command),
-        event=event,
-        description=desc,
-        workspace=workspace,
-        icon=icon,
-        icon_success=icon_success,
-        icon_failure=icon_failure,
-        metadata=tuple(meta or ()),
-        ci=ci,
-        on=on,
-        notify_on=notify_on,
-        notify_after=notify_after,
-        longer_than_s=option_seconds("--longer-than", longer_than) or 0.0,
-        success_codes=parse_success_codes(success_codes),
-        start=report_start,
-        run_id=os.urandom(8).hex() if report_start else None,
-        tail=tail,
-        quiet_job=quiet_job,
-        timeout_s=option_seconds("--timeout", timeout) or None,
-        kill_after_s=option_seconds("--kill-after", kill_after) or 0.0,
-        background=background,
-        deadline_s=option_seconds("--deadline", deadline),
-        on_missing_key=on_missing_key,
-        profile=profile,
-    )
-    given.check()
-    return preview(app, given) if dry_run else supervise(app, given)
+    for name in ("longer_than", "timeout", "kill_after", "deadline"):
+        given[name] = option_seconds(f"--{name.replace('_', '-')}", given[name])
+    given["success_codes"] = parse_success_codes(success_codes)
+    given["run_id"] = os.urandom(8).hex() if report_start else None
+    if meta:
+        from logsh_cli.event import parse_metadata  # noqa: PLC0415 - before anything runs, but only where there is any
+
+        if problems := parse_metadata(meta)[1]:
+            raise InvalidEvent(problems)
+    options = RunOptions(**{name: given[name] for name in RunOptions._fields})
+    return preview(app, options) if dry_run else supervise(app, options)
 
 
 def preview(app: AppContext, given: RunOptions) -> int:
@@ -121,24 +106,24 @@ def preview(app: AppContext, given: RunOptions) -> int:
 def supervise(app: AppContext, given: RunOptions) -> int:
     """Start the command, wait for it, report it, and return its status; nothing of ours may change that."""
     child = start(
-        given.argv,
+        given.command,
         tee=given.tail is not None,
         hold=given.quiet_job,
-        timeout_s=given.timeout_s,
-        kill_after_s=given.kill_after_s,
+        timeout_s=given.timeout or None,
+        kill_after_s=given.kill_after,
     )
-    meanwhile = Meanwhile(app, given if child.started else given._replace(start=False))
+    meanwhile = Meanwhile(app, given if child.pid is not None else given._replace(report_start=False))
     ending = child.wait()
     meanwhile.end()
     status = shell_status(ending)
     if given.quiet_job and status not in given.success_codes:
         child.show_output()
-    if line := _trouble(given.argv, ending):
+    if line := _trouble(given.command, ending):
         app.printer.note(line)
     try:
         from logsh_cli.job.report import JobReport  # noqa: PLC0415 - not needed before the command runs
 
-        JobReport(app, given, started=child.started).finish(ending, child, meanwhile)
+        JobReport(app, given, started=child.pid is not None).finish(ending, child, meanwhile)
     except Exception as fault:  # noqa: BLE001 - an upgrade under way, no memory, no descriptors
         app.printer.note(f"the command is not reported: {type(fault).__name__}: {fault}")
     if app.fatal_signal is None and ending.kind == "signaled":
@@ -146,7 +131,7 @@ def supervise(app: AppContext, given: RunOptions) -> int:
     return status
 
 
-def _trouble(argv: tuple[str, ...], ending: Ending) -> str | None:
+def _trouble(argv: Sequence[str], ending: Ending) -> str | None:
     """The one line about what the command itself can't have told."""
     if ending.kind == "timed_out":
         killed = "" if shell_status(ending) == TIMED_OUT else ", killed"

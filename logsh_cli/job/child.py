@@ -15,31 +15,30 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from logsh_cli.job import SIGNAL_BASE
 from logsh_cli.job.spawn import CannotStart, environment_at_start, spawn
 from logsh_cli.record import Record
 
 if sys.platform != "win32":
-    from logsh_cli.job.process_tree import ProcessTree, adopt_orphans, send
-    from logsh_cli.job.signals import GRACE_S, HeldSignals, Witness, in_foreground, is_for_child, stop_here
+    from logsh_cli.job.signals import GRACE_S, HeldSignals, Witness, in_foreground, is_for_child, send, stop_here
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from logsh_cli.job.process_tree import Timeout
     from logsh_cli.job.signals import Arrival
-    from logsh_cli.job.tail import Tee
-    from logsh_cli.job.terminal import Terminal
+    from logsh_cli.job.tail import Tee, Terminal
 
 Kind: TypeAlias = Literal["exited", "signaled", "timed_out", "not_started"]
 
 TIMED_OUT = 124
 """The status that timeout(1) made customary."""
 
-_SIGNAL_BASE = 128
 _KILL = 9
 _STOPS = frozenset({signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)})
 _JOB_STOPS = frozenset({signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}) if sys.platform != "win32" else frozenset()
-_GIVE_UP_S = 5.0
-"""After KILL; a process that the kernel holds (a dead network disk) can't be waited for."""
+_PATIENCE_S = 5.0
+"""For a reader of the output, once time is out."""
 _LOOK_AGAIN_S = 0.05
 
 
@@ -58,7 +57,6 @@ class Ending(Record):
     signal: int | None
     duration_s: float
     tail: bytes = b""
-    started: bool = True
     reason: str | None = None
     ordered: frozenset[int] = frozenset()
     killed: bool = False
@@ -71,11 +69,11 @@ def shell_status(ending: Ending) -> int:
     After a timeout it is 124, or 137 where KILL was needed, whatever the command made of the TERM.
     """
     if ending.kind == "timed_out":
-        return _SIGNAL_BASE + _KILL if ending.killed else TIMED_OUT
+        return SIGNAL_BASE + _KILL if ending.killed else TIMED_OUT
     if ending.exit_code is not None:
         # Bare, the command would have met the full disk itself. It can have ended well only because we took its output.
         return 1 if ending.output_error and not ending.exit_code else ending.exit_code
-    return _SIGNAL_BASE + (ending.signal or _KILL)
+    return SIGNAL_BASE + (ending.signal or _KILL)
 
 
 def start(
@@ -88,47 +86,27 @@ def start(
     hold: bool = False,
     held: HeldSignals | None = None,
 ) -> Child:
-    """Start a command; one that can't be started is told by ``wait``, too.
+    """Start a command, without a shell; one that can't be started is told by ``wait``, too.
 
-    Call it from the main thread, before any other thread is started (or see ``held``): signals are blocked from here on
-    until ``release_signals``.
-
-    Args:
-        argv: executed directly, without a shell.
-        timeout_s: send TERM to the command and everything it started after so many seconds,
-        kill_after_s: and KILL to what is left of it so many seconds later.
-        env: its environment; logsh's own by default, as logsh got it.
-        tee: remember the end of its output, which is then passed on by us.
-        hold: do not pass its output on before ``show_output``; implies ``tee``.
-        held: for callers that have threads, which must all be started after these signals were held.
+    Call it from the main thread, before any other thread is started (or with signals ``held`` before those were):
+    signals are blocked from here on until ``release_signals``. After ``timeout_s`` the command and everything it
+    started get TERM, and KILL ``kill_after_s`` later. ``tee`` passes its output on and remembers the end; ``hold`` as
+    well, but not before ``show_output``.
     """
     if sys.platform == "win32":
         from logsh_cli.job.windows import start_on_windows  # noqa: PLC0415 - no POSIX there: the simpler engine
 
         return start_on_windows(argv, tee=tee, timeout_s=timeout_s, env=env)
-    held = held or HeldSignals()
-    if timeout_s is not None:
-        adopt_orphans()
-    terminal = _make_terminal() if tee and not hold else None
-    child = Child(held, _make_tee(hold, terminal) if tee or hold else None, terminal, timeout_s, kill_after_s)
-    child.spawn(argv, environment_at_start(os.environ if env is None else env))
+    child = Child(held or HeldSignals(), _make_tee(hold=hold) if tee or hold else None)
+    child.spawn(argv, environment_at_start(os.environ if env is None else env), timeout_s, kill_after_s)
     return child
 
 
-def _make_terminal() -> Terminal | None:
-    from logsh_cli.job import terminal  # noqa: PLC0415 - few ask for it
+def _make_tee(*, hold: bool) -> Tee | None:
+    from logsh_cli.job.tail import Tee  # noqa: PLC0415 - few ask for it
 
     try:
-        return terminal.Terminal() if terminal.is_at_hand() else None
-    except OSError:
-        return None
-
-
-def _make_tee(hold: bool, terminal: Terminal | None) -> Tee | None:
-    from logsh_cli.job.tail import Tee  # noqa: PLC0415 - brings threads, and few ask for it
-
-    try:
-        return Tee(hold=hold, terminal=terminal)
+        return Tee(hold=hold)
     except (OSError, RuntimeError):
         return None  # neither pipes nor threads are left: the job comes first, without its tail
 
@@ -136,29 +114,28 @@ def _make_tee(hold: bool, terminal: Terminal | None) -> Tee | None:
 class Child:
     """A command that was started. ``pid`` is ``None`` if it could not be."""
 
-    def __init__(
-        self,
-        held: HeldSignals,
-        tee: Tee | None,
-        terminal: Terminal | None,
-        timeout_s: float | None,
-        kill_after_s: float,
-    ) -> None:
+    def __init__(self, held: HeldSignals, tee: Tee | None) -> None:
         self.pid: int | None = None
-        self.failure: CannotStart | None = None
+        self._failure = CannotStart("not started", 126)
         self._witness = Witness()
         self._held = held
         self._tee = tee
-        self._terminal = terminal if tee else None
+        self._terminal = tee.terminal if tee else None
         self._started_at = time.monotonic()
         self._ended_at: float | None = None
         self._status: int | None = None
         self._ordered: set[int] = set()
         self._doubtful: deque[tuple[float, Arrival]] = deque()
-        self._timeout = _Timeout(self._started_at + timeout_s, kill_after_s) if timeout_s is not None else None
+        self._timeout: Timeout | None = None
 
-    def spawn(self, argv: Sequence[str | bytes], env: Mapping[str, str]) -> None:
+    def spawn(
+        self, argv: Sequence[str | bytes], env: Mapping[str, str], timeout_s: float | None, kill_after_s: float
+    ) -> None:
         """Start it, and the bystander beside it."""
+        if timeout_s is not None:
+            from logsh_cli.job.process_tree import ProcessTree, Timeout, adopt_orphans  # noqa: PLC0415 - few ask for it
+
+            adopt_orphans()
         try:
             moves = self._tee.moves if self._tee else ()
             if self._terminal:
@@ -168,15 +145,17 @@ class Child:
                 self.pid = spawn(argv, env, mask=self._held.mask, moves=moves)
                 self._witness.call()
         except CannotStart as failure:
-            self.failure = failure
+            self._failure = failure
         finally:
             if self._tee:
                 self._tee.spawned()
+        if timeout_s is not None and self.pid is not None:
+            tree = ProcessTree(self.pid, self._our_own)
+            self._timeout = Timeout(tree, self._started_at + timeout_s, kill_after_s)
 
-    @property
-    def started(self) -> bool:
-        """True if there is, or was, a process."""
-        return self.pid is not None
+    def _our_own(self) -> set[int]:
+        """Return our children that are not the command's."""
+        return self._witness.pids | ({self._terminal.monitor or 0} if self._terminal else set())
 
     def wait(self) -> Ending:
         """Wait until the command has ended, handing signals on; call it once, from the thread that started it.
@@ -201,12 +180,9 @@ class Child:
 
     def _wait(self) -> Ending:
         if self.pid is None:
-            reason, status = (self.failure.reason, self.failure.status) if self.failure else ("not started", 126)
-            return Ending("not_started", status, None, 0.0, started=False, reason=reason)
-        monitor = {self._terminal.monitor or 0} if self._terminal else set()
-        tree = ProcessTree(self.pid, lambda: self._witness.pids | monitor)
+            return Ending("not_started", self._failure.status, None, 0.0, reason=self._failure.reason)
         self._reap(self.pid)
-        while not self._is_over(tree):
+        while not self._is_over():
             arrival = self._held.next_arrival(self._patience_s())
             if arrival is not None and arrival.number == signal.SIGTSTP:
                 self._consider(arrival, self.pid)  # first: we would stop once more for the command's having stopped
@@ -229,10 +205,9 @@ class Child:
             if arrival.number in _STOPS and arrival.sender != child:
                 self._ordered.add(arrival.number)
 
-    def _is_over(self, tree: ProcessTree) -> bool:
-        if self._timeout is None:
-            return self._status is not None
-        return self._timeout.is_over(tree, ended=self._status is not None)
+    def _is_over(self) -> bool:
+        ended = self._status is not None
+        return self._timeout.is_over(ended=ended) if self._timeout else ended
 
     def _patience_s(self) -> float | None:
         """For how long nothing has to be done unless a signal arrives."""
@@ -330,7 +305,7 @@ class Child:
         if self._tee is None:
             return
         self._tee.child_ended()
-        patience_ends = time.monotonic() + _GIVE_UP_S if self._timeout and self._timeout.has_passed else None
+        patience_ends = time.monotonic() + _PATIENCE_S if self._timeout and self._timeout.has_passed else None
         while not self._tee.drained(_LOOK_AGAIN_S):
             arrival = self._held.next_arrival(0)
             if arrival is not None and arrival.number in {*_STOPS, signal.SIGQUIT}:
@@ -350,40 +325,6 @@ class Child:
         if self._timeout and self._timeout.has_passed:
             ending = ending._replace(kind="timed_out", killed=self._timeout.has_killed)
         return ending._replace(tail=self._tee.contents(), output_error=self._tee.error) if self._tee else ending
-
-
-class _Timeout:
-    """TERM, then KILL, to the whole tree; over when all of it is gone, or can't be ended."""
-
-    def __init__(self, deadline: float, kill_after_s: float) -> None:
-        self.has_passed = False
-        self.has_killed = False
-        self._next_step = deadline
-        self._kill_after_s = kill_after_s
-        self._give_up: float | None = None
-
-    def remaining_s(self) -> float:
-        """Until the next step; shorter while stragglers are watched, since off Linux nothing announces their end."""
-        remaining = self._next_step - time.monotonic()
-        return min(remaining, _LOOK_AGAIN_S) if self.has_passed else remaining
-
-    def is_over(self, tree: ProcessTree, *, ended: bool) -> bool:
-        """Take the step that is due, and say whether there is nothing more to wait for."""
-        now = time.monotonic()
-        if not self.has_passed:
-            if ended or now < self._next_step:
-                return ended
-            self.has_passed = True
-            self._next_step = now + self._kill_after_s
-            tree.terminate()
-            return False
-        if now < self._next_step:
-            return ended and not tree.living()
-        if self._give_up is None:
-            self._give_up = now + _GIVE_UP_S
-        living = not tree.kill()
-        self.has_killed = self.has_killed or living
-        return (ended and not living) or now > self._give_up
 
 
 def _next_status(child: int) -> int | None:

@@ -11,6 +11,7 @@ import signal
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from logsh_cli.event import SAFE_LENGTH, shorten, utf16_length
+from logsh_cli.job import SIGNAL_BASE
 from logsh_cli.job.child import shell_status
 from logsh_cli.record import Record
 
@@ -26,7 +27,6 @@ SUCCEEDED: Status = "succeeded"
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 _MAX_VALUE = 500
-_SIGNAL_BASE = 128
 _NAMELESS = "command"
 _TENTHS_BELOW_S = 10
 _UNIT_S = {"d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -93,8 +93,8 @@ def judge(ending: Ending, success_codes: Collection[int]) -> Outcome:
         status = ending.kind
     elif shell_status(ending) in success_codes:
         status = SUCCEEDED
-    elif shell_status(ending) - _SIGNAL_BASE in ending.ordered:
-        status, number = "stopped", shell_status(ending) - _SIGNAL_BASE
+    elif shell_status(ending) - SIGNAL_BASE in ending.ordered:
+        status, number = "stopped", shell_status(ending) - SIGNAL_BASE
     elif number is None:
         status, code = "failed", shell_status(ending)
     else:
@@ -156,7 +156,7 @@ def metadata(
 
 def wants_report(given: RunOptions, outcome: Outcome, past: Past) -> bool:
     """``--on`` and ``--longer-than``: return whether this outcome is reported."""
-    if not outcome.failed and outcome.duration_s < given.longer_than_s:
+    if not outcome.failed and outcome.duration_s < (given.longer_than or 0.0):
         return False
     match given.on:
         case "always":

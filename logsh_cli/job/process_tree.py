@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from logsh_cli import ENTRY
+from logsh_cli.job.signals import send
 from logsh_cli.job.spawn import read_whole
 from logsh_cli.record import Record
 
@@ -22,6 +24,9 @@ _PR_SET_CHILD_SUBREAPER = 36
 _STOPPED = "T"
 _DEAD = frozenset("ZX")
 _PS_FIELDS = 4
+_GIVE_UP_S = 5.0
+"""After KILL; a process that the kernel holds (a dead network disk) can't be waited for."""
+_LOOK_AGAIN_S = 0.05
 _COURIER_COMMAND = f"{ENTRY}\0courier\0".encode()
 """A detached delivery. One that the job's own ``logsh send --background`` started is not part of the job."""
 
@@ -69,6 +74,41 @@ class ProcessTree:
         for process in living:
             send(process.pid, signal.SIGKILL)
         return not living
+
+
+class Timeout:
+    """TERM, then KILL, to the whole tree; over when all of it is gone, or can't be ended."""
+
+    def __init__(self, tree: ProcessTree, deadline: float, kill_after_s: float) -> None:
+        self.has_passed = False
+        self.has_killed = False
+        self._tree = tree
+        self._next_step = deadline
+        self._kill_after_s = kill_after_s
+        self._give_up: float | None = None
+
+    def remaining_s(self) -> float:
+        """Until the next step; shorter while stragglers are watched, since off Linux nothing announces their end."""
+        remaining = self._next_step - time.monotonic()
+        return min(remaining, _LOOK_AGAIN_S) if self.has_passed else remaining
+
+    def is_over(self, *, ended: bool) -> bool:
+        """Take the step that is due, and say whether there is nothing more to wait for."""
+        now = time.monotonic()
+        if not self.has_passed:
+            if ended or now < self._next_step:
+                return ended
+            self.has_passed = True
+            self._next_step = now + self._kill_after_s
+            self._tree.terminate()
+            return False
+        if now < self._next_step:
+            return ended and not self._tree.living()
+        if self._give_up is None:
+            self._give_up = now + _GIVE_UP_S
+        living = not self._tree.kill()
+        self.has_killed = self.has_killed or living
+        return (ended and not living) or now > self._give_up
 
 
 def members(
@@ -122,12 +162,6 @@ def read_process(pid: int) -> Process | None:
     # The name, in brackets, may hold blanks and brackets itself.
     fields = line[line.rfind(b")") + 2 :].split()
     return Process(pid, int(fields[1]), fields[0].decode(), fields[19].decode().zfill(20))
-
-
-def send(pid: int, number: int) -> None:
-    """Signal a process that may be gone, or belong to another user."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, number)
 
 
 def parse_ps(listing: str) -> list[Process]:

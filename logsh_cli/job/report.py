@@ -46,9 +46,8 @@ if TYPE_CHECKING:
     from logsh_cli.delivery.road import Accepted, Road
     from logsh_cli.event import Scalar
     from logsh_cli.http.connector import Connector
-    from logsh_cli.job import RunOptions
+    from logsh_cli.job import Meanwhile, RunOptions
     from logsh_cli.job.child import Child
-    from logsh_cli.job.meanwhile import Meanwhile
     from logsh_cli.job.outcome import Outcome
     from logsh_cli.outbox import Outbox
     from logsh_cli.output.printer import Printer
@@ -89,13 +88,13 @@ class JobReport:
     def __init__(self, app: AppContext, given: RunOptions, *, started: bool = True) -> None:
         self.app = app
         self.given = given
-        self.name = command_name(given.argv, started=started)
-        self.prefix = _sendable(given.description or "")
+        self.name = command_name(given.command, started=started)
+        self.prefix = _sendable(given.desc or "")
         self.settings: Settings | None = None
         self.troubles: list[Callable[[Printer], None]] = []
         self.loaded: tuple[Destination, Connector] | None = None
         self._flags = Flags(
-            given.profile, given.workspace, deadline=given.deadline_s, on_missing_key=given.on_missing_key
+            given.profile, given.workspace, deadline=given.deadline, on_missing_key=given.on_missing_key
         )
 
     def meanwhile(self, is_over: threading.Event) -> None:
@@ -104,7 +103,7 @@ class JobReport:
         Silently, and out of the way: what there is to say the ending's report will say, too.
         """
         self.app = _silent(self.app)
-        if self.given.start:
+        if self.given.report_start:
             self._report_start()
         if is_over.wait(_SETTLED_S):
             return  # such a short command is best left alone
@@ -127,7 +126,7 @@ class JobReport:
             budget = Budget(self._patience_s(settings, ending, way), self.app.clock.monotonic)
             try:
                 child.release_signals()
-                if self.given.start:
+                if self.given.report_start:
                     # The end must not arrive before the start; and one budget is for both.
                     meanwhile.wait(budget.remaining())
             except KeyboardInterrupt as stop:
@@ -267,7 +266,7 @@ class JobReport:
 
     def _event(self, description: str, icon: Icon, facts: dict[str, Scalar], *, push: bool) -> Event:
         settings = self._load_settings()
-        own, _ = parse_metadata(self.given.metadata)
+        own, _ = parse_metadata(self.given.meta or ())
         ci = _ci_metadata(self.app) if self.given.ci else {}
         draft = Draft(
             workspace=value_of(settings.workspace),

@@ -99,6 +99,12 @@ class HeldSignals:
         return Arrival(number)
 
 
+def send(pid: int, number: int) -> None:
+    """Signal a process that may be gone, or belong to another user."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
 def stop_here() -> None:
     """Stop this process as Ctrl-Z would have, and return when it is continued."""
     os.kill(os.getpid(), signal.SIGTSTP)

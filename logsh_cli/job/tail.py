@@ -3,6 +3,9 @@
 One thread waits for all streams at once, so that what is remembered stands in the order in which it became readable. It
 writes no more than a pipe that is ready takes at once: a slow reader of standard output does not hold up standard
 error, and the inherited streams stay blocking, since that is a property of every process that shares them.
+
+Where a person sits at a terminal there is a pseudo-terminal between it and the command, so that nothing changes that
+the person sees.
 """
 
 from __future__ import annotations
@@ -11,16 +14,24 @@ import errno
 import os
 import select
 import signal
+import struct
 import sys
 import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from logsh_cli.job.spawn import inheritable, open_pipe
+from logsh_cli.job.spawn import NOT_EXECUTABLE, CannotStart, above_streams, inheritable, open_pipe, spawn
+
+if sys.platform != "win32":
+    import fcntl
+    import termios
+    import tty
+
+    from logsh_cli.job.signals import in_foreground
 
 if TYPE_CHECKING:
-    from logsh_cli.job.terminal import Terminal
+    from collections.abc import Collection, Mapping, Sequence
 
 KEPT_BYTES = 64 * 1024
 """Far more than the 500 characters that can be sent: a secret must be whole to be recognised before the cut."""
@@ -32,6 +43,11 @@ _LOOK_AGAIN_MS = 100
 _MOST_OF_A_TERMINAL = 1024 * 1024
 _IN, _OUT, _ERR = 0, 1, 2
 _PASSES_ON = ("/bin/cat", "/usr/bin/cat")
+
+_OUTPUT_FLAGS, _LOCAL_FLAGS, _CHARACTERS = 1, 3, 6
+_WORD = struct.Struct("=i")
+_STARTED, _REFUSED = b"+", b"-"
+_LONGEST_REASON = 4096
 
 
 class TailBuffer:
@@ -89,9 +105,9 @@ class Tee(threading.Thread):
         OSError, RuntimeError: no more pipes, no more threads.
     """
 
-    def __init__(self, *, hold: bool = False, terminal: Terminal | None = None) -> None:
+    def __init__(self, *, hold: bool = False) -> None:
         super().__init__(name="output", daemon=True)
-        self._terminal = terminal
+        self.terminal = None if hold else make_terminal()
         self.moves: list[tuple[int, int]] = []
         self.error: str | None = None
         self._kept = TailBuffer()
@@ -103,13 +119,13 @@ class Tee(threading.Thread):
         try:
             for stream in (_OUT, _ERR):
                 self._open(stream)
-            if terminal:
-                self._streams.append(_Stream(_IN, terminal.master))
+            if self.terminal:
+                self._streams.append(_Stream(_IN, self.terminal.master))
             self.start()
         except BaseException:
             self.spawned()
             for descriptor in (self._wake, self._waking, *(stream.source for stream in self._streams)):
-                if terminal is None:
+                if self.terminal is None:
                     os.close(descriptor)  # the command may need every one that there is
             raise
 
@@ -120,8 +136,8 @@ class Tee(threading.Thread):
         if stream == _ERR and self.moves and identity == _identity(_OUT):
             self.moves.append((self.moves[0][0], stream))
             return
-        if self._terminal and stream == _OUT:
-            reading, writing = self._terminal.master, self._terminal.slave
+        if self.terminal and stream == _OUT:
+            reading, writing = self.terminal.master, self.terminal.slave
         else:
             reading, writing = open_pipe()
         self.moves.append((writing, stream))
@@ -129,7 +145,7 @@ class Tee(threading.Thread):
 
     def spawned(self) -> None:
         """The child has its ends of the pipes, or there is no child: close ours."""
-        for writing in {writing for writing, _ in self.moves} - {self._terminal and self._terminal.slave}:
+        for writing in {writing for writing, _ in self.moves} - {self.terminal and self.terminal.slave}:
             os.close(writing)
 
     def child_ended(self) -> None:
@@ -167,7 +183,7 @@ class Tee(threading.Thread):
         for stream in self._streams:
             if stream.rest:
                 events[stream.target] = events.get(stream.target, 0) | select.POLLOUT
-            elif stream.left != 0 and (stream.source != _IN or (self._terminal and self._terminal.passes_keys)):
+            elif stream.left != 0 and (stream.source != _IN or (self.terminal and self.terminal.passes_keys)):
                 events[stream.source] = events.get(stream.source, 0) | select.POLLIN
             if stream.left is None:
                 events[self._wake] = select.POLLIN
@@ -177,7 +193,7 @@ class Tee(threading.Thread):
         poll = select.poll()
         for descriptor, events in self._events().items():
             poll.register(descriptor, events)
-        ready = dict(poll.poll(_LOOK_AGAIN_MS if self._terminal else None))
+        ready = dict(poll.poll(_LOOK_AGAIN_MS if self.terminal else None))
         for stream in list(self._streams):  # standard error last: where the order can't be told, it says why
             if stream.rest and ready.get(stream.target, 0) & ~select.POLLIN:
                 self._write(stream)
@@ -196,7 +212,7 @@ class Tee(threading.Thread):
         """
         if stream.source == _IN:
             return 0
-        is_terminal = self._terminal is not None and stream.source == self._terminal.master
+        is_terminal = self.terminal is not None and stream.source == self.terminal.master
         return _MOST_OF_A_TERMINAL if is_terminal else _waiting_in(stream.source)
 
     def _read(self, stream: _Stream) -> None:
@@ -209,7 +225,7 @@ class Tee(threading.Thread):
             return
         if stream.source == _IN:
             stream.rest = memoryview(chunk)
-            self._terminal.signals_of(chunk)  # type: ignore[union-attr]  # only a terminal has keys
+            self.terminal.signals_of(chunk)  # type: ignore[union-attr]  # only a terminal has keys
             return
         self._remember(stream, chunk)
         if stream.left is not None:
@@ -245,7 +261,7 @@ class Tee(threading.Thread):
             self._close(stream)
 
     def _close(self, stream: _Stream) -> None:
-        if self._terminal is None or stream.source not in (_IN, self._terminal.master):
+        if self.terminal is None or stream.source not in (_IN, self.terminal.master):
             os.close(stream.source)
         self._streams.remove(stream)
 
@@ -310,9 +326,6 @@ def _write_all(stream: int, chunk: bytes) -> None:
 
 
 def _waiting_in(pipe: int) -> int:
-    import fcntl  # noqa: PLC0415 - these two are POSIX, and so is this module's use
-    import termios  # noqa: PLC0415
-
     with suppress(OSError):
         return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
     return 0
@@ -320,9 +333,150 @@ def _waiting_in(pipe: int) -> int:
 
 def _identity(stream: int) -> tuple[int, int, int] | None:
     """Tell whether two streams are one file, opened in one way; ``None`` for one that is closed."""
-    import fcntl  # noqa: PLC0415 - POSIX
-
     with suppress(OSError):
         status = os.fstat(stream)
         return status.st_dev, status.st_ino, fcntl.fcntl(stream, fcntl.F_GETFL)
     return None
+
+
+def make_terminal() -> Terminal | None:
+    """Return a pseudo-terminal where a person sits at the real one, if there is one left."""
+    with suppress(OSError):
+        if os.isatty(_IN) and os.isatty(_OUT) and in_foreground():
+            return Terminal()
+    return None
+
+
+class Terminal:
+    """A pseudo-terminal: create, ``spawn``, ``take``; ``next_status`` says how the command fares; ``end`` at last.
+
+    The command has a session of its own then, whose leader is a fork of logsh that does nothing but tell how the
+    command fares: without such a parent in its session the system would not let Ctrl-Z stop it. The real terminal is
+    raw meanwhile and has the same modes at the end as the command left its own in.
+
+    Raises ``OSError`` where there are no more pseudo-terminals or processes.
+    """
+
+    def __init__(self) -> None:
+        master, slave = os.openpty()
+        self.master, self.slave = above_streams(master), above_streams(slave)
+        self.taken = False
+        self.monitor: int | None = None
+        self._has_job = False
+        self._modes = termios.tcgetattr(_IN)
+        termios.tcsetattr(self.slave, termios.TCSANOW, self._modes)
+        self.resize()
+        self._news, self._telling = open_pipe()
+
+    @property
+    def passes_keys(self) -> bool:
+        """True once a key reaches the command: before it is in the foreground, Ctrl-C would reach nobody."""
+        return self.taken and self._has_job
+
+    def resize(self) -> None:
+        """Give it the size of the real one; the command hears of it as usual."""
+        with suppress(OSError):
+            size = fcntl.ioctl(_OUT, termios.TIOCGWINSZ, bytes(8))
+            fcntl.ioctl(self.master, termios.TIOCSWINSZ, size)
+
+    def spawn(
+        self,
+        argv: Sequence[str | bytes],
+        env: Mapping[str, str],
+        *,
+        mask: Collection[int],
+        moves: Sequence[tuple[int, int]],
+    ) -> int:
+        """Start the command as ``spawn`` does, with this as its terminal; raises ``CannotStart`` as well."""
+        self.monitor = os.fork()
+        if self.monitor == 0:
+            self._watch(argv, env, mask, [(self.slave, _IN), *moves])
+        os.close(self.slave)
+        os.close(self._telling)
+        answer = os.read(self._news, 1)
+        if answer == _STARTED:
+            self._has_job = True
+            return int(_WORD.unpack(os.read(self._news, _WORD.size))[0])
+        status = os.read(self._news, _WORD.size) or _WORD.pack(NOT_EXECUTABLE)
+        reason = os.read(self._news, _LONGEST_REASON).decode(errors="replace")
+        raise CannotStart(reason or "its process was killed", int(_WORD.unpack(status)[0]))
+
+    def _watch(
+        self,
+        argv: Sequence[str | bytes],
+        env: Mapping[str, str],
+        mask: Collection[int],
+        moves: Sequence[tuple[int, int]],
+    ) -> None:
+        """The leader of the command's session, which never returns."""
+        try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            parent = os.getppid()
+            os.setsid()
+            fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0)
+            try:
+                job = spawn(argv, env, mask=mask, moves=moves, leads_group=True)
+            except CannotStart as failure:
+                os.write(self._telling, _REFUSED + _WORD.pack(failure.status) + failure.reason.encode())
+                os._exit(0)
+            for descriptor in range(_ERR + 1, max(self.slave, self._telling, self.master, 64) + 1):
+                if descriptor not in (self.slave, self._telling):
+                    with suppress(OSError):
+                        os.close(descriptor)
+            os.tcsetpgrp(self.slave, job)
+            os.write(self._telling, _STARTED + _WORD.pack(job))
+            ended = False
+            while not ended:
+                _, status = os.waitpid(job, os.WUNTRACED)
+                ended = not os.WIFSTOPPED(status)
+                if not ended and os.WSTOPSIG(status) in (signal.SIGTTIN, signal.SIGTTOU):
+                    os.kill(-job, signal.SIGCONT)  # it used the terminal before it was given it
+                    continue
+                os.write(self._telling, _WORD.pack(status))
+                os.kill(parent, signal.SIGCHLD)
+            # Else the end of the session would hang up on what the command left behind.
+            os.tcsetpgrp(self.slave, os.getpgrp())
+        finally:
+            os._exit(0)
+
+    def next_status(self) -> int | None:
+        """Return how the command ended or was stopped, as ``waitpid`` has it, if there is news."""
+        os.set_blocking(self._news, False)
+        with suppress(BlockingIOError):
+            news = os.read(self._news, _WORD.size)
+            # A monitor that was killed leaves the terminal's hang-up to end the command.
+            return int(_WORD.unpack(news)[0]) if news else int(signal.SIGKILL)
+        return None
+
+    def take(self) -> None:
+        """Pass every key on, if we are in the foreground."""
+        if not self.taken and in_foreground():
+            self._modes = termios.tcgetattr(_IN)
+            tty.setraw(_IN, termios.TCSANOW)
+            self.resize()
+            self.taken = True
+
+    def give_back(self) -> None:
+        """Let the real terminal have the modes that the command's has now."""
+        if self.taken:
+            self.taken = False
+            with suppress(termios.error):
+                self._modes = termios.tcgetattr(self.master)
+            with suppress(termios.error):
+                termios.tcsetattr(_IN, termios.TCSADRAIN, self._modes)
+
+    def end(self) -> None:
+        """The command has ended: give the terminal back, which from now on makes lines of what is still written."""
+        self.give_back()
+        with suppress(termios.error):
+            modes = termios.tcgetattr(self.master)
+            modes[_OUTPUT_FLAGS] &= ~termios.OPOST
+            termios.tcsetattr(self.master, termios.TCSANOW, modes)
+
+    def signals_of(self, keys: bytes) -> None:
+        """Send to our own process group what these keys would have: a script around us is to stop as well."""
+        with suppress(termios.error):
+            modes = termios.tcgetattr(self.master)
+            for index, number in ((termios.VINTR, signal.SIGINT), (termios.VQUIT, signal.SIGQUIT)):
+                if modes[_LOCAL_FLAGS] & termios.ISIG and modes[_CHARACTERS][index] in keys and keys:
+                    os.killpg(os.getpgrp(), number)

@@ -42,17 +42,12 @@ class WindowsChild:
                 self._pumps.append(threading.Thread(target=self._pass_on, args=(source, stream.buffer), daemon=True))
                 self._pumps[-1].start()
 
-    @property
-    def started(self) -> bool:
-        """True if there is, or was, a process."""
-        return self._process is not None
-
     def wait(self) -> Ending:
         """Wait until the command has ended; Ctrl-C is the command's to answer."""
         if self._process is None:
             status = NOT_FOUND if isinstance(self._reason, FileNotFoundError) else NOT_EXECUTABLE
             reason = self._reason.strerror if self._reason else None
-            return Ending("not_started", status, None, 0.0, started=False, reason=reason)
+            return Ending("not_started", status, None, 0.0, reason=reason)
         kind: Kind = "exited"
         while self._process.poll() is None:
             with suppress(KeyboardInterrupt, subprocess.TimeoutExpired):

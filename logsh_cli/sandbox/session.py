@@ -87,7 +87,7 @@ def around(app: AppContext, command: Sequence[str], plan: Plan) -> int:
                 running = child.start(command, env=home.env, held=held)
             ending = running.wait()
             undelivered = _await_deliveries(home.state_dir, received)
-        if not ending.started:
+        if ending.kind == "not_started":
             app.printer.note(f"could not start {command[0]}: {ending.reason}")
         elif file is not None or app.printer.json or not app.printer.quiet:
             _show_all(app.printer, received, undelivered, file)

@@ -35,7 +35,7 @@ ZERO = frozenset({0})
 def ending(
     kind: Kind, code: int | None = None, number: int | None = None, seconds: float = 192.0, reason: str | None = None
 ) -> Ending:
-    return Ending(kind, code, number, seconds, started=kind != "not_started", reason=reason)
+    return Ending(kind, code, number, seconds, reason=reason)
 
 
 def outcome(status: Status, seconds: float = 192.0) -> Outcome:
@@ -246,7 +246,7 @@ def test_what_is_remembered_counts_failures_in_a_row() -> None:
 
 
 def test_only_what_took_long_is_reported_and_every_failure() -> None:
-    options = RunOptions((), longer_than_s=600)
+    options = RunOptions((), longer_than=600)
     assert [wants_report(options, outcome("succeeded", seconds), Past()) for seconds in (599, 600)] == [False, True]
     assert wants_report(options, outcome("failed", 1), Past())
     assert not wants_report(options, outcome("stopped", 1), Past())
