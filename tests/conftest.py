@@ -11,6 +11,8 @@ import hypothesis
 import pytest
 
 from tests.support.command import Completed, run_logsh
+from tests.support.machine import Machine
+from tests.support.sending import KEY
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -75,3 +77,9 @@ def service(request: pytest.FixtureRequest) -> Iterator[Server]:
     marker = request.node.get_closest_marker("service")
     with Server(**(marker.kwargs if marker else {})) as server:
         yield server
+
+
+@pytest.fixture
+def machine(tmp_path: Path, service: Server) -> Machine:
+    """A place to run what the documents say, with a key for the service but no workspace."""
+    return Machine(tmp_path, {"LOGSH_API_URL": service.url, "LOGSH_API_KEY": KEY})

@@ -12,27 +12,18 @@ from logsh_cli.errors import ExitCode
 from logsh_cli.parser import COMMANDS
 from tests.support import answers as says
 from tests.support.documents import README, ROOT, block, blocks, recipe, table
-from tests.support.machine import Machine
 from tests.support.pty_session import Session
-from tests.support.sending import KEY, settings_for
-from tests.test_layers import HOUSE, PACKAGE
+from tests.support.sending import KEY
+from tests.test_layers import HOUSE, MODULES, PACKAGE
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from tests.support.machine import Machine
     from tests.support.server import Server
 
 pytestmark = [
     pytest.mark.service(key=KEY, validate=True),
     pytest.mark.skipif(os.name != "posix", reason="the commands are for a POSIX shell"),
 ]
-
-
-@pytest.fixture
-def machine(tmp_path: Path, service: Server) -> Machine:
-    settings = settings_for(service)
-    del settings["LOGSH_WORKSPACE"]
-    return Machine(tmp_path, settings)
 
 
 RUN = {"install", "main command", "test command"}
@@ -59,15 +50,9 @@ def test_it_is_short() -> None:
 def test_contributing_draws_the_house_as_it_is() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     drawn = text.split("## The house\n")[1].split("```")[1]
-    names = [
-        name.strip(" ,/") for line in drawn.splitlines() for name in line.split("  ")[0].split(",") if name.strip()
-    ]
-    rooms = {path.name for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
-    assert set(names) | {"__init__.py"} == rooms
-    # From the top down, but for what one line has together, at the bottom.
-    order = [name.removesuffix(".py") for name in names]
-    *upper, _, _, _ = order
-    assert upper == sorted(upper, key=HOUSE.index)
+    names = [name.strip() for line in drawn.splitlines() for name in line.split("  ")[0].split(",") if name.strip()]
+    assert [name.removesuffix("/").removesuffix(".py") for name in names] == HOUSE[:-1]
+    assert {room.parts[0].removesuffix(".py") for room in MODULES} == set(HOUSE)
     for path in re.findall(r"`([a-z_]+(?:/[a-z_]+)*\.py)`", text):
         assert any(any(place.glob(path)) for place in (ROOT, PACKAGE, *PACKAGE.iterdir()) if place.is_dir()), path
 

@@ -12,22 +12,24 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 from tests.support.command import PATIENCE_S, environment
 from tests.support.documents import RECIPES, ROOT, blocks, recipe
-from tests.support.machine import Machine
-from tests.support.sending import KEY, settings_for
+from tests.support.sending import KEY
 from tests.support.server import Server, gated
+
+if TYPE_CHECKING:
+    from tests.support.machine import Machine
 
 pytestmark = [
     pytest.mark.service(key=KEY, validate=True),
     pytest.mark.skipif(os.name != "posix", reason="the recipes are for POSIX systems"),
 ]
 
-CRON_PATH = "/home/me/.local/bin"
 SHOP = {"LOGSH_WORKSPACE": "shop"}
 
 EXECUTED = {
@@ -35,14 +37,7 @@ EXECUTED = {
     *("jenkins", "make", "trap", "git hook", "ansible", "docker", "docker health", "kubernetes"),
     *("nothing gets lost", "flush timer", "assert", "completion"),
 }
-"""The recipes that a test below executes; cron's is also run by a real cron, in ``test_cron``."""
-
-
-@pytest.fixture
-def machine(tmp_path: Path, service: Server) -> Machine:
-    settings = settings_for(service)
-    del settings["LOGSH_WORKSPACE"]
-    return Machine(tmp_path, settings)
+"""The recipes that a test below executes, and cron's, which a real cron does in ``test_cron``."""
 
 
 def test_every_block_is_a_recipe_that_a_test_executes() -> None:
@@ -97,15 +92,11 @@ def test_completion_scripts_go_where_the_shells_look(machine: Machine) -> None:
 
 
 LINTED = {
-    "one-liner": ("shellcheck", "--shell=sh"),
-    "journal": ("shellcheck", "--shell=sh"),
-    "trap": ("shellcheck", "--shell=sh"),
-    "git hook": ("shellcheck", "--shell=sh"),
-    "assert": ("shellcheck", "--shell=sh"),
-    "completion": ("shellcheck", "--shell=sh"),
-    "nothing gets lost": ("shellcheck", "--shell=sh"),
-    "docker": ("hadolint",),
-    "docker health": ("hadolint",),
+    **dict.fromkeys(
+        ("one-liner", "journal", "trap", "git hook", "assert", "completion", "nothing gets lost"),
+        ("shellcheck", "--shell=sh"),
+    ),
+    **dict.fromkeys(("docker", "docker health"), ("hadolint",)),
     "gitlab": ("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci"),
     "github action": ("check-jsonschema", "--builtin-schema", "vendor.github-workflows"),
     "kubernetes": ("kubernetes-validate", "--strict"),
@@ -126,46 +117,14 @@ def test_a_recipe_is_right_by_the_tool_of_its_kind(machine: Machine, name: str) 
 
 
 @pytest.mark.skipif(shutil.which("actionlint") is None, reason="actionlint is not installed")
-@pytest.mark.parametrize("name", ["github", "github action"])
-def test_a_workflow_is_right_by_actionlint(machine: Machine, name: str) -> None:
-    file = machine.work / ".github" / "workflows" / "recipe.yaml"
-    file.parent.mkdir(parents=True)
-    text = recipe(name).text
-    file.write_text(text if text.startswith("on:") else f"on: push\n{text}")
-    done = machine.run("actionlint", str(file))
+def test_the_workflows_are_right_by_actionlint(machine: Machine) -> None:
+    directory = machine.work / ".github" / "workflows"
+    directory.mkdir(parents=True)
+    for name in ("github", "github action"):
+        text = recipe(name).text
+        (directory / f"{name}.yaml").write_text(text if text.startswith("on:") else f"on: push\n{text}")
+    done = machine.run("actionlint", *map(str, directory.iterdir()))
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_crons_lines_work_in_crons_environment(machine: Machine, service: Server) -> None:
-    settings = dict(line.split("=", 1) for line in recipe("cron").lines if re.match(r"\w+=", line))
-    commands = [re.split(r"\s+", line, maxsplit=5)[5] for line in recipe("cron").lines if re.match(r"[\d*]", line)]
-    assert len(commands) == 2
-    backup = machine.program("/usr/local/bin/backup.sh", "echo saved; exit 4")
-    settings["PATH"] = settings["PATH"].replace(CRON_PATH, str(machine.bin))
-    # What crontab(5) promises, and nothing else; the key is where `logsh login` puts it.
-    login(machine, service)
-    env = {"HOME": os.environ["HOME"], "LOGNAME": "me", "SHELL": "/bin/sh", **settings}
-    done = [
-        subprocess.run(
-            ["/bin/sh", "-c", command.replace("/usr/local/bin/backup.sh", str(backup))],
-            env=env,
-            capture_output=True,
-            check=False,
-            timeout=PATIENCE_S,
-        )
-        for command in commands
-    ]
-    assert [(each.returncode, each.stdout, each.stderr) for each in done] == [(4, b"saved\n", b""), (0, b"", b"")]
-    (event,) = service.events
-    assert (event["workspace"], event["event"], event["notify"]) == ("servers", "backup.nightly", True)
-    assert event["metadata"]["exit_code"] == 4
-
-
-def login(machine: Machine, service: Server) -> None:
-    """Keep the key in the user's own configuration, where a program with a HOME finds it."""
-    command = ["logsh", "login", "--key-stdin", "-q", "--api-url", service.url]
-    env = {**machine.env, "LOGSH_API_KEY": None, "LOGSH_API_URL": None, "LOGSH_CONFIG_DIR": None}
-    subprocess.run(command, env=environment(env), input=KEY.encode(), check=True)
 
 
 class Units:
@@ -338,26 +297,24 @@ def test_the_jenkins_step_reports_the_build(machine: Machine, service: Server) -
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
-@pytest.mark.parametrize("status", [0, 7])
-def test_the_make_target_reports_itself_and_fails_as_before(machine: Machine, service: Server, status: int) -> None:
-    machine.program("scripts/release.sh", f"exit {status}")
+def test_the_make_target_reports_itself_and_fails_as_before(machine: Machine, service: Server) -> None:
+    machine.program("scripts/release.sh", "exit 7")
     (machine.work / "Makefile").write_text(recipe("make").text)
     (machine.work / "Bare").write_text("release:\n\t./scripts/release.sh\n")
     bare = machine.run("make", "-f", "Bare", "release")
     done = machine.run("make", "release", env=SHOP)
     assert done.returncode == bare.returncode
-    assert service.events[0]["metadata"]["exit_code"] == status
+    assert service.events[0]["metadata"]["exit_code"] == 7
 
 
-@pytest.mark.parametrize("status", [0, 4])
-def test_the_trap_tells_how_the_script_ended(machine: Machine, service: Server, status: int) -> None:
-    machine.program("import-users.sh", f"exit {status}")
+def test_the_trap_tells_how_the_script_ended(machine: Machine, service: Server) -> None:
+    machine.program("import-users.sh", "exit 4")
     machine.program("script", "").write_text(recipe("trap").text)
     done = machine.run("./script", env=SHOP)
-    assert (done.returncode, done.stderr) == (status, "")
+    assert (done.returncode, done.stderr) == (4, "")
     (event,) = service.wait_for_events(1)
-    assert (event["event"], event["description"]) == ("import.done", f"import ended with {status}")
-    assert event["metadata"] == {"exit_code": status}
+    assert (event["event"], event["description"]) == ("import.done", "import ended with 4")
+    assert event["metadata"] == {"exit_code": 4}
     machine.wait_for_couriers()
 
 
@@ -483,14 +440,14 @@ signal.pause()
 
 @pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux's")
 @pytest.mark.parametrize("as_first_process", [False, True], ids=["as any process", "as process 1"])
-@pytest.mark.parametrize(("status", "reported"), [(0, 0), (3, 1)], ids=["stops well", "fails"])
 def test_the_docker_entry_point_hands_signals_on_and_the_status_back(
-    machine: Machine, service: Server, as_first_process: bool, status: int, reported: int
+    machine: Machine, service: Server, as_first_process: bool
 ) -> None:
+    status = 3 if as_first_process else 0
     container = Container(machine, GRACEFUL.format(status=status), as_first_process=as_first_process)
     os.kill(container.first, signal.SIGTERM)  # what `docker stop` does
     assert container.end() == (status, b"")
-    assert [event["event"] for event in service.events] == ["worker"] * reported
+    assert [event["event"] for event in service.events] == ["worker"] * bool(status)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux's")
