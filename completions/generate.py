@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from completions import bash, fish, icons, manpage, plain, powershell, reference, schema, zsh
+from completions import icons, manpage, plain, reference, schema, shells
 from completions.tree import read_tree
 from logsh_cli.parser import build_app
 
@@ -23,10 +23,10 @@ def files() -> Mapping[str, str]:
     """The text of each file by its path in the repository."""
     tree = read_tree(build_app())
     return {
-        "completions/logsh.bash": bash.script(tree),
-        "completions/_logsh": zsh.script(tree),
-        "completions/logsh.fish": fish.script(tree),
-        "completions/logsh.ps1": powershell.script(tree),
+        "completions/logsh.bash": shells.bash(tree),
+        "completions/_logsh": shells.zsh(tree),
+        "completions/logsh.fish": shells.fish(tree),
+        "completions/logsh.ps1": shells.powershell(tree),
         "completions/logsh.1": manpage.page(tree),
         "docs/reference.md": reference.page(tree),
         "docs/result.schema.json": schema.page(),

@@ -98,6 +98,11 @@ class Command(NamedTuple):
     sections: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
     commands: tuple[Command, ...]
 
+    @property
+    def words(self) -> str:
+        """The summary as shells show it."""
+        return self.summary.rstrip(".")
+
     def walk(self) -> Iterator[Command]:
         """This command and all below it."""
         yield self

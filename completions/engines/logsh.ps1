@@ -1,43 +1,4 @@
-"""The completion script for PowerShell: the same engine and table as bash's, in its terms."""
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from completions.tree import SHORTCODES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from completions.tree import Command
-
-
-def script(tree: Command) -> str:
-    """The whole script, for Windows PowerShell 5.1 and later. ASCII alone: 5.1 reads files in the ANSI code page."""
-    table = "\n".join(line for command in tree.walk() for line in _entry(command))
-    shortcodes = " ".join(SHORTCODES)
-    return SCRIPT.replace("@TABLE@", table).replace("@SHORTCODES@", shortcodes)
-
-
-def _entry(command: Command) -> Iterable[str]:
-    yield f"        {_quoted(' '.join(command.path))} = @{{"
-    yield f"            Launches = ${str(not (command.commands or command.interspersed)).lower()}"
-    yield "            Commands = @("
-    for below in command.commands:
-        yield "                " + _quoted(f"{below.path[-1]}|{below.summary.rstrip('.')}")
-    yield "            )"
-    yield "            Options = @("
-    yield from (f"                {_quoted(f'{option}|{option.words}')}" for option in command.options)
-    yield "            )"
-    yield f"            Arguments = @({', '.join(_quoted(str(argument)) for argument in command.arguments)})"
-    yield "        }"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-SCRIPT = r"""# PowerShell completion for logsh; starts no Python.
+# PowerShell completion for logsh; starts no Python.
 # Made from the commands themselves by `python -m completions`: change those, not this file.
 
 Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
@@ -177,4 +138,3 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
         return Values $argument '' $previous
     }
 }
-"""

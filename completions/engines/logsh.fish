@@ -1,79 +1,4 @@
-"""The completion script for fish: one ``complete`` a name, each with the place where it applies."""
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from completions.tree import SHORTCODES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from completions.tree import Command, Option, Values
-
-
-def script(tree: Command) -> str:
-    """The whole script, for fish 3.0 and later."""
-    commands = list(tree.walk())
-    groups = " ".join(_quoted(_place(one)) for one in commands if one.commands)
-    launchers = " ".join(_quoted(_place(one)) for one in commands if not (one.commands or one.interspersed))
-    lines = "\n".join(line for command in commands for line in _lines(command))
-    valued = sorted({name for one in commands for option in one.options if option.values for name in option.names})
-    return (
-        SCRIPT.replace("@GROUPS@", groups)
-        .replace("@LINES@", lines)
-        .replace("@VALUED@", " ".join(valued))
-        .replace("@LAUNCHERS@", launchers)
-        .replace("@EMOJI@", " ".join(_quoted(f"{name}\t{icon}") for name, icon in SHORTCODES.items()))
-    )
-
-
-def _place(command: Command) -> str:
-    return " ".join(command.path[1:])
-
-
-def _lines(command: Command) -> Iterable[str]:
-    place = _quoted(_place(command))
-    yield ""
-    yield f"# {' '.join(command.path)}"
-    for below in command.commands:
-        words = f"-a {below.path[-1]} -d {_quoted(below.summary.rstrip('.'))}"
-        yield f"complete -c logsh -n {_quoted(f'__logsh_at {place}')} {words}"
-    for number, argument in enumerate(command.arguments):
-        condition = f"__logsh_at {place}" + ("" if argument.many else f" {number}")
-        yield f"complete -c logsh -n {_quoted(condition)} {_argument(argument.values)}".rstrip()
-    for option in command.options:
-        yield from _option(place, option)
-
-
-def _option(place: str, option: Option) -> Iterable[str]:
-    condition = f"__logsh_takes {place}" + ("" if option.repeatable else f" {' '.join(option.all_names)}")
-    values = "" if option.values is None else " " + _argument(option.values, required=True)
-    for names in (option.names, option.off):
-        spelled = " ".join(f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in names)
-        if spelled:
-            yield f"complete -c logsh -n {_quoted(condition)} {spelled}{values} -d {_quoted(option.words)}"
-
-
-def _argument(values: Values, *, required: bool = False) -> str:
-    if values.kind == "files":
-        return "-r -F" if required else "-F"
-    calls = {
-        "words": " ".join(values.words),
-        "profiles": "(__logsh_profiles)",
-        "emoji": "(__logsh_emoji)",
-        "setting": "(__logsh_setting)",
-        "command": "(__logsh_command)",
-    }
-    words = f"-a {_quoted(calls[values.kind])}" if values.kind in calls else ""
-    return f"-x {words}".rstrip() if required else words
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-SCRIPT = r"""# fish completion for logsh; starts no Python.
+# fish completion for logsh; starts no Python.
 # Made from the commands themselves by `python -m completions`: change those, not this file.
 
 complete -c logsh -f
@@ -188,4 +113,3 @@ function __logsh_setting
     end
 end
 @LINES@
-"""

@@ -1,59 +1,4 @@
-"""The completion script for bash: an engine that knows how command lines are built, and a table of what there is."""
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from completions.tree import SHORTCODES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from completions.tree import Command
-
-
-def script(tree: Command) -> str:
-    """The whole script. Bash 3.2, which macOS has, must be able to read it."""
-    cases = "\n".join(line for command in tree.walk() for line in _case(command))
-    script = ENGINE.replace("@CASES@", cases).replace("@SHORTCODES@", " ".join(SHORTCODES))
-    return script.replace("@PROFILE_NAMES@", PROFILE_NAMES)
-
-
-PROFILE_NAMES = r"""# The names of all profiles; the directory is the one that logsh itself would look into.
-_logsh_profile_names() {
-    local directory=$LOGSH_CONFIG_DIR
-    case $directory in
-    '~' | '~/'*) directory=$HOME${directory#\~} ;;
-    '')
-        case "$XDG_CONFIG_HOME:$OSTYPE" in
-        /*) directory=$XDG_CONFIG_HOME/logsh ;;
-        *:darwin*) directory="$HOME/Library/Application Support/logsh" ;;
-        *) directory=$HOME/.config/logsh ;;
-        esac
-        ;;
-    esac
-    echo default
-    [[ -r $directory/config.toml ]] && command sed -nE \
-        "s/^ *\[ *profiles *\. *(\"([^\"]+)\"|'([^']+)'|([A-Za-z0-9_-]+)) *\].*/\2\3\4/p" \
-        "$directory/config.toml" 2>/dev/null
-}"""
-"""For zsh as well."""
-
-
-def _case(command: Command) -> Iterable[str]:
-    yield f"    '{' '.join(command.path)}')"
-    if command.commands:
-        yield f"        commands='{' '.join(below.path[-1] for below in command.commands)}'"
-    yield "        options=("
-    yield from (f"            '{option}'" for option in command.options)
-    yield "        )"
-    if command.arguments:
-        kinds = " ".join(f"'{argument}'" for argument in command.arguments)
-        yield f"        arguments=({kinds})"
-    yield "        ;;"
-
-
-ENGINE = r"""# bash completion for logsh; starts no Python, works with and without the bash-completion package.
+# bash completion for logsh; starts no Python, works with and without the bash-completion package.
 # Made from the commands themselves by `python -m completions`: change those, not this file.
 
 # What there is at a place: options as "names|what follows them", with a * where one may be repeated.
@@ -300,4 +245,3 @@ if type compopt >/dev/null 2>&1; then
 else
     complete -o default -F _logsh logsh
 fi
-"""
