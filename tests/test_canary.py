@@ -11,7 +11,7 @@ import re
 import shutil
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -27,9 +27,6 @@ from tests.support.proxy import ConnectProxy
 from tests.support.pty_session import Session
 from tests.support.sending import EVENT, KEY, LATER, Logsh, kept_rows, wait_for_background
 from tests.support.server import Server
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 ODD_KEY = r"""logsh_a"b\c'd<e>%41&{}$HOME[bold]"""
 """Characters that change their form in JSON, in shells, in URLs and in markup."""
@@ -64,47 +61,28 @@ def check_files(directory: Path, key: str = KEY) -> None:
 # Ways to give a key
 
 
-def in_variable(service: Server, _tmp_path: Path, key: str) -> dict[str, str]:
-    return {"LOGSH_API_KEY": key, "LOGSH_API_URL": service.url}
+GIVE = ("in a variable", "in a file", "as a credential", "in the profile", "in a named profile")
 
 
-def in_file(service: Server, tmp_path: Path, key: str) -> dict[str, str]:
-    path = tmp_path / "key-file"
-    path.write_text(f"{key}\n")
-    return {"LOGSH_API_KEY_FILE": str(path), "LOGSH_API_URL": service.url}
-
-
-def in_credential(service: Server, tmp_path: Path, key: str) -> dict[str, str]:
-    directory = tmp_path / "credentials"
-    directory.mkdir()
-    (directory / "logsh-api-key").write_text(key)
-    return {"CREDENTIALS_DIRECTORY": str(directory), "LOGSH_API_URL": service.url}
-
-
-def in_profile(service: Server, tmp_path: Path, key: str) -> dict[str, str]:
-    return _in_config(service, tmp_path, key, "")
-
-
-def in_named_profile(service: Server, tmp_path: Path, key: str) -> dict[str, str]:
-    return {**_in_config(service, tmp_path, key, "[profiles.work]\n"), "LOGSH_PROFILE": "work"}
-
-
-def _in_config(service: Server, tmp_path: Path, key: str, table: str) -> dict[str, str]:
-    directory = tmp_path / "config"
+def give(way: str, service: Server, tmp_path: Path, key: str) -> dict[str, str]:
+    """Put the key there, for this service; returns the variables that lead to it."""
+    url = {"LOGSH_API_URL": service.url}
+    if way == "in a variable":
+        return {"LOGSH_API_KEY": key, **url}
+    directory = tmp_path / ("config" if "profile" in way else "credentials")
     directory.mkdir(mode=0o700)
+    if "profile" not in way:
+        path = directory / "logsh-api-key"
+        path.write_text(f"{key}\n")
+        return {
+            **url,
+            **({"LOGSH_API_KEY_FILE": str(path)} if "file" in way else {"CREDENTIALS_DIRECTORY": str(directory)}),
+        }
+    table = "[profiles.work]\n" if "named" in way else ""
     file = directory / "config.toml"
     file.write_text(f"{table}api_key = {json.dumps(key)}\napi_url = {json.dumps(service.url)}\n")
     file.chmod(0o600)
-    return {}
-
-
-WAYS: list[Callable[[Server, Path, str], dict[str, str]]] = [
-    in_variable,
-    in_file,
-    in_credential,
-    in_profile,
-    in_named_profile,
-]
+    return {"LOGSH_PROFILE": "work"} if table else {}
 
 
 def echoes(key: str) -> dict[str, says.Answer]:
@@ -124,46 +102,30 @@ def echoes(key: str) -> dict[str, says.Answer]:
 
 
 @pytest.mark.parametrize(
-    ("give", "key"),
-    [*((give, KEY) for give in WAYS), (in_variable, ODD_KEY), (in_profile, ODD_KEY)],
-    ids=[*(give.__name__ for give in WAYS), "in_variable, odd", "in_profile, odd"],
+    ("way", "key"), [*((way, KEY) for way in GIVE), ("in a variable", ODD_KEY), ("in the profile", ODD_KEY)]
 )
-def test_no_outcome_of_send_shows_the_key_or_stores_it(
-    service: Server, give: Callable[[Server, Path, str], dict[str, str]], key: str, tmp_path: Path
-) -> None:
-    env = {**give(service, tmp_path, key), "LOGSH_WORKSPACE": "shop", "LOGSH_DEADLINE": "1"}
+def test_no_outcome_of_send_shows_the_key_or_stores_it(service: Server, way: str, key: str, tmp_path: Path) -> None:
+    env = {**give(way, service, tmp_path, key), "LOGSH_WORKSPACE": "shop", "LOGSH_DEADLINE": "0.1"}
+    rich = {**env, "FORCE_COLOR": "1"}
     for service.default in echoes(key).values():
         for flags in ((), ("-v",), ("--json",)):
             done = call_main("send", *EVENT, *flags, env=env)
             assert leaks(done.stdout + done.stderr, key) == [], flags
             assert done.code not in (2, 70), done.stderr
-        check(call_main("send", *EVENT, "-v", env={**env, "FORCE_COLOR": "1"}), key)
-        check_files(tmp_path / "state", key)
+        check(call_main("send", *EVENT, "-v", env=rich), key)
     assert {request.headers["authorization"] for request in service.requests} == {f"Bearer {key}"}
     service.stop()
     for gone in ((), ("-v",), ("--json",), ("--dry-run",), ("--dry-run", "--json"), ("--dry-run", "-v")):
         check(call_main("send", *EVENT, "--deadline", "0.05", *gone, env=env), key)
     first = str(kept_rows(tmp_path)[0].id)
-    for args in (
-        ("outbox", "list"),
-        ("outbox", "list", "--json"),
-        ("outbox", "show", first),
-        ("outbox", "show", first, "--json"),
-        ("config", "list"),
-        ("config", "list", "--json"),
-        ("config", "get", "api_key"),
-        ("config", "get", "api_key", "--json"),
-    ):
-        check(call_main(*args, env=env), key)
-        check(call_main(*args, env={**env, "FORCE_COLOR": "1"}), key)
+    for args in (("outbox", "list"), ("outbox", "show", first), ("config", "list"), ("config", "get", "api_key")):
+        for form, variables in (((), env), (("--json",), env), ((), rich)):
+            check(call_main(*args, *form, env=variables), key)
     check_files(tmp_path / "state", key)
 
 
-@pytest.mark.parametrize("give", [in_file, in_named_profile], ids=lambda give: give.__name__)
-def test_no_other_command_shows_the_key(
-    logsh: Logsh, service: Server, give: Callable[[Server, Path, str], dict[str, str]], tmp_path: Path
-) -> None:
-    env = {**give(service, tmp_path, KEY), "LOGSH_WORKSPACE": "shop", "LOGSH_DEADLINE": "3"}
+def test_no_other_command_shows_the_key(logsh: Logsh, service: Server, tmp_path: Path) -> None:
+    env = {**give("in a file", service, tmp_path, KEY), "LOGSH_WORKSPACE": "shop", "LOGSH_DEADLINE": "3"}
     service.default = echoes(KEY)["key refused"]
     line = json.dumps({"event": "e", "description": "d"}).encode()
     for flag in ("-v", "--json"):
@@ -179,16 +141,15 @@ def test_no_other_command_shows_the_key(
     check_files(tmp_path / "state")
 
 
-def test_a_login_shows_only_a_mask_and_keeps_the_key_to_one_file(logsh: Logsh, service: Server, tmp_path: Path) -> None:
-    key = KEY.encode() + b"\n"
-    url = ("--api-url", service.url)
-    service.default = echoes(KEY)["key refused"]
-    assert check(logsh("login", "--key-stdin", "-v", *url, stdin=key)).code == 77
-    service.default = echoes(KEY)["a page"]
-    check(logsh("login", "--key-stdin", "--json", *url, stdin=key))
-    service.default = says.error(403, "validation_error", f"not {KEY}")
-    assert check(logsh("login", "--key-stdin", "-v", *url, stdin=key)).code == 0
-    assert check(logsh("login", "--key-stdin", "--json", *url, stdin=key)).code == 0
+def test_a_login_shows_only_a_mask_and_keeps_the_key_to_one_file(service: Server, tmp_path: Path) -> None:
+    def login(form: str, answer: says.Answer) -> Completed:
+        service.default = answer
+        return check(call_main("login", "--key-stdin", form, "--api-url", service.url, stdin=KEY.encode() + b"\n"))
+
+    assert login("-v", echoes(KEY)["key refused"]).code == 77
+    login("--json", echoes(KEY)["a page"])
+    for form in ("-v", "--json"):
+        assert login(form, says.error(403, "validation_error", f"not {KEY}")).code == 0
     holders = [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
     assert holders == [tmp_path / "config" / "config.toml"]
     assert holders[0].stat().st_mode & 0o777 == 0o600
@@ -277,20 +238,19 @@ def test_not_even_a_fault_that_is_traced_shows_the_key(logsh: Logsh, service: Se
     assert leaks(done.stdout + done.stderr) == []
 
 
-def test_the_password_of_a_proxy_is_not_shown(logsh: Logsh, tmp_path: Path) -> None:
+def test_the_password_of_a_proxy_is_not_shown(tmp_path: Path) -> None:
     with Server(tls=authority().server_context()) as server, ConnectProxy({}, credentials="u:other") as proxy:
-        address = proxy.url.replace("://", f"://user:{KEY}@")
         env = {
             "LOGSH_API_KEY": "logsh_other",
             "LOGSH_API_URL": f"https://logsh.test:{server.port}",
             "LOGSH_WORKSPACE": "w",
-            "HTTPS_PROXY": address,
+            "HTTPS_PROXY": proxy.url.replace("://", f"://user:{KEY}@"),
             "LOGSH_CA_FILE": str(authority().write_ca(tmp_path)),
         }
         for flags in (("-v",), ("--json",)):
-            check(logsh("send", *EVENT, "--deadline", "1", *flags, env=env))
+            check(call_main("send", *EVENT, "--deadline", "1", *flags, env=env))
         proxy.stop()
-        check(logsh("send", *EVENT, "--deadline", "0.2", "-v", env=env))
+        check(call_main("send", *EVENT, "--deadline", "0.2", "-v", env=env))
         check_files(tmp_path / "state")
 
 
@@ -298,13 +258,10 @@ def test_the_password_of_a_proxy_is_not_shown(logsh: Logsh, tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="there is no /proc on this system")
-@pytest.mark.parametrize("give", [in_variable, in_profile], ids=lambda give: give.__name__)
-def test_no_process_of_logsh_has_the_key_in_its_command_line(
-    logsh: Logsh, service: Server, give: Callable[[Server, Path, str], dict[str, str]], tmp_path: Path
-) -> None:
+def test_no_process_of_logsh_has_the_key_in_its_command_line(logsh: Logsh, service: Server, tmp_path: Path) -> None:
     gate = Event()
     service.default = says.gated(gate)
-    env = {**give(service, tmp_path, KEY), "LOGSH_WORKSPACE": "shop"}
+    env = {**give("in a variable", service, tmp_path, KEY), "LOGSH_WORKSPACE": "shop"}
     with running("send", *EVENT, "--deadline", "60", env=env) as foreground:
         service.wait_for(1)
         assert logsh("send", *EVENT, "-b", "-q", env=env).code == 0
@@ -370,18 +327,22 @@ def test_text_from_outside_is_only_ever_text(service: Server, tmp_path: Path) ->
     assert r"\x1b]0;owned\x07" in plain
 
 
-@pytest.mark.parametrize("outcome", ["delivered", "refused", "dry run"])
-def test_at_a_terminal_it_is_only_text_as_well(service: Server, outcome: str) -> None:
-    env = {"LOGSH_API_KEY": KEY, "LOGSH_API_URL": service.url, "LOGSH_WORKSPACE": "[red]w[/red]"}
-    service.default = evil_answers().get(outcome, says.ok())
-    flags = ("--dry-run",) if outcome == "dry run" else ()
-    with Session([str(LOGSH), "send", *evil_event(), *flags], env={**env, "TERM": "xterm-256color"}) as session:
-        shown = session.rest().decode()
-        assert session.wait() == (65 if outcome == "refused" else 0)
-    assert "\x1b[" in shown  # drawn by rich
-    check_harmless(shown, colours=True)
-    assert leaks(shown) == []
-    assert "[bold red]b[/]" in HARMLESS.sub("", shown)
+def test_at_a_terminal_it_is_only_text_as_well(service: Server) -> None:
+    env = {
+        "LOGSH_API_KEY": KEY,
+        "LOGSH_API_URL": service.url,
+        "LOGSH_WORKSPACE": "[red]w[/red]",
+        "TERM": "xterm-256color",
+    }
+    service.script(says.ok(), evil_answers()["refused"])
+    for code, flags in ((0, ()), (65, ()), (0, ("--dry-run",))):
+        with Session([str(LOGSH), "send", *evil_event(), *flags], env=env) as session:
+            shown = session.rest().decode()
+            assert session.wait() == code
+        assert "\x1b[" in shown  # drawn by rich
+        check_harmless(shown, colours=True)
+        assert leaks(shown) == []
+        assert "[bold red]b[/]" in HARMLESS.sub("", shown)
 
 
 def test_an_argument_that_is_wrong_is_only_text_as_well() -> None:
