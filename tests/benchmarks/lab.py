@@ -94,9 +94,7 @@ def open_lab(venv: Path | None) -> Iterator[Lab]:
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="logsh-benchmarks-")))
         venv = directory / "venv" if venv is None else venv.absolute()
         if not (venv / "bin" / "logsh").exists():
-            say(f"installing logsh into {venv} ...")
-            execute(sys.executable, "-m", "venv", "--clear", venv)
-            execute(venv / "bin" / "python", "-m", "pip", "install", "--quiet", ROOT)
+            install(venv, ROOT)
         ca_file = directory / "ca.pem"
         lab = Lab(directory, venv, stack.enter_context(_server(ca_file)))
         lab.bundle.write_bytes(system_bundle().read_bytes() + b"\n" + ca_file.read_bytes())
@@ -104,6 +102,13 @@ def open_lab(venv: Path | None) -> Iterator[Lab]:
         (directory / "empty").mkdir()
         stack.enter_context(chdir(directory / "empty"))
         yield lab
+
+
+def install(venv: Path, *packages: str | Path) -> None:
+    """Make an environment with these."""
+    say(f"installing {' '.join(map(str, packages))} into {venv} ...")
+    execute(sys.executable, "-m", "venv", "--clear", venv)
+    execute(venv / "bin" / "python", "-m", "pip", "install", "--quiet", *packages)
 
 
 def execute(*argv: str | Path) -> str:

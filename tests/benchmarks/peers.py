@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import urlencode
 
-from tests.benchmarks.lab import KEY, WORKSPACE, Lab, execute, find, say
+from tests.benchmarks.lab import KEY, WORKSPACE, Lab, find, say
+from tests.benchmarks.lab import install as install_into
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,9 +93,7 @@ def _peer_program(name: str, *, install: bool) -> Path | None:
     venv = Path(cache) / "logsh-benchmarks" / "peers"
     program = venv / "bin" / name
     if install and not program.exists():
-        say(f"installing HTTPie and Apprise into {venv} ...")
-        execute(sys.executable, "-m", "venv", venv)
-        execute(venv / "bin" / "python", "-m", "pip", "install", "--quiet", "httpie", "apprise")
+        install_into(venv, "httpie", "apprise")
     if program.exists():
         return program
     if (on_path := find(name)) is None:

@@ -7,10 +7,11 @@ machine that is busy for a while, or slows down, moves both.
 from __future__ import annotations
 
 import statistics
+import tomllib
 from typing import TYPE_CHECKING, TypeAlias
 
 from tests.benchmarks.figures import Spread, Table, judged, shown
-from tests.benchmarks.lab import Lab, say
+from tests.benchmarks.lab import ROOT, Lab, install, say
 from tests.benchmarks.measure import Failed, Sample, run
 from tests.benchmarks.peers import SCRIPT, STARTED, Program, smallest_script
 
@@ -56,7 +57,17 @@ def unpromised(lab: Lab) -> list[Program]:
         Program("logsh send, on a terminal", (lab.logsh, *SEND), https, on_terminal=True),
         Program("logsh send, http", (lab.logsh, *SEND), lab.machine("http"), port="http"),
         *(Program(f"logsh {' '.join(words)}", (lab.logsh, *words), https, events=0) for words in local),
+        _help_with_the_oldest_typer(lab),
     ]
+
+
+def _help_with_the_oldest_typer(lab: Lab) -> Program:
+    """Help is what Typer's version tells on most; every other environment has the newest that is allowed."""
+    needs: list[str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    oldest = next(need.replace(">=", "==") for need in needs if need.startswith("typer>="))
+    venv = lab.directory / "oldest"
+    install(venv, ROOT, oldest)
+    return Program(f"logsh --help, {oldest}", (venv / "bin" / "logsh", "--help"), lab.environment(), events=0)
 
 
 def measure(lab: Lab, programs: Sequence[Program], runs: int) -> Pairs:
