@@ -23,8 +23,6 @@ Scalar: TypeAlias = str | int | float | bool
 Labels: TypeAlias = Mapping[str, str]
 
 MAX_WORKSPACE = 35
-MAX_EVENT = 250
-MAX_DESCRIPTION = 150
 MAX_META_KEY = 100
 MAX_META_VALUE = 500
 SAFE_LENGTH = 150
@@ -61,7 +59,8 @@ _EXTENDING = (
 )
 _JOINER = "\u200d"
 _FLAG_LETTERS = ("\U0001f1e6", "\U0001f1ff")
-_REQUIRED = ("event", "description")
+_LIMITS = {"workspace": MAX_WORKSPACE, "event": 250, "description": 150, "icon": sys.maxsize}
+_REQUIRED = ("event", "description")  # and they are what may be shortened
 _NO_OBJECT = "expected a JSON object; got "
 _FIELD_TYPES: Mapping[str, tuple[type, str]] = {
     **dict.fromkeys(("workspace", "event", "description", "icon"), (str, "a string")),
@@ -129,9 +128,7 @@ def build_event(
         MissingWorkspace: nothing is wrong but that no workspace was given.
     """
     check = _Check(labels, extra_problems, validate=validate, truncate=truncate)
-    workspace = check.text("workspace", draft.workspace, MAX_WORKSPACE)
-    event = check.text("event", draft.event, MAX_EVENT, may_shorten=True)
-    description = check.text("description", draft.description, MAX_DESCRIPTION, may_shorten=True)
+    workspace, event, description = (check.text(name, getattr(draft, name)) for name in ("workspace", *_REQUIRED))
     icon = check.icon(draft.icon)
     metadata = check.metadata(draft.metadata)
     if problems := [*check.problems, *extra_problems]:
@@ -237,23 +234,24 @@ class _Check:
         self.truncate = truncate
         self.problems: list[str] = []
 
-    def text(self, name: str, given: str | None, limit: int, *, may_shorten: bool = False) -> str | None:
+    def text(self, name: str, given: str | None) -> str | None:
         label = self.labels[name]
         if given is None:
-            if self.validate and name in _REQUIRED and not self._is_known_fault(label):
+            is_known = any(problem.startswith((f"{label} ", _NO_OBJECT)) for problem in self.known)
+            if self.validate and name in _REQUIRED and not is_known:
                 self.problems.append(f"{label} is required")
             return None
         text = given.strip(WHITE_SPACE)
-        if may_shorten and self.truncate:
+        if self.truncate and name in _REQUIRED:
             text = shorten(text)
         if self.validate and not text:
             self.problems.append(f"{label} must not be empty")
-        advice = " (use --truncate to shorten it)" if may_shorten and label.startswith("--") else ""
-        self._judge(label, text, limit, advice)
+        advice = " (use --truncate to shorten it)" if name in _REQUIRED and label.startswith("--") else ""
+        self._judge(label, text, _LIMITS[name], advice)
         return text
 
     def icon(self, given: str | None) -> str | None:
-        text = self.text("icon", given, sys.maxsize)
+        text = self.text("icon", given)
         if not text or _first_surrogate(text) is not None:
             return text
         from logsh_cli.event.icons import resolve_icon  # noqa: PLC0415 - most events have none
@@ -282,20 +280,15 @@ class _Check:
                 self.problems.append(problem)
         return values
 
-    def _is_known_fault(self, label: str) -> bool:
-        return any(problem.startswith((f"{label} ", _NO_OBJECT)) for problem in self.known)
-
     def _judge(self, subject: str, text: str, limit: int, advice: str = "") -> None:
         at = _first_surrogate(text)
         if at is not None:
             start = max(at - _EXCERPT // 2, 0)
             shown = _shown(f"{'…' if start else ''}{text[start:]}")
             self.problems.append(f"{subject} is not valid UTF-8 text: {shown}")
-        if not self.validate:
-            return
-        if "\0" in text:
+        if self.validate and "\0" in text:
             self.problems.append(f"{subject} must not contain NUL characters; yours looks like binary data")
-        if len(text) > limit:
+        if self.validate and len(text) > limit:
             self.problems.append(f"{subject} must be at most {limit} characters; yours has {len(text)}{advice}")
 
 
@@ -328,11 +321,11 @@ def _value_problem(label: str, key: str, value: object) -> str | None:
 
 def _kind(value: object) -> str:
     """Return what a value is in the words of JSON."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
         return _shown(value)
-    for types, words in (((int, float), "a number"), ((dict,), "an object"), ((list, tuple), "an array")):
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    for types, words in ((int | float, "a number"), (dict, "an object"), (list | tuple, "an array")):
         if isinstance(value, types):
             return words
     return f"of type {type(value).__name__}"

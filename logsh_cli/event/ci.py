@@ -160,11 +160,14 @@ def ci_metadata(env: Mapping[str, str]) -> dict[str, str]:
     provider = next((provider for provider in PROVIDERS if _is_running(provider, env)), None)
     if provider is None:
         return {}
-    tag = _ref(_first(provider.tag, env), "refs/tags/")
+    tag = _first(provider.tag, env)
+    tag = "" if tag.startswith("refs/") and not tag.startswith("refs/tags/") else tag.removeprefix("refs/tags/")
     run_url = _first(provider.run_url, env).replace(" ", "%20")
+    address = _first(provider.repository, env)
+    path = _URL_OR_SCP.fullmatch(address)
     values = {
         "ci_provider": provider.name,
-        "ci_repository": _repository(_first(provider.repository, env)),
+        "ci_repository": (path["path"] if path else address).strip("/").removesuffix(".git"),
         # For a tag most systems give its name as the branch, too.
         "ci_branch": "" if tag else _branch(_first(provider.branch, env)),
         "ci_tag": tag,
@@ -192,20 +195,9 @@ def _first(templates: tuple[str, ...], env: Mapping[str, str]) -> str:
     return ""
 
 
-def _repository(value: str) -> str:
-    """Return ``owner/name``, whatever form the address has."""
-    address = _URL_OR_SCP.fullmatch(value)
-    return (address["path"] if address else value).strip("/").removesuffix(".git")
-
-
 def _branch(value: str) -> str:
     if value.startswith("refs/tags/"):
         return ""
     for prefix in ("refs/heads/", "refs/remotes/", "refs/", "origin/"):
         value = value.removeprefix(prefix)
     return value
-
-
-def _ref(value: str, prefix: str) -> str:
-    """Return a plain name, or what follows ``prefix`` in a full one; empty if it is of another kind."""
-    return "" if value.startswith("refs/") and not value.startswith(prefix) else value.removeprefix(prefix)

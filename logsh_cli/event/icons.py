@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from logsh_cli.output.text import excerpt, nearest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _EXCERPT = 40
 _LONGEST_NAME = 100
@@ -48,33 +45,22 @@ def _look_up(text: str) -> tuple[str | None, str]:
     """The icon, or none and what may be meant."""
     if is_emoji(text):
         return text, ""
-    icon = _named(text.lower())
-    return icon, "" if icon else _suggestion(text.lower())
+    name = text.lower()
+    is_shortcode = len(name) > len("::") and name[0] == name[-1] == ":" and "\t" not in name
+    at = _list().find(f"\t{name}\t".encode("utf-8", "replace")) if is_shortcode else -1
+    if at >= 0:
+        return _list()[_list().rindex(b"\n", 0, at) + 1 :].partition(b"\t")[0].decode(), ""
+    word = name.strip(":")
+    if len(word) <= 1 or not word.isprintable() or " " in word:
+        return None, ""
+    names = (name.strip(":") for line in _list().decode().splitlines() for name in sorted(line.split("\t")[1:-1]))
+    close = nearest(word, names, cutoff=_SIMILAR)
+    return None, f" (did you mean :{close}:?)" if close else ""
 
 
 def _is_listed(text: str) -> bool:
     # A tab could make of several entries one.
     return "\t" not in text and f"\n{text}\t".encode("utf-8", "replace") in _list()
-
-
-def _named(name: str) -> str | None:
-    """The emoji of this lower-case shortcode."""
-    is_shortcode = len(name) > len("::") and name[0] == name[-1] == ":" and "\t" not in name
-    at = _list().find(f"\t{name}\t".encode("utf-8", "replace")) if is_shortcode else -1
-    return _list()[_list().rindex(b"\n", 0, at) + 1 :].partition(b"\t")[0].decode() if at >= 0 else None
-
-
-def _suggestion(name: str) -> str:
-    word = name.strip(":")
-    if len(word) <= 1 or not word.isprintable() or " " in word:
-        return ""
-    close = nearest(word, (name.strip(":") for name in _names()), cutoff=_SIMILAR)
-    return f" (did you mean :{close}:?)" if close else ""
-
-
-def _names() -> Iterator[str]:
-    for line in _list().decode().splitlines():
-        yield from sorted(line.split("\t")[1:-1])
 
 
 @lru_cache(maxsize=1)

@@ -6,7 +6,7 @@ Every text from outside becomes a ``Text``, which rich takes literally: no marku
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from logsh_cli.output.streams import write
 from logsh_cli.output.text import shown_value
 
 if TYPE_CHECKING:
@@ -52,15 +53,12 @@ class Forgiving:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write what can be written."""
-        with suppress(OSError, ValueError):
-            return cast("TextIO", self._stream).write(self._harmless(text))
+        """Write what can be written, at once."""
+        write(self._stream, self._harmless(text))
         return len(text)
 
     def flush(self) -> None:
-        """Push out what is buffered, as far as that can be done."""
-        with suppress(OSError, ValueError):
-            cast("TextIO", self._stream).flush()
+        """Nothing waits to be written."""
 
 
 class RichOutput:
@@ -108,10 +106,10 @@ class RichOutput:
 
     def columns(self, header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
         """Aligned lines, cut at the terminal's edge, as wide as the first rows need."""
-        coming = iter(rows)
-        first = [header, *(tuple(map(self._safe, row)) for row in islice(coming, _MEASURED_ROWS))]
+        coming = (tuple(map(self._safe, row)) for row in rows)
+        first = [header, *islice(coming, _MEASURED_ROWS)]
         widths = [min(max(map(cell_len, column)), _WIDEST_COLUMN) for column in zip(*first, strict=True)][:-1]
-        for number, row in enumerate(chain(first, (tuple(map(self._safe, row)) for row in coming))):
+        for number, row in enumerate(chain(first, coming)):
             padded = [_fitted(cell, width) for cell, width in zip(row, widths, strict=False)]
             line = Text("  ".join([*padded, row[-1]]), "" if number else "bold")
             self._console.print(line, no_wrap=True, overflow="ellipsis")

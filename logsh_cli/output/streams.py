@@ -35,22 +35,22 @@ class Streams:
 
     def out(self, text: str) -> None:
         """Write one line to standard output."""
-        _write(self.stdout, self.harmless(text))
+        write(self.stdout, f"{self.harmless(text)}\n")
 
     def err(self, text: str) -> None:
         """Write one line to standard error."""
-        _write(self.stderr, self.harmless(text))
+        write(self.stderr, f"{self.harmless(text)}\n")
 
     def overwrite(self, text: str) -> None:
         """Put a text, cut to the terminal's width, in place of the line on standard error that has not ended."""
         from shutil import get_terminal_size  # noqa: PLC0415 - for those who wait
 
-        _write(self.stderr, f"\r\x1b[K{self.harmless(text)[: get_terminal_size().columns - 1]}", end="")
+        write(self.stderr, f"\r\x1b[K{self.harmless(text)[: get_terminal_size().columns - 1]}")
 
     def workflow_warning(self, text: str) -> None:
         """Write a warning that a GitHub workflow shows beside its log."""
         data = self.harmless(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-        _write(self.stderr, f"::warning title=logsh::{data}")
+        write(self.stderr, f"::warning title=logsh::{data}\n")
 
     def harmless(self, text: str) -> str:
         """Return the text with everything broken up that the CI runner reading it would obey as a command."""
@@ -71,9 +71,9 @@ class Streams:
         """Return what the person at the terminal answers; ``None`` where there is none to ask. Only yes is yes."""
         if self.stdin is None or self.stderr is None or not (self.stdin.isatty() and self.stderr.isatty()):
             return None
-        self.stderr.write(f"{question} [y/N] ")
-        self.stderr.flush()
-        return self.stdin.readline().strip().lower() in ("y", "yes")
+        with suppress(EOFError):
+            return self._answer(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+        return False
 
     def ask(self, question: str, *, hidden: bool = False) -> str:
         """Return what the person at the terminal types, stripped; nothing of it is echoed if it is ``hidden``.
@@ -84,15 +84,13 @@ class Streams:
         from getpass import getpass  # noqa: PLC0415 - only where somebody is asked
 
         try:
-            return (getpass(f"{question}: ") if hidden else self._answer(question)).strip()
+            return (getpass(f"{question}: ") if hidden else self._answer(f"{question}: ")).strip()
         except (EOFError, KeyboardInterrupt) as stop:
             self.err("")  # the question's line has no end
             raise (stop if isinstance(stop, KeyboardInterrupt) else KeyboardInterrupt) from None
 
     def _answer(self, question: str) -> str:
-        if self.stderr is not None:
-            self.stderr.write(f"{question}: ")
-            self.stderr.flush()
+        write(self.stderr, question)
         answer = "" if self.stdin is None else self.stdin.readline()
         if not answer:
             raise EOFError
@@ -101,14 +99,15 @@ class Streams:
     def flush(self) -> None:
         """Push out what is buffered; a reader that went away is not an error of ours."""
         for stream in (self.stdout, self.stderr):
-            if stream is not None:
-                with suppress(OSError, ValueError):
-                    stream.flush()
+            write(stream, "")
 
 
-def _write(stream: TextIO | None, text: str, end: str = "\n") -> None:
-    # A closed pipe or a full disk behind a stream must not change what happened to the event: the exit code tells.
+def write(stream: TextIO | None, text: str) -> None:
+    """Write at once, as far as it can be done.
+
+    A closed pipe or a full disk behind a stream must not change what happened to the event: the exit code tells.
+    """
     if stream is not None:
         with suppress(OSError, ValueError):
-            stream.write(text + end)
+            stream.write(text)
             stream.flush()

@@ -94,8 +94,7 @@ class Redactor:
 
     def learn(self, secret: str) -> None:
         """From now on, hide this as well. Shorter ones than four characters would blot out ordinary words."""
-        in_json = secret.replace("\\", r"\\").replace('"', r"\"")
-        for form in (secret, in_json):
+        for form in (secret, secret.replace("\\", r"\\").replace('"', r"\"")):
             if len(form) >= _SHORTEST_SECRET:
                 self._secrets[form] = [form[at : at + _PIECE] for at in range(len(form) - _PIECE + 1)]
         self._secrets = dict(sorted(self._secrets.items(), key=lambda known: len(known[0]), reverse=True))
@@ -106,8 +105,9 @@ class Redactor:
             text = text.replace(secret, REDACTED)
             if found := {piece for piece in pieces if piece in text}:
                 text = _without_pieces(text, found)
-            if _CUT in text:
-                text = _without_part(text, secret)
+            for length in range(len(secret) - 1, _SHORTEST_PART - 1, -1) if _CUT in text else ():
+                text = text.replace(secret[:length] + _CUT, REDACTED + _CUT)
+                text = text.replace(_CUT + secret[-length:], _CUT + REDACTED)
         if "logsh_" in text:
             text = re.sub(KEY_SHAPE, REDACTED, text)
         return re.sub(USERINFO, f"{REDACTED}@", text) if "://" in text else text
@@ -125,9 +125,3 @@ def _without_pieces(text: str, pieces: Iterable[str]) -> str:
         kept.append(text[end : run.start()])
         end = run.end()
     return REDACTED.join((*kept, text[end:]))
-
-
-def _without_part(text: str, secret: str) -> str:
-    for length in range(len(secret) - 1, _SHORTEST_PART - 1, -1):
-        text = text.replace(secret[:length] + _CUT, REDACTED + _CUT).replace(_CUT + secret[-length:], _CUT + REDACTED)
-    return text
