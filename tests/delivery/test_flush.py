@@ -17,10 +17,9 @@ import pytest
 import logsh_cli
 from logsh_cli.outbox import Outbox
 from tests.support import answers as says
-from tests.support.command import LOGSH, environment
+from tests.support.command import environment
 from tests.support.inprocess import call_main
 from tests.support.kept import arrived, keep
-from tests.support.namespace import seeing
 from tests.support.processes import finish, start_logsh, wait_until, wait_until_none_is_left
 from tests.support.sending import EVENT, KEY, LATER, kept_rows, settings_for
 from tests.support.server import Server
@@ -125,13 +124,6 @@ def test_what_waits_needs_a_key(tmp_path: Path) -> None:
     assert (done.code, done.json["error"]["name"]) == (78, "missing_key")
 
 
-def test_a_service_that_is_away_is_not_waited_for_event_by_event(service: Server, tmp_path: Path) -> None:
-    keep(tmp_path, *[f"e{number}" for number in range(300)])
-    service.stop()
-    tally(flush(service, "--deadline", "0.5"), accepted=300, queued=300)
-    assert sum(row.attempts > 0 for row in kept_rows(tmp_path)) <= 20
-
-
 def test_events_that_the_service_chokes_on_do_not_hold_up_the_others(service: Server, tmp_path: Path) -> None:
     def play(wire: Wire) -> None:
         answer = says.error(500) if service.requests[-1].json["event"].startswith("bad") else says.ok()
@@ -184,42 +176,6 @@ def test_a_timer_that_does_its_best_is_silent_while_events_are_kept(service: Ser
     assert done.code == 0
     assert "the service refused the key" in done.stderr
     assert call_main(*best, "-p", "nobody", env=settings_for(service)).code == 78
-
-
-ON_A_FULL_DISK = """
-import os, subprocess, sys
-from pathlib import Path
-from tests.support.kept import keep
-base, logsh = Path(sys.argv[1]), sys.argv[2]
-state = base / "state"
-state.mkdir()
-subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(state)], check=True)
-keep(base, *[f"e{number}" for number in range(300)])
-filler = os.open(state / "filler", os.O_WRONLY | os.O_CREAT)
-try:
-    while os.write(filler, bytes(4096)):
-        pass
-except OSError:
-    os.truncate(filler, os.fstat(filler).st_size - 65536)
-full = subprocess.run([logsh, "outbox", "flush", "--json"], capture_output=True, text=True)
-os.truncate(filler, 0)
-after = subprocess.run([logsh, "outbox", "flush", "--json"], capture_output=True, text=True)
-print(full.stdout + after.stdout)
-"""
-"""A disk with 64 KB left, in a mount namespace of its own."""
-
-
-def test_on_a_full_disk_what_can_be_leased_is_delivered_once_and_the_rest_is_kept(
-    service: Server, tmp_path: Path
-) -> None:
-    command = seeing({}, [sys.executable, "-c", ON_A_FULL_DISK, str(tmp_path), str(LOGSH)])
-    env = environment(settings_for(service, PYTHONPATH=str(ROOT)))
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=120)
-    full, after = map(json.loads, done.stdout.split("\n")[:2])
-    assert (full["exit_code"], full["error"]["name"]) == (75, "not_delivered")
-    assert 0 < full["delivered"] < 300
-    assert (after["exit_code"], after["delivered"]) == (0, 300 - full["delivered"]), (full, after)
-    assert len(service.events) == len(set(arrived(service))) == 300
 
 
 def test_a_signal_lets_end_what_is_under_way_and_keeps_the_rest(service: Server, tmp_path: Path) -> None:

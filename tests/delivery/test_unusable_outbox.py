@@ -88,7 +88,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """The state directory, on a disk of its own with little room."""
     state = tmp_path / "state"
     state.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=400k,mode=700", "tmpfs", str(state)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", str(state)]
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("mounting a small disk is not permitted here")
     yield state
@@ -138,6 +138,21 @@ def test_what_a_batch_delivered_while_its_disk_filled_up_is_not_sent_again(
     (small_disk / "filler").unlink()
     assert call_main("outbox", "flush", "--json", env=settings_for(service)).json["delivered"] == 0
     assert len(arrived(service)) == len(set(arrived(service))) == 150
+
+
+def test_a_flush_on_a_full_disk_delivers_what_can_be_leased_once_and_keeps_the_rest(
+    logsh: Logsh, tmp_path: Path, service: Server, small_disk: Path
+) -> None:
+    keep(tmp_path, *[f"e{number}" for number in range(300)])
+    fill(small_disk)
+    os.truncate(small_disk / "filler", (small_disk / "filler").stat().st_size - 65536)
+    full = logsh("outbox", "flush", "--json", env=settings_for(service)).json
+    assert (full["exit_code"], full["error"]["name"]) == (75, "not_delivered")
+    assert 0 < full["delivered"] < 300
+    (small_disk / "filler").unlink()
+    after = call_main("outbox", "flush", "--json", env=settings_for(service)).json
+    assert (after["exit_code"], after["delivered"]) == (0, 300 - full["delivered"]), (full, after)
+    assert len(service.events) == len(set(arrived(service))) == 300
 
 
 def test_a_batch_that_meets_a_full_disk_stops_there_and_keeps_what_it_had(down: Server, tmp_path: Path) -> None:
