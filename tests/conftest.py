@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -17,7 +19,6 @@ from tests.support.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 # The suite says the same of the same code: what a property test happens to find at random is found by a longer run.
 hypothesis.settings.register_profile("suite", derandomize=True, deadline=None)
@@ -47,9 +48,19 @@ def pytest_xdist_auto_num_workers() -> int:
     return 2 * (os.cpu_count() or 1)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what takes long first: whatever starts last is what everybody waits for."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where workers share the tests, start what takes long first, and spread each file over the whole run.
+
+    Some files wait and others compute; side by side they keep the processors busy.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    sizes, seen = Counter(item.path for item in items), Counter[Path]()
+    places = {}
+    for item in items:
+        seen[item.path] += 1
+        places[item] = (item.get_closest_marker("long") is None, seen[item.path] / sizes[item.path])
+    items.sort(key=places.__getitem__)
 
 
 @pytest.fixture(autouse=True)

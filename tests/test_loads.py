@@ -45,7 +45,7 @@ def loaded_by_python(code: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def httpx_alone() -> set[str]:
     """What the smallest httpx script has loaded; it pays for this anyway."""
     return loaded_by_python(

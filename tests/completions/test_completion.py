@@ -82,7 +82,7 @@ icon = ":tada:"
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shells]:
     """Interactive shells, each started once, and the file that a Python or a logsh would leave if it were run."""
     started: dict[str, tuple[Shell, Path]] = {}
@@ -321,7 +321,7 @@ def test_logsh_completion_needs_the_name_of_a_shell(logsh: Callable[..., Complet
     assert re.search(r"zsh(, |\|)fish", done.stderr)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def tree() -> Command:
     return read_tree(build_app())
 

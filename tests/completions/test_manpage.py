@@ -22,12 +22,12 @@ INTERNAL = {"LOGSH_API_KEY_STAGING"}
 """Names that only serve as examples."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def tree() -> Command:
     return read_tree(build_app())
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def text() -> str:
     """The page as a reader sees it, on lines of any length."""
     plain = PAGE.read_text("ascii")
