@@ -73,7 +73,7 @@ class AppContext:
         from logsh_cli.config.resolve import load_settings  # noqa: PLC0415 - built when asked for
 
         settings = load_settings(flags, self.env, self.cwd())
-        if settings.api_key is not None:
+        if settings.api_key.value is not None:
             self.redact.learn(settings.api_key.value)
         for warning in settings.warnings.values():
             self.printer.warn(warning)

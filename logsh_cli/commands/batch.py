@@ -12,7 +12,7 @@ from logsh_cli.app import AppContext
 from logsh_cli.batch.lines import LineReader
 from logsh_cli.batch.pump import BatchJob, parse_line
 from logsh_cli.clock import option_seconds
-from logsh_cli.config.resolve import Flags, value_of
+from logsh_cli.config.resolve import Flags
 from logsh_cli.delivery import end_of_the_road
 from logsh_cli.delivery.drain import DEFAULT_JOBS, Drain
 from logsh_cli.delivery.road import FORGIVABLE
@@ -88,10 +88,10 @@ def act(app: AppContext, given: BatchOptions) -> Tally:
                 drain = Drain(road, jobs=given.jobs, deadline_s=settings.deadline.value, rate=given.rate)
         except MissingKey as error:
             if not settings.skips_without_key:
-                raise (error if settings.workspace is not None else settings.missing(error)) from None
+                raise (error if settings.workspace.value is not None else settings.missing(error)) from None
             return Tally(error=error)
         parse = partial(
-            parse_line, workspace=value_of(settings.workspace), validate=given.validate, truncate=given.truncate
+            parse_line, workspace=settings.workspace.value, validate=given.validate, truncate=given.truncate
         )
         job = BatchJob(parse, app.printer.note, drain, stop, jobs=given.jobs, from_line=given.from_line)
         counts = job.totals.counts
@@ -113,7 +113,7 @@ def act(app: AppContext, given: BatchOptions) -> Tally:
         rejected=counts["rejected"],
         invalid=job.invalid,
         elapsed_ms=round((app.clock.monotonic() - started) * 1000),
-        exit_code=ExitCode.OK if exit_code in FORGIVABLE and settings.best_effort else exit_code,
+        exit_code=ExitCode.OK if exit_code in FORGIVABLE and settings.best_effort.value else exit_code,
         error=worst,
         last_line=None if job.at_end else job.last_line,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from logsh_cli.app import AppContext
 from logsh_cli.config.edit import config_path, open_profile
 from logsh_cli.config.files import KEYS
-from logsh_cli.config.resolve import BUILT_IN, Flags, survey
+from logsh_cli.config.resolve import BUILT_IN, NOT_SET, Flags, survey
 from logsh_cli.config.values import SET_ELSEWHERE, effective, parse_value, plain, to_json, unknown_setting
 from logsh_cli.errors import ConfigError, UsageError
 from logsh_cli.output import DONE
@@ -55,10 +55,10 @@ def list_(
         printer.json_line({key: to_json(setting) for key, setting in shown.items()})
         return 0
     rows = (
-        (key, "", "not set") if setting is None else (key, plain(setting.value), setting.source)
+        (key, plain(setting.value), setting.source)
         for key, setting in shown.items()
         # What no profile holds is worth a line only where something else sets it.
-        if verbose or key == "profile" or key not in SET_ELSEWHERE or (setting and setting.source != BUILT_IN)
+        if verbose or key == "profile" or key not in SET_ELSEWHERE or setting.source not in (BUILT_IN, NOT_SET.source)
     )
     printer.columns(("SETTING", "VALUE", "FROM"), rows)
     try:
@@ -82,7 +82,7 @@ def get(
     if key not in shown:
         raise unknown_setting(key, shown)
     setting = shown[key]
-    if setting is None:
+    if setting.value is None:
         way = "`logsh login`" if key == "api_key" else f"`logsh config set {key} VALUE`"
         raise ConfigError(f"{key} is not set", hint=SET_ELSEWHERE.get(key, way))
     if reveal and key == "api_key":
@@ -145,7 +145,7 @@ def report(app: AppContext, flag: str | None, profile: str, key: str, value: Any
     words = f"{key} is not set" if value is None else f"{key} = {plain(value)}"
     app.printer.answer({"profile": profile, "key": key, "value": value, **DONE}, f"{words} (profile {profile})")
     setting = effective(survey(Flags(profile=flag), app.env, app.cwd()))[key]
-    if setting is not None and setting.source != BUILT_IN and not setting.source.startswith(f"profile {profile} ("):
+    if setting.source not in (BUILT_IN, NOT_SET.source) and not setting.source.startswith(f"profile {profile} ("):
         app.printer.warn(f"{setting.source} sets {key} to {plain(setting.value)} here, and goes before the profile")
 
 

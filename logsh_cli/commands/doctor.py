@@ -38,7 +38,7 @@ def examine(app: AppContext, flags: Flags) -> list[Section]:
     from logsh_cli.doctor.settings import settings_checks  # noqa: PLC0415
 
     found = survey(flags, app.env, app.cwd())
-    if found.api_key is not None:
+    if found.api_key.value is not None:
         app.redact.learn(found.api_key.value)
 
     def owner(store: Outbox) -> Owner | None:

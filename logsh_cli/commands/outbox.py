@@ -196,7 +196,7 @@ def flush_all(app: AppContext, flags: Flags, *, adopt: bool = False, jobs: int =
     if tell_set_aside(app, store) and tally.error is None:
         error = NotDelivered("a damaged outbox holds events that were not read", hint="see `logsh outbox list`")
         tally = tally._replace(exit_code=error.exit_code, error=error)
-    elif tally.exit_code in FORGIVABLE and settings.best_effort:
+    elif tally.exit_code in FORGIVABLE and settings.best_effort.value:
         kept = tally.exit_code == ExitCode.KEPT
         tally = tally._replace(
             exit_code=ExitCode.OK, error=None if kept and app.printer.quiet and not app.printer.json else tally.error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from logsh_cli.app import AppContext
 from logsh_cli.clock import Budget, option_seconds
-from logsh_cli.config.resolve import Flags, Settings, value_of
+from logsh_cli.config.resolve import Flags, Settings
 from logsh_cli.delivery import end_of_the_road, leave_to_courier
 from logsh_cli.delivery.road import FORGIVABLE
 from logsh_cli.errors import ExitCode, InvalidEvent, MissingKey, MissingWorkspace, NotKept, UsageError
@@ -88,7 +88,7 @@ def act(app: AppContext, given: SendOptions) -> Result:
         if isinstance(missing, MissingKey) and settings.skips_without_key:
             return Result("skipped", None if event is None else event.body(), error=missing)
         raise missing from None
-    if result.exit_code in FORGIVABLE and settings.best_effort:
+    if result.exit_code in FORGIVABLE and settings.best_effort.value:
         result = result._replace(exit_code=ExitCode.OK)
     return result._replace(event=event.body(), elapsed_ms=round((app.clock.monotonic() - started) * 1000))
 
@@ -118,8 +118,8 @@ def make_event(app: AppContext, given: SendOptions, settings: Settings) -> Event
     draft = given.draft
     description = read_description(app) if draft.description == "-" else draft.description
     defaults = {"workspace": settings.workspace, "icon": settings.icon, "notify": settings.notify}
-    labels = {**FLAG_LABELS, **{name: setting.source for name, setting in defaults.items() if setting is not None}}
-    metadata = {**settings.metadata.value, **draft.metadata}
+    sources = {name: setting.source for name, setting in defaults.items() if setting.value is not None}
+    metadata = {**(settings.metadata.value or {}), **draft.metadata}
     if given.ci:
         from logsh_cli.event.ci import ci_metadata  # noqa: PLC0415 - a table of providers that other sends can do without
 
@@ -127,14 +127,14 @@ def make_event(app: AppContext, given: SendOptions, settings: Settings) -> Event
     try:
         return build_event(
             Draft(
-                workspace=value_of(settings.workspace),
+                workspace=settings.workspace.value,
                 event=draft.event,
                 description=description,
-                icon=value_of(settings.icon),
-                notify=value_of(settings.notify),
+                icon=settings.icon.value,
+                notify=settings.notify.value,
                 metadata=metadata,
             ),
-            labels=labels,
+            labels={**FLAG_LABELS, **sources},
             validate=given.validate,
             truncate=given.truncate,
             extra_problems=given.meta_problems,

@@ -46,7 +46,7 @@ class Destination(Record):
 
 
 class Setting(Record):
-    """A value and its source: ``--workspace``, ``LOGSH_WORKSPACE``, a file, a profile, or ``built-in``."""
+    """A value, ``None`` where nothing sets it, and its source: ``--icon``, ``LOGSH_ICON``, a profile, ``built-in``."""
 
     value: Any
     source: str

@@ -42,15 +42,11 @@ if TYPE_CHECKING:
 DEFAULT_DEADLINE_S = 10.0
 LONGEST_DEADLINE_S = 86400.0
 BUILT_IN = "built-in"
+NOT_SET = Setting(None, "not set")
 
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
 _NEEDED_TO_SEND = ("api_url", "api_key")
-
-
-def value_of(setting: Setting | None) -> Any:
-    """Return the value, or ``None`` where nothing sets it."""
-    return None if setting is None else setting.value
 
 
 class Flags(Record):
@@ -70,7 +66,7 @@ class Flags(Record):
 
 
 class Settings(Record):
-    """Everything that is set. Optional ones are ``None`` where no source sets them.
+    """Everything that can be set.
 
     ``workspace``, ``icon`` and ``metadata`` are as they were given: the event's rules judge them with the rest.
     ``warnings`` are sentences about the files that were read, ``problems`` what could not be used, both by the name of
@@ -79,15 +75,15 @@ class Settings(Record):
 
     profile: Setting
     api_url: Setting
-    api_key: Setting | None
-    workspace: Setting | None
-    icon: Setting | None
-    notify: Setting | None
+    api_key: Setting
+    workspace: Setting
+    icon: Setting
+    notify: Setting
     deadline: Setting
-    ca_file: Setting | None
+    ca_file: Setting
     metadata: Setting
-    best_effort: bool
-    on_missing_key: str | None
+    best_effort: Setting
+    on_missing_key: Setting
     config_path: Path
     project_path: Path | None
     warnings: Mapping[str, str]
@@ -97,7 +93,7 @@ class Settings(Record):
     @property
     def skips_without_key(self) -> bool:
         """Tell if a missing key means doing nothing."""
-        return self.on_missing_key == "skip"
+        return bool(self.on_missing_key.value == "skip")
 
     def __repr__(self) -> str:
         return f"Settings(profile {self.profile.value}, {self.api_url.value})"  # never the key
@@ -245,24 +241,22 @@ class _Sources:
             notify=self.pick("notify", self.flags.notify, self.project.notify, parse_boolean),
             deadline=self.deadline(),
             ca_file=ca_file,
-            metadata=Setting(self.project.metadata, str(self.project.path) if self.project.metadata else BUILT_IN),
-            best_effort=bool(self.variable("best_effort", parse_boolean)) or self.flags.best_effort,
-            on_missing_key=self.on_missing_key(),
+            metadata=Setting(self.project.metadata, str(self.project.path)) if self.project.metadata else NOT_SET,
+            best_effort=self.pick("best_effort", self.flags.best_effort or None, parse=parse_boolean, built_in=False),
+            on_missing_key=self.pick("on_missing_key", self.flags.on_missing_key, None, _fail_or_skip, "fail"),
             config_path=self.path,
             project_path=self.project_path,
             warnings=self.warnings,
-            place=self.place(key, url, value_of(ca_file)),  # the last to find problems
+            place=self.place(key, url, ca_file.value),  # the last to find problems
             problems=self.problems,
         )
 
-    def on_missing_key(self) -> str | None:
-        variable = self.variable("on_missing_key", _fail_or_skip)  # which must be right even if the flag goes before it
-        return self.flags.on_missing_key or variable
-
-    def pick(self, name: str, flag: Any, project: Any, parse: Callable[[str], Any] = str) -> Setting | None:
-        """Return one setting by the precedence, or ``None`` where no source has it."""
+    def pick(
+        self, name: str, flag: Any, project: Any = None, parse: Callable[[str], Any] = str, built_in: Any = None
+    ) -> Setting:
+        """Return one setting by the precedence."""
         if flag is not None:
-            return Setting(flag, f"--{name}")
+            return Setting(flag, f"--{name.replace('_', '-')}")
         own = None if (value := self.values.get(name)) is None else Setting(value, self.profile_source)
         if self.explicit and own is not None:
             return own
@@ -270,7 +264,7 @@ class _Sources:
             return Setting(given, f"LOGSH_{name.upper()}")
         if project is not None and (not isinstance(project, str) or project.strip()):
             return Setting(project, str(self.project.path))
-        return own
+        return own or (NOT_SET if built_in is None else Setting(built_in, BUILT_IN))
 
     def variable(self, name: str, parse: Callable[[str], Any] = str) -> Any:
         """Return what a variable sets, or ``None``: CI sets variables without a value to the empty string."""
@@ -282,9 +276,7 @@ class _Sources:
             return None
 
     def deadline(self) -> Setting:
-        setting = self.pick("deadline", self.flags.deadline, None, parse_deadline)
-        if setting is None:
-            return Setting(DEFAULT_DEADLINE_S, BUILT_IN)
+        setting = self.pick("deadline", self.flags.deadline, None, parse_deadline, DEFAULT_DEADLINE_S)
         try:
             return Setting(parse_deadline(setting.value), setting.source)
         except ValueError as error:
@@ -309,24 +301,25 @@ class _Sources:
             self.problems["api_url"] = BadConfig(f"the URL {excerpt(shown)} from {given.source} {error}", hint=hint)
             return given._replace(value=shown)
 
-    def ca_file(self, url: Setting) -> Setting | None:
+    def ca_file(self, url: Setting) -> Setting:
         if not self.explicit and (given := self.variable("ca_file")):
             return Setting(os.path.expanduser(given), "LOGSH_CA_FILE")  # noqa: PTH111 - raises nothing
         # A profile says whom to trust at its own URL only.
         own = self.values.get("ca_file")
         if own is None or not same_url(url.value, self.values.get("api_url") or DEFAULT_API_URL):
-            return None
+            return NOT_SET
         return Setting(in_config_dir(self.path, own), self.profile_source)
 
-    def key(self) -> Setting | None:
+    def key(self) -> Setting:
         try:
             given = None if self.explicit else environment_key(self.env, self.flags.key_patience_s)
         except ConfigError as error:
             self.problems["api_key"] = error
-            return None
-        if given is None and (own := self.values.get("api_key")) is not None:
-            given = Setting(own, self.profile_source)
+            return NOT_SET
         if given is None:
+            own = self.values.get("api_key")
+            given = NOT_SET if own is None else Setting(own, self.profile_source)
+        if given.value is None:
             self.problems["api_key"] = self.missing_key()
         elif problem := check_key(given.value):
             self.problems["api_key"] = BadConfig(f"the API key from {given.source} {problem}", hint=COPY_AGAIN)
@@ -341,8 +334,8 @@ class _Sources:
             )
         return MissingKey("there is no API key", hint="run `logsh login`, or set LOGSH_API_KEY")
 
-    def place(self, key: Setting | None, url: Setting, ca_file: str | None) -> Destination | None:
-        if key is None or not self.problems.keys().isdisjoint(_NEEDED_TO_SEND):
+    def place(self, key: Setting, url: Setting, ca_file: str | None) -> Destination | None:
+        if key.value is None or not self.problems.keys().isdisjoint(_NEEDED_TO_SEND):
             return None
         if problem := misplacement(self.profile.value, key, url, self.values.get("api_url")):
             self.problems["api_key"] = problem

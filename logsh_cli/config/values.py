@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from logsh_cli.config import clean_api_url
 from logsh_cli.config.files import KEYS
 from logsh_cli.config.key import Setting, key_hint, mask_key
-from logsh_cli.config.resolve import BUILT_IN, parse_boolean, parse_deadline
+from logsh_cli.config.resolve import parse_boolean, parse_deadline
 from logsh_cli.errors import UsageError
 from logsh_cli.event import MAX_WORKSPACE, WHITE_SPACE
 from logsh_cli.event.icons import resolve_icon
@@ -33,34 +33,30 @@ SET_ELSEWHERE = {
 }
 """Settings that no profile holds, and how each is set."""
 
-_SHOWN = ("profile", "api_url", "api_key", "workspace", "icon", "notify", "deadline", "ca_file")
+_SHOWN = (
+    *("profile", "api_url", "api_key", "workspace", "icon", "notify", "deadline", "ca_file", "metadata"),
+    *("best_effort", "on_missing_key"),
+)
 _PEM_MARKS = (b"-----BEGIN CERTIFICATE-----", b"-----BEGIN TRUSTED CERTIFICATE-----")
 _LONGEST_BUNDLE = 10 * 1024 * 1024
 
 
-def effective(settings: Settings, *, reveal: bool = False) -> dict[str, Setting | None]:
-    """Return every setting by its name, ``None`` where it is not set; the key masked unless ``reveal``."""
+def effective(settings: Settings, *, reveal: bool = False) -> dict[str, Setting]:
+    """Return every setting by its name, the key masked unless ``reveal``."""
+    shown: dict[str, Setting] = {name: getattr(settings, name) for name in _SHOWN}
     key = settings.api_key
-    if key is not None and not reveal:
-        key = Setting(mask_key(key.value), key.source)
-    return {
-        **{name: getattr(settings, name) for name in _SHOWN},
-        "api_key": key,
-        "metadata": settings.metadata if settings.metadata.value else None,
-        "best_effort": Setting(settings.best_effort, "LOGSH_BEST_EFFORT" if settings.best_effort else BUILT_IN),
-        "on_missing_key": Setting("fail", BUILT_IN)
-        if settings.on_missing_key is None
-        else Setting(settings.on_missing_key, "LOGSH_ON_MISSING_KEY"),
-    }
+    return shown if reveal or key.value is None else shown | {"api_key": Setting(mask_key(key.value), key.source)}
 
 
-def to_json(setting: Setting | None) -> dict[str, Any]:
+def to_json(setting: Setting) -> dict[str, Any]:
     """Return ``{"value", "source"}``, both null where it is not set."""
-    return {"value": None, "source": None} if setting is None else {"value": setting.value, "source": setting.source}
+    return {"value": setting.value, "source": None if setting.value is None else setting.source}
 
 
 def plain(value: Any) -> str:
-    """Return a value as the configuration file spells it, without quotation marks."""
+    """Return a value as the configuration file spells it, without quotation marks; nothing for ``None``."""
+    if value is None:
+        return ""
     if isinstance(value, str):
         return value
     if isinstance(value, float) and value.is_integer():

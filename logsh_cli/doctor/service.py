@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from logsh_cli.clock import Budget
 from logsh_cli.config.key import COPY_AGAIN
-from logsh_cli.config.resolve import value_of
 from logsh_cli.delivery.retry import check_key_taken, failure_of_answer
 from logsh_cli.doctor import Check, failed, passed, skipped, warned
 from logsh_cli.doctor.settings import url_to_ask
@@ -93,7 +92,7 @@ def _visit(api_url: str, found: Settings, env: Mapping[str, str], clock: Clock) 
 
     trust_problem = answer = failure = None
     try:
-        client = Client(api_url, key, ca_file=value_of(found.ca_file), env=env, lookup=look_up)
+        client = Client(api_url, key, ca_file=found.ca_file.value, env=env, lookup=look_up)
     except BadConfig as error:
         # The way there can be tried without those certificates, though not with the key.
         others = {name: text for name, text in env.items() if not name.startswith("SSL_CERT_")}
@@ -125,9 +124,9 @@ def _failures(visit: Visit, found: Settings) -> dict[str, LogshError]:
         step = "tls"
     elif isinstance(error, KeyRefused):
         step = "key"
-        source = None if found.api_key is None else found.api_key.source
         # Without a key that may go there, a refusal is as it should be.
-        error = KeyRefused(error.message, hint=f"{COPY_AGAIN}; this one is from {source}") if found.place else None
+        hint = f"{COPY_AGAIN}; this one is from {found.api_key.source}"
+        error = KeyRefused(error.message, hint=hint) if found.place else None
     elif isinstance(error, UnexpectedAnswer) and exchange.location:
         error = UnexpectedAnswer(f"{error.message}, which leads to {excerpt(exchange.location, 100)}", hint=error.hint)
     if visit.trust_problem is not None:

@@ -50,7 +50,7 @@ def settings_checks(found: Settings, env: Mapping[str, str], cwd: Path) -> Itera
             yield skipped(name, "not known, since the profile can't be read")
         elif problem is not None:
             yield failed(name, problem)
-        elif setting is not None:
+        elif setting.value is not None:
             yield _setting_check(name, setting, found, env)
         elif name == "workspace" and (unread or "project_file" in found.problems):
             yield skipped(name, "not known, since a file that may set it can't be read")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from logsh_cli.clock import Budget
 from logsh_cli.config.files import read_config
 from logsh_cli.config.key import KEY_VARIABLES, environment_key
-from logsh_cli.config.resolve import BUILT_IN, Flags, Settings, value_of
+from logsh_cli.config.resolve import BUILT_IN, Flags, Settings
 from logsh_cli.delivery import end_of_the_road, leave_to_courier
 from logsh_cli.errors import (
     ConfigError,
@@ -184,7 +184,7 @@ class JobReport:
     def _accept_ending(self, settings: Settings, store: Outbox, ending: Ending) -> _Way | None:
         """Make safe what is to be reported, if anything, and remember the outcome."""
         outcome = judge(ending, self.given.success_codes)
-        names = (settings.profile.value, _sendable(value_of(settings.workspace) or ""), self._event_name())
+        names = (settings.profile.value, _sendable(settings.workspace.value or ""), self._event_name())
         past = Past()
         with suppress(NotKept):  # a store that fails is told of when the event can't be kept
             past = Past.parse(store.last_outcome(*names))
@@ -269,15 +269,15 @@ class JobReport:
         own, _ = parse_metadata(self.given.meta or ())
         ci = _ci_metadata(self.app) if self.given.ci else {}
         draft = Draft(
-            workspace=value_of(settings.workspace),
+            workspace=settings.workspace.value,
             event=self._event_name(),
             description=description,
             icon=icon.wanted,
             notify=push or None,
-            metadata={**ci, **settings.metadata.value, **facts, **own},
+            metadata={**ci, **(settings.metadata.value or {}), **facts, **own},
         )
         labels = {**FLAG_LABELS, "icon": icon.flag}
-        if settings.workspace is not None:
+        if settings.workspace.value is not None:
             labels["workspace"] = settings.workspace.source
         try:
             return build_event(draft, labels=labels, truncate=True)

@@ -15,7 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from logsh_cli.config.key import Destination
-from logsh_cli.config.resolve import Flags, Settings, load_settings
+from logsh_cli.config.resolve import NOT_SET, Flags, Settings, load_settings
 from logsh_cli.errors import (
     BadConfig,
     ConfigError,
@@ -70,9 +70,9 @@ def test_with_nothing_set_there_are_only_built_in_values(config: Path) -> None:
     assert (found.profile.value, found.profile.source) == ("default", "built-in")
     assert (found.api_url.value, found.api_url.source) == (LOGSH, "built-in")
     assert (found.deadline.value, found.deadline.source) == (10.0, "built-in")
-    assert (found.workspace, found.icon, found.notify, found.ca_file, found.api_key) == (None,) * 5
-    assert (found.metadata, found.warnings, found.project_path) == (({}, "built-in"), {}, None)
-    assert (found.best_effort, found.on_missing_key) == (False, None)
+    assert {found.workspace, found.icon, found.notify, found.ca_file, found.api_key, found.metadata} == {NOT_SET}
+    assert (found.warnings, found.project_path) == ({}, None)
+    assert (found.best_effort, found.on_missing_key) == ((False, "built-in"), ("fail", "built-in"))
     assert found.config_path == config
 
 
@@ -104,7 +104,6 @@ def test_the_workspace_comes_from_the_first_source_that_has_it(
     places = {"project": project('workspace = "from-project"\n') if file else ""}
     places |= {f"profile {name}": f"profile {name} ({config})" for name in ("default", "work")}
     workspace = load(config, env, **flags).workspace
-    assert workspace is not None
     assert (workspace.value, workspace.source) == (expected[0], places.get(expected[1], expected[1]))
 
 
@@ -113,8 +112,6 @@ def test_every_other_setting_has_the_same_precedence(config: Path) -> None:
     env = {"LOGSH_ICON": "e", "LOGSH_NOTIFY": "off", "LOGSH_DEADLINE": "4"}
 
     def shown(found: Settings) -> list[Any]:
-        assert found.icon is not None
-        assert found.notify is not None
         return [found.icon.value, found.notify.value, found.deadline.value]
 
     assert shown(load(config, env, icon="f", notify=True, deadline=3)) == ["f", True, 3.0]
@@ -127,14 +124,13 @@ def test_every_other_setting_has_the_same_precedence(config: Path) -> None:
 
 def test_a_false_flag_is_a_flag(config: Path) -> None:
     notify = load(config, {"LOGSH_NOTIFY": "1"}, notify=False).notify
-    assert notify is not None
     assert (notify.value, notify.source) == (False, "--notify")
 
 
 def test_a_named_profile_inherits_nothing(config: Path) -> None:
     config.write_text(f'api_key = "{KEY}"\nworkspace = "mine"\nca_file = "/ca.pem"\n[profiles.work]\n')
     found = load(config, profile="work")
-    assert (found.api_key, found.workspace, found.ca_file) == (None, None, None)
+    assert (found.api_key, found.workspace, found.ca_file) == (NOT_SET,) * 3
     with pytest.raises(MissingKey, match="profile work has no API key"):
         found.destination()
 
@@ -166,22 +162,20 @@ def test_an_empty_profile_flag_is_not_the_default_profile(config: Path) -> None:
 @pytest.mark.parametrize("word", ["1", "true", "YES", "On"])
 def test_words_for_true(word: str, config: Path) -> None:
     found = load(config, {"LOGSH_BEST_EFFORT": word, "LOGSH_NOTIFY": word})
-    assert found.best_effort is True
-    assert found.notify is not None
+    assert found.best_effort.value is True
     assert found.notify.value is True
 
 
 @pytest.mark.parametrize("word", ["0", "false", "No", "OFF"])
 def test_words_for_false(word: str, config: Path) -> None:
     found = load(config, {"LOGSH_BEST_EFFORT": word, "LOGSH_NOTIFY": word})
-    assert found.best_effort is False
-    assert found.notify is not None
+    assert found.best_effort.value is False
     assert found.notify.value is False
 
 
 def test_skipping_without_a_key_can_be_set_in_the_environment(config: Path) -> None:
-    assert load(config, {"LOGSH_ON_MISSING_KEY": "skip"}).on_missing_key == "skip"
-    assert load(config, {"LOGSH_ON_MISSING_KEY": "fail"}).on_missing_key == "fail"
+    assert load(config, {"LOGSH_ON_MISSING_KEY": "skip"}).on_missing_key.value == "skip"
+    assert load(config, {"LOGSH_ON_MISSING_KEY": "fail"}).on_missing_key.value == "fail"
 
 
 @pytest.mark.parametrize(
@@ -242,7 +236,6 @@ def test_the_first_source_of_a_key_wins(config: Path, tmp_path: Path) -> None:
     seen = []
     for name in (*env, None):
         found = load(config, env)
-        assert found.api_key is not None
         assert found.destination().key == found.api_key.value
         seen.append((found.api_key.value, found.api_key.source))
         env[name or ""] = ""
