@@ -25,10 +25,10 @@ COPIES_OF_LOST_ANSWERS = 8
 @pytest.mark.parametrize(
     ("name", "size", "doubled"),
     [
-        ("signals", 9, 0),
-        ("no_threads", 3, 0),
+        ("signals", 6, 0),
+        ("no_threads", 2, 0),
         ("choking", 200, 0),
-        ("lapsed_plan", 300, 0),
+        ("lapsed_plan", 100, 0),
         ("lost_answers", 11, 3 * COPIES_OF_LOST_ANSWERS),
         ("clock_waits", 100, 0),
     ],

@@ -31,9 +31,10 @@ def campaign(dice: random.Random, size: int) -> Toll:
             if away:
                 machine.server.stop()
             names = [f"e{number}.{i}" for i in range(10)]
+            deadline = "0.5" if away else "60"
             for name, command, stdin in (
-                (names[:1], ("send", "-e", names[0], "-d", "d", "--deadline", "0.5"), b""),
-                (names[1:], ("batch", "--deadline", "0.5"), lines(names[1:])),
+                (names[:1], ("send", "-e", names[0], "-d", "d", "--deadline", deadline), b""),
+                (names[1:], ("batch", "--deadline", deadline), lines(names[1:])),
             ):
                 done = machine.run(*command, stdin=stdin, preexec_fn=without_threads)
                 assert done.code == 75 * away, done.stderr
