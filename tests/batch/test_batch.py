@@ -118,12 +118,9 @@ def test_standard_input_is_read_and_nobody_watches_a_pipe(service: Server, args:
     assert (done.code, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_no_lines_are_no_trouble(service: Server) -> None:
+def test_empty_lines_and_files_from_windows_are_no_trouble(service: Server) -> None:
     for content in (b"", b"\n\r\n  \n\xef\xbb\xbf\n"):
         tally(batch(service, content))
-
-
-def test_a_file_from_windows_is_read(service: Server) -> None:
     content = b"\xef\xbb\xbf" + lines(3).replace(b"\n", b"\r\n\r\n")
     tally(batch(service, content), accepted=3, delivered=3)
 
@@ -180,7 +177,7 @@ def test_events_that_the_service_refuses_are_shelved(service: Server, tmp_path: 
     assert [row.state for row in kept_rows(tmp_path)] == ["rejected"]
 
 
-def test_an_event_or_description_that_is_too_long_can_be_shortened(service: Server) -> None:
+def test_what_is_too_long_can_be_shortened(service: Server) -> None:
     content = b'{"event":"e","description":"%s"}\n' % (b"x" * 400)
     assert batch(service, content).code == 65
     assert batch(service, content, "--truncate").code == 0
@@ -335,11 +332,6 @@ def test_what_no_line_can_change_keeps_them_all_after_a_few_requests(
     assert {row.state for row in kept_rows(tmp_path)} == {"pending"}
 
 
-def test_a_limit_of_a_second_is_waited_out_and_costs_nothing(service: Server) -> None:
-    service.script(*[says.OBSERVED.limited] * 2)
-    tally(batch(service, lines(20)), accepted=20, delivered=20)
-
-
 def test_a_rate_is_kept(service: Server) -> None:
     tally(batch(service, lines(11), "--rate", "20"), accepted=11, delivered=11)
     times = [request.at for request in service.requests]
@@ -478,28 +470,15 @@ def test_json_that_is_not_one_event_a_line_is_recognized_once(service: Server, c
 # At a terminal
 
 
-def test_what_is_said_about_a_line_stands_on_a_line_above_the_bar(service: Server, tmp_path: Path) -> None:
-    file = write(tmp_path / "f", b"bad\n" + lines(5))
-    env = {**settings_for(service), "TERM": "xterm", "NO_COLOR": "1"}
-    with Session([str(LOGSH), "batch", file], env=env) as session:
+def test_a_person_who_watches_sees_how_far_it_is_below_what_is_said_about_a_line(
+    service: Server, tmp_path: Path
+) -> None:
+    file = write(tmp_path / "f", b"bad\n" + lines(30))
+    service.default = says.slow(0.02)
+    env = {**settings_for(service), "TERM": "xterm", "NO_COLOR": "1", "COLUMNS": "100"}
+    with Session([str(LOGSH), "batch", "--jobs", "2", file], env=env) as session:
         before = session.shows(b"logsh: line 1: ")
         assert before.endswith((b"\x1b[2K", b"\n")) or not before, before
         assert session.shows(b"\n").rstrip().endswith(b'"bad"')
-
-
-def test_a_person_who_watches_sees_how_far_it_is(service: Server, tmp_path: Path) -> None:
-    near, far = os.openpty()
-    file = write(tmp_path / "f", lines(30))
-    service.default = says.slow(0.02)
-    env = {**settings_for(service), "TERM": "xterm", "COLUMNS": "100"}
-    with running("batch", "--jobs", "2", file, env=env, stderr=far) as process:
-        os.close(far)
-        shown = b""
-        with contextlib.suppress(OSError):  # how Linux tells that the other side is closed
-            while piece := os.read(near, 4096):
-                shown += piece
-        os.close(near)
-        done = finish(process)
-    assert (done.code, done.stdout[:14]) == (0, "30 delivered (")
-    assert b"sending" in shown
-    assert b" delivered" in shown
+        session.shows(b"sending")
+        session.shows(b"30 delivered")
