@@ -16,7 +16,6 @@ from logsh_cli.clock import Budget
 from logsh_cli.config.key import Destination
 from logsh_cli.errors import BadConfig, LogshError
 from logsh_cli.http.connector import Background, Connector
-from logsh_cli.http.network import connect_to_first
 from logsh_cli.http.wire import build_request, encode_body
 from tests.support import answers as says
 from tests.support.certs import authority
@@ -46,7 +45,7 @@ def told(url: str, ca_file: Path | None = None, *, posts: int = 1, env: dict[str
     return [re.sub(r"\d+\.\d ms", "N", line) for line in lines]
 
 
-def test_certificates_are_read_once_for_all_clients(tmp_path: Path) -> None:
+def test_certificates_are_read_once_for_all_clients_and_not_for_plain_http(tmp_path: Path) -> None:
     ca_file = authority().write_ca(tmp_path)
     with Server(tls=authority().server_context()) as server:
         connector = Connector(destination(server.url, ca_file), {})
@@ -56,22 +55,17 @@ def test_certificates_are_read_once_for_all_clients(tmp_path: Path) -> None:
         assert [client.post(BODY, Budget(10)).status for client in (first, second)] == [201, 201]
         first.close()
         second.close()
-
-
-def test_certificates_that_cannot_be_read_are_told_when_a_client_is_asked_for(tmp_path: Path) -> None:
-    connector = Connector(destination("https://logsh.test", tmp_path / "nowhere"), {})
+    connector = Connector(destination("https://logsh.test", ca_file), {})
     for _ in range(2):
         with pytest.raises(BadConfig, match="ca_file"):
             connector()
-
-
-def test_for_plain_http_no_certificates_are_read(tmp_path: Path) -> None:
-    Connector(destination("http://127.0.0.1:1", tmp_path / "nowhere"), {})().close()
+    Connector(destination("http://127.0.0.1:1", ca_file), {})().close()
 
 
 def test_a_post_is_told_line_by_line(tmp_path: Path) -> None:
     with Server(tls=authority().server_context()) as server:
-        lines = told(server.url, authority().write_ca(tmp_path))
+        ca_file = authority().write_ca(tmp_path)
+        lines = told(server.url, ca_file)
         assert lines[:-4] == [
             f"> POST {server.url}/api/event",
             "> Accept: application/json",
@@ -81,20 +75,15 @@ def test_a_post_is_told_line_by_line(tmp_path: Path) -> None:
             "> Authorization: Bearer [redacted]",
             '> {"workspace": "shop", "event": "deploy.done", "description": "geprüft"}',
         ]
+        answered = ["< HTTP/1.1 201", "< Content-Type: application/json"]
         assert lines[-4:] == [
             f"connected to 127.0.0.1:{server.port}, TLSv1.3",
-            "< HTTP/1.1 201",
-            "< Content-Type: application/json",
+            *answered,
             "timings: name look-up N, connection N, TLS N, first byte after N, all in N",
         ]
-
-
-def test_the_second_post_over_a_connection_is_told_as_such() -> None:
-    with Server() as server:
-        assert told(server.url, posts=2)[-4:] == [
+        assert told(server.url, ca_file, posts=2)[-4:] == [
             f"over the open connection to 127.0.0.1:{server.port}",
-            "< HTTP/1.1 201",
-            "< Content-Type: application/json",
+            *answered,
             "timings: first byte after N, all in N",
         ]
 
@@ -164,10 +153,3 @@ def test_a_module_that_few_requests_need_is_loaded_once_by_whichever_threads_use
         assert certifi.where() and idna.core.IDNAError is idna.IDNAError and not hasattr(ipaddress, "nothing")
     """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-
-
-def test_a_connection_sends_small_packets_at_once() -> None:
-    with Listener() as there:
-        address = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", there.address)
-        with connect_to_first([address], 10) as sock:
-            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
