@@ -9,8 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from logsh_cli.app import AppContext
-from logsh_cli.batch.lines import LineReader
-from logsh_cli.batch.pump import BatchJob, parse_line
+from logsh_cli.batch.pump import BatchJob, LineReader, parse_line
 from logsh_cli.clock import option_seconds
 from logsh_cli.config.resolve import Flags
 from logsh_cli.delivery import end_of_the_road

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from logsh_cli.batch.lines import LONGEST_LINE
+from logsh_cli.batch.pump import LONGEST_LINE
 from logsh_cli.outbox import MAX_PENDING, Outbox, Owner
 from tests.support import answers as says
 from tests.support.command import LOGSH, Completed, environment
@@ -284,7 +284,7 @@ def test_each_line_of_a_stream_is_delivered_while_the_stream_stays_open(service:
 
 
 def test_a_stream_goes_on_after_bad_lines_and_an_outage(service: Server, tmp_path: Path) -> None:
-    with streaming(service, "--deadline", "0.3") as process:
+    with streaming(service, "--deadline", "2") as process:
         put(process, b"bad\n" + lines(1, 1))
         service.wait_for_events(1)
         wait_until(lambda: not kept_rows(tmp_path), "e1 is acknowledged")

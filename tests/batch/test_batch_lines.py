@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logsh_cli.batch.lines import BLOCK_BYTES, BLOCKS_AHEAD, LONGEST_LINE, Line, LineReader
-from logsh_cli.batch.pump import parse_line
+from logsh_cli.batch.pump import BLOCK_BYTES, BLOCKS_AHEAD, LONGEST_LINE, Line, LineReader, parse_line
 from logsh_cli.errors import InvalidEvent
 from logsh_cli.event import Event
 
