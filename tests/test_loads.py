@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from tests.support.server import Server
 
+pytest.importorskip("logsh_cli.argv", reason="without it Typer reads every line, and loads what it likes")
+
 HEAVY = {
     *("rich", "emoji", "tomlkit", "platformdirs", "pygments", "markdown_it", "click", "h2", "http.server"),
     *("urllib.request", "multiprocessing", "unittest", "xml", "pydantic", "tomllib"),
