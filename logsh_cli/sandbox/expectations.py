@@ -26,6 +26,11 @@ class Condition(Record):
     def __str__(self) -> str:
         return f"{self.field}={self.value}"
 
+    @property
+    def is_about_metadata(self) -> bool:
+        """True of ``metadata.KEY``."""
+        return self.field.startswith(_METADATA) and self.field != _METADATA
+
     def holds(self, event: Mapping[str, Any]) -> bool:
         """Compare a string as it is, anything else as JSON: ``0`` is the number, and the string that looks like it."""
         actual = self.actual(event)
@@ -40,7 +45,7 @@ class Condition(Record):
 
     def actual(self, event: Mapping[str, Any]) -> Any:
         """Return what the event has there; ``None`` if nothing. Without ``notify`` nobody is notified."""
-        if self.field.startswith(_METADATA):
+        if self.is_about_metadata:
             return event.get("metadata", {}).get(self.field.removeprefix(_METADATA))
         return event.get(self.field, False if self.field == "notify" else None)
 
@@ -82,12 +87,10 @@ class Expectations(Record):
 def parse_expectations(given: Sequence[str], *, none: bool, count: int | None) -> Expectations | None:
     """Return what the options say; ``None`` if they say nothing.
 
-    Raises:
-        UsageError: an item has no ``=`` or names no field (all such items are named), or two options contradict.
+    Raises ``UsageError`` for items without ``=`` or a field's name, all of which it names, and for a contradiction.
     """
     conditions = [Condition(*item.split("=", 1)) if "=" in item else Condition("", item) for item in given]
-    bad = [condition for condition in conditions if not _is_field(condition.field)]
-    if bad:
+    if bad := [one for one in conditions if one.field not in _FIELDS and not one.is_about_metadata]:
         items = ", ".join(repr(str(condition).removeprefix("=")) for condition in bad)
         meant = nearest(bad[0].field, _FIELDS)
         raise UsageError(
@@ -99,7 +102,3 @@ def parse_expectations(given: Sequence[str], *, none: bool, count: int | None) -
     if not (conditions or none or count is not None):
         return None
     return Expectations(tuple(conditions), 0 if none else count)
-
-
-def _is_field(name: str) -> bool:
-    return name in _FIELDS or (name.startswith(_METADATA) and name != _METADATA)

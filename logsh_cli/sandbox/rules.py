@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from http import HTTPStatus
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from logsh_cli.config import EVENT_PATH
@@ -23,11 +23,6 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 SLOW_S: Final = 5.0
 """How long ``--fail slow`` holds an answer back."""
 
-Fault: TypeAlias = int | Literal["drop", "slow", "html"]
-"""One item of ``--fail``: a status to answer with, or one of the named misbehaviours."""
-
-_NAMED_FAULTS: Final[dict[str, Fault]] = {"drop": "drop", "slow": "slow", "html": "html"}
-_ALLOWED_FAULTS: Final = "a status from 400 to 599, drop, slow or html"
 _NAMED: Final = {
     400: ("bad_request", "Invalid body parameters provided."),
     401: ("unauthorized", "Your Bearer Token is missing, invalid or expired."),
@@ -36,7 +31,6 @@ _NAMED: Final = {
     429: ("rate_limit_exceeded", "Rate limit was exceeded."),
 }
 _JSON: Final = ("Content-Type", "application/json")
-_HTML: Final = ("Content-Type", "text/html; charset=utf-8")
 
 
 class Reply(Record):
@@ -49,25 +43,20 @@ class Reply(Record):
     reason: str | None = None
 
 
-def parse_faults(spec: str) -> tuple[Fault, ...]:
-    """Return the faults of ``--fail 503,429,drop``, in the order in which requests get them.
+def parse_faults(spec: str) -> tuple[str, ...]:
+    """Return the items of ``--fail 503,429,drop``, in the order in which requests get them.
 
-    Raises:
-        UsageError: an item is not allowed; names all such items.
+    Raises ``UsageError``, which names all that are not allowed.
     """
-    faults = [(item, _fault(item.strip().lower())) for item in spec.split(",")]
-    bad = [item.strip() for item, fault in faults if fault is None]
+    faults = [item.strip() for item in spec.split(",")]
+    bad = [item for item in faults if not re.fullmatch("[45][0-9]{2}|drop|slow|html", item.lower())]
     if bad:
         given = ", ".join(excerpt(item) if item else "an empty item" for item in bad)
         raise UsageError(
-            f"--fail takes {_ALLOWED_FAULTS} for each request; got {given}",
+            f"--fail takes a status from 400 to 599, drop, slow or html for each request; got {given}",
             hint="separate them by commas, the first request's first: --fail 503,429,drop",
         )
-    return tuple(fault for _, fault in faults if fault is not None)
-
-
-def _fault(item: str) -> Fault | None:
-    return int(item) if re.fullmatch("[45][0-9]{2}", item) else _NAMED_FAULTS.get(item)
+    return tuple(item.lower() for item in faults)
 
 
 def misrouted(method: str, target: str, host: str | None, port: int) -> Reply | None:
@@ -88,7 +77,7 @@ def misrouted(method: str, target: str, host: str | None, port: int) -> Reply | 
     return None
 
 
-def fault_reply(fault: Fault | None) -> Reply | None:
+def fault_reply(fault: str | None) -> Reply | None:
     """Return the answer that a fault makes, if it makes one of its own.
 
     A 429 asks to wait for one second, as the service's does; ``html`` is what a proxy in front of a service sends when
@@ -96,11 +85,9 @@ def fault_reply(fault: Fault | None) -> Reply | None:
     """
     if fault == "html":
         return _page(502, "Bad Gateway", reason="--fail html")
-    if not isinstance(fault, int):
+    if fault is None or not fault.isdecimal():
         return None
-    return _error(
-        fault, reason="--fail", extra=(("Retry-After", "1"),) if fault == HTTPStatus.TOO_MANY_REQUESTS else ()
-    )
+    return _error(int(fault), reason="--fail", extra=(("Retry-After", "1"),) if fault == "429" else ())
 
 
 def judge(authorization: str | None, content_type: str | None, body: bytes | None) -> Reply:
@@ -108,7 +95,7 @@ def judge(authorization: str | None, content_type: str | None, body: bytes | Non
 
     Any key is taken: the sandbox has no accounts. ``body`` is ``None`` when it was longer than ``MAX_BODY_BYTES``.
     """
-    if not _has_key(authorization):
+    if not re.match(r"(?i)bearer\s+\S", authorization or ""):
         return _error(401)
     if body is None:
         return _error(413, reason=f"the body is longer than {MAX_BODY_BYTES:,} bytes")
@@ -118,15 +105,9 @@ def judge(authorization: str | None, content_type: str | None, body: bytes | Non
         parsed = json.loads(body.decode(), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         return _error(400, reason=f"the body is not JSON ({error})" if body else "the body is empty")
-    problems = _problems(parsed)
-    if problems:
+    if problems := _problems(parsed):
         return _error(400, reason="; ".join(problems))
     return Reply(201, b'{"status":true}', (_JSON,), event=parsed)
-
-
-def _has_key(authorization: str | None) -> bool:
-    scheme, _, key = (authorization or "").strip().partition(" ")
-    return scheme.lower() == "bearer" and bool(key.strip())
 
 
 def _no_constant(name: str) -> None:
@@ -147,21 +128,15 @@ def _problems(parsed: object) -> list[str]:
 
 
 def _error(status: int, *, reason: str | None = None, extra: tuple[tuple[str, str], ...] = ()) -> Reply:
-    name, message = _NAMED.get(status) or _phrase(status)
+    name, message = _NAMED.get(status, ("error", f"Error {status}."))
+    if status not in _NAMED and status in {*HTTPStatus}:
+        name, message = HTTPStatus(status).name.lower(), f"{HTTPStatus(status).phrase}."
     body: dict[str, Any] = {"status": False, "name": name, "message": message}
     if reason is not None:
         body["details"] = reason
-    return Reply(status, json.dumps(body, ensure_ascii=True).encode(), (_JSON, *extra), reason=reason or message)
-
-
-def _phrase(status: int) -> tuple[str, str]:
-    try:
-        known = HTTPStatus(status)
-    except ValueError:
-        return "error", f"Error {status}."
-    return known.name.lower(), f"{known.phrase}."
+    return Reply(status, json.dumps(body).encode(), (_JSON, *extra), reason=reason or message)
 
 
 def _page(status: int, title: str, *, reason: str) -> Reply:
     page = f"<!doctype html>\n<html><head><title>{status} {title}</title></head><body><h1>{title}</h1></body></html>\n"
-    return Reply(status, page.encode(), (_HTML,), reason=reason)
+    return Reply(status, page.encode(), (("Content-Type", "text/html; charset=utf-8"),), reason=reason)

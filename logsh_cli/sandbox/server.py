@@ -10,7 +10,6 @@ import re
 import socketserver
 import sys
 import threading
-from collections import deque
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -24,13 +23,12 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping, Sequence
 
-    from logsh_cli.sandbox.rules import Fault, Reply
+    from logsh_cli.sandbox.rules import Reply
 
 HOST: Final = "127.0.0.1"
 _MAX_DISCARDED_BYTES: Final = 64 * MAX_BODY_BYTES
 _CHUNK: Final = 64 * 1024
 _MAX_LINE: Final = 64 * 1024
-_POLL_S: Final = 0.05
 
 
 class Received(Record):
@@ -52,14 +50,9 @@ class SandboxServer(socketserver.ThreadingTCPServer):
 
     Not ``http.server``'s own class: that looks its host name up in the DNS, which can take seconds.
 
-    Args:
-        on_request: called for each request, one at a time and in the order of arrival, before its answer goes out.
-            It runs on the server's threads: what it raises ends that connection, nothing else.
-        port: where to listen; 0 takes a free one.
-        faults: what the first requests for the event path get instead of their answer.
-
-    Raises:
-        UsageError: the port can't be listened on (at construction).
+    ``on_request`` is called for each request, one at a time and in the order of arrival, before its answer goes out; it
+    runs on the server's threads, and what it raises ends that connection, nothing else. The first requests for the
+    event path get ``faults`` as their answers. ``port`` 0 takes a free one; one that is taken is a ``UsageError``.
     """
 
     daemon_threads = True
@@ -68,11 +61,11 @@ class SandboxServer(socketserver.ThreadingTCPServer):
     # On Windows this option would let two sandboxes share a port.
     allow_reuse_address = sys.platform != "win32"
 
-    def __init__(self, on_request: Callable[[Received], None], *, port: int = 0, faults: Sequence[Fault] = ()) -> None:
-        self._faults = deque(faults)
+    def __init__(self, on_request: Callable[[Received], None], *, port: int = 0, faults: Sequence[str] = ()) -> None:
+        self.faults = iter(faults)
+        self.stopping = threading.Event()
         self._on_request = on_request
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
         self._open: set[socket.socket] = set()
         try:
             super().__init__((HOST, port), _Handler)
@@ -86,32 +79,22 @@ class SandboxServer(socketserver.ThreadingTCPServer):
 
     def __enter__(self) -> Self:
         """Start to answer. Connections queue from construction on, so none is refused in between."""
-        threading.Thread(target=self.serve_forever, args=(_POLL_S,), name="sandbox", daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.05,), name="sandbox", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop: open connections are closed, answers held back by ``slow`` are given up."""
-        self._stopping.set()
+        self.stopping.set()
         self.shutdown()
         self.server_close()
         for connection in self._open.copy():
             with contextlib.suppress(OSError):
                 connection.shutdown(2)
 
-    def next_fault(self) -> Fault | None:
-        """Take what ``--fail`` has for the request at hand, if anything is left."""
-        with contextlib.suppress(IndexError):
-            return self._faults.popleft()
-        return None
-
     def record(self, status: int | None, headers: Mapping[str, str], *, event: Any = None, reason: str | None) -> None:
         """Tell the observer of one request."""
         with self._lock:
             self._on_request(Received(datetime.now(UTC), status, event, reason, headers))
-
-    def hold_back(self) -> bool:
-        """Wait as ``slow`` does; return whether the sandbox goes on, so that there is somebody to answer."""
-        return not self._stopping.wait(SLOW_S)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer a connection, which is closed at the end if it is still open then."""
@@ -131,10 +114,6 @@ class SandboxServer(socketserver.ThreadingTCPServer):
                 self.record(None, {}, reason=f"a fault in the sandbox: {type(error).__name__}: {error}")
 
 
-class _BadFramingError(Exception):
-    """The request does not say where its body ends, or ends before it."""
-
-
 class _Handler(BaseHTTPRequestHandler):
     server: SandboxServer
     protocol_version = "HTTP/1.1"
@@ -152,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.parse_request():
             try:
                 body = self._read_body()
-            except _BadFramingError:
+            except ValueError:
                 self.send_error(400)
                 return
             self._answer(body)
@@ -161,16 +140,16 @@ class _Handler(BaseHTTPRequestHandler):
         sandbox = self.server
         headers = {name.lower(): value for name, value in self.headers.items() if name.lower() != "authorization"}
         reply = misrouted(self.command, self.path, self.headers.get("Host"), sandbox.port)
-        fault = None if reply else sandbox.next_fault()
+        fault = None if reply else next(sandbox.faults, None)
         if fault == "drop":
             self.close_connection = True
             sandbox.record(None, headers, reason="--fail drop")
             return
-        reply = reply or fault_reply(fault)
-        reply = reply or judge(self.headers.get("Authorization"), self.headers.get("Content-Type"), body)
+        judged = self.headers.get("Authorization"), self.headers.get("Content-Type"), body
+        reply = reply or fault_reply(fault) or judge(*judged)
         sandbox.record(reply.status, headers, event=reply.event, reason=reply.reason)
         # Recorded before the wait: a service that is slow to answer has the event all the same.
-        if fault != "slow" or sandbox.hold_back():
+        if fault != "slow" or not sandbox.stopping.wait(SLOW_S):
             self._send(reply)
 
     def _send(self, reply: Reply) -> None:
@@ -192,42 +171,36 @@ class _Handler(BaseHTTPRequestHandler):
         return go_on
 
     def _read_body(self) -> bytes | None:
-        """Return the whole body, or ``None`` when it is too long; then the connection is not used again."""
+        """Return the whole body, or ``None`` when it is too long; then the connection is not used again.
+
+        Raises ``ValueError`` if the request does not say where its body ends, or ends before it.
+        """
         if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
             return self._read_chunks()
         given = self.headers.get("Content-Length", "0").strip()
         if not re.fullmatch("[0-9]{1,18}", given):
-            raise _BadFramingError
-        length = int(given)
-        if length > MAX_BODY_BYTES:
-            self._discard(length)
-            return None
-        return self._read_exactly(length)
+            raise ValueError(given)
+        return self._read_exactly(int(given))
 
     def _read_chunks(self) -> bytes | None:
         body = bytearray()
-        while True:
-            try:
-                size = int(self.rfile.readline(_MAX_LINE).partition(b";")[0], 16)
-            except ValueError:
-                raise _BadFramingError from None
-            if size < 0:
-                raise _BadFramingError
-            if len(body) + size > MAX_BODY_BYTES:
-                self._discard(size)
+        while size := int(self.rfile.readline(_MAX_LINE).partition(b";")[0], 16):
+            chunk = self._read_exactly(size, MAX_BODY_BYTES - len(body))
+            if chunk is None:
                 return None
-            if size == 0:
-                break
-            body += self._read_exactly(size)
+            body += chunk
             self.rfile.readline(3)
         while self.rfile.readline(_MAX_LINE) not in (b"\r\n", b"\n", b""):
             pass
         return bytes(body)
 
-    def _read_exactly(self, size: int) -> bytes:
-        body = self.rfile.read(size)
-        if len(body) < size:
-            raise _BadFramingError
+    def _read_exactly(self, size: int, limit: int = MAX_BODY_BYTES) -> bytes | None:
+        if size > limit:
+            self._discard(size)
+            return None
+        body = self.rfile.read(size) if size >= 0 else b""
+        if len(body) != size:
+            raise ValueError(size)
         return body
 
     def _discard(self, size: int) -> None:

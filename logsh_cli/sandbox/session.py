@@ -1,4 +1,7 @@
-"""One run of the sandbox: alone until it is told to stop, or around a command."""
+"""One run of the sandbox: alone until it is told to stop, or around a command.
+
+The command gets a throw-away home and an environment in which nothing leads to the real Logsh.
+"""
 
 from __future__ import annotations
 
@@ -6,29 +9,31 @@ import contextlib
 import gc
 import os
 import queue
+import shlex
 import signal
 import sys
+import tempfile
 import time
-from typing import TYPE_CHECKING, Final, TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from logsh_cli import own_command
 from logsh_cli.config import config_dir
-from logsh_cli.config.files import CONFIG_FILE, read_config
+from logsh_cli.config.edit import update
+from logsh_cli.config.files import CONFIG_FILE, DEFAULT_PROFILE, read_config
 from logsh_cli.delivery.stop import StopRequest
-from logsh_cli.errors import ExitCode, NotKept, Unexpected, UsageError, raise_term_signal
+from logsh_cli.errors import BadConfig, ExitCode, NotKept, Unexpected, UsageError, raise_term_signal
 from logsh_cli.job import child, signals
 from logsh_cli.outbox import open_store
 from logsh_cli.record import Record
-from logsh_cli.sandbox.home import DEFAULT_WORKSPACE, SANDBOX_KEY, throwaway_home
 from logsh_cli.sandbox.server import Received, SandboxServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
 
     from logsh_cli.app import AppContext
     from logsh_cli.output.printer import Printer
     from logsh_cli.sandbox.expectations import Expectations
-    from logsh_cli.sandbox.rules import Fault
 
 USUAL_PORT: Final = 5647
 """The port when it serves alone ("logs" on a telephone's keys): the URL is the same the next time."""
@@ -40,15 +45,21 @@ PATIENCE_S: Final = 10.0
 
 _LOOK_AGAIN_S: Final = 0.2
 _STDOUT, _STDERR = 1, 2
+_KEY: Final = "logsh_sandbox_key"
+"""Not a secret: the sandbox takes any key."""
+
+_WORKSPACE: Final = "sandbox"
+_KEPT_SETTINGS: Final = ("workspace", "icon", "notify", "deadline")
+_REMOVED_VARIABLES: Final = ("LOGSH_API_KEY_FILE", "LOGSH_CA_FILE")
 
 
 class Plan(Record):
     """The options: ``faults`` for the first requests, ``output`` a file for the events."""
 
-    faults: Sequence[Fault] = ()
-    port: int | None = None
-    output: Path | None = None
-    expected: Expectations | None = None
+    faults: Sequence[str]
+    port: int | None
+    output: Path | None
+    expected: Expectations | None
 
 
 def alone(app: AppContext, plan: Plan) -> int:
@@ -79,14 +90,14 @@ def around(app: AppContext, command: Sequence[str], plan: Plan) -> int:
             _ends_tidily(),
             _held_signals() as held,
             SandboxServer(received.append, port=plan.port or 0, faults=plan.faults) as server,
-            throwaway_home(server.url, env=app.env, profiles=config.profiles) as home,
+            _throwaway_home(server.url, app.env, config.profiles) as env,
         ):
             # Without a standard output, its number may be that of anything that was opened since, such as the server.
             printed = app.printer.json and file is None and app.streams.stdout is not None
             with _stdout_on_stderr() if printed else contextlib.nullcontext():
-                running = child.start(command, env=home.env, held=held)
+                running = child.start(command, env=env, held=held)
             ending = running.wait()
-            undelivered = _await_deliveries(home.state_dir, received)
+            undelivered = _await_deliveries(Path(env["LOGSH_STATE_DIR"]), received)
         if ending.kind == "not_started":
             app.printer.note(f"could not start {command[0]}: {ending.reason}")
         elif file is not None or app.printer.json or not app.printer.quiet:
@@ -129,17 +140,11 @@ def _show(printer: Printer, request: Received, file: TextIO | None) -> None:
         printer.arrival(f"{request.at.astimezone():%H:%M:%S}", request.event)
 
 
-@contextlib.contextmanager
-def _file(path: Path | None) -> Iterator[TextIO | None]:
-    if path is None:
-        yield None
-        return
+def _file(path: Path | None) -> TextIO | contextlib.nullcontext[None]:
     try:
-        file = path.open("w", encoding="utf-8")
+        return contextlib.nullcontext() if path is None else path.open("w", encoding="utf-8")
     except OSError as error:
         raise UsageError(f"--output can't be written: {path}: {error.strerror}", hint="name another file") from None
-    with file:
-        yield file
 
 
 @contextlib.contextmanager
@@ -156,8 +161,7 @@ def _stdout_on_stderr() -> Iterator[None]:
 
 def _server(arrivals: queue.SimpleQueue[Received], plan: Plan) -> SandboxServer:
     if plan.port is None:
-        # Taken by another sandbox, most likely.
-        with contextlib.suppress(UsageError):
+        with contextlib.suppress(UsageError):  # taken by another sandbox, most likely
             return SandboxServer(arrivals.put, port=USUAL_PORT, faults=plan.faults)
     return SandboxServer(arrivals.put, port=plan.port or 0, faults=plan.faults)
 
@@ -166,7 +170,7 @@ def _say_how(app: AppContext, url: str) -> None:
     # Past the redactor, for which this key is a secret as soon as somebody has followed the advice.
     write = app.streams.err if app.printer.json else app.streams.out
     write(f"A sandbox at {url} until Ctrl-C. To send there, in another shell:")
-    write(f"  export LOGSH_API_URL={url} LOGSH_API_KEY={SANDBOX_KEY} LOGSH_WORKSPACE={DEFAULT_WORKSPACE}")
+    write(f"  export LOGSH_API_URL={url} LOGSH_API_KEY={_KEY} LOGSH_WORKSPACE={_WORKSPACE}")
 
 
 def _count(events: int) -> str:
@@ -178,19 +182,19 @@ def _held_signals() -> Iterator[signals.HeldSignals | None]:
     """Block signals before the server's threads start: they are for the command, and no thread may swallow one."""
     if sys.platform == "win32":
         yield None
-        return
-    held = signals.HeldSignals()
-    try:
-        yield held
-    finally:
-        held.release()
+    else:
+        held = signals.HeldSignals()
+        try:
+            yield held
+        finally:
+            held.release()
 
 
 @contextlib.contextmanager
 def _ends_tidily() -> Iterator[None]:
     """Let TERM and HUP unwind the stack, so that nothing stays behind in the temporary directory."""
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    ours = [number for number in map(signal.Signals.__getitem__, names) if signal.getsignal(number) is signal.SIG_DFL]
+    stops = [number for number in signal.Signals if number.name in ("SIGTERM", "SIGHUP")]
+    ours = [number for number in stops if signal.getsignal(number) is signal.SIG_DFL]
     for number in ours:
         signal.signal(number, raise_term_signal)
     try:
@@ -198,6 +202,54 @@ def _ends_tidily() -> Iterator[None]:
     finally:
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def _throwaway_home(
+    api_url: str, env: Mapping[str, str], profiles: Mapping[str, Mapping[str, Any]]
+) -> Iterator[dict[str, str]]:
+    """Set up directories and a configuration, and give the command's environment; all is gone at the end.
+
+    What says what is sent, such as ``LOGSH_PROFILE`` and ``LOGSH_WORKSPACE``, stays: what arrives is to be what would
+    have been sent. Of the user's ``profiles`` the keys and URLs are not looked at.
+    """
+    try:
+        temporary = tempfile.TemporaryDirectory(prefix="logsh-sandbox-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise BadConfig(
+            f"the sandbox can't make a temporary directory: {error.strerror}",
+            hint="set TMPDIR to a directory that can be written",
+        ) from None
+    with temporary as name:
+        root = Path(name)
+        for directory in ("config", "state", "bin"):
+            (root / directory).mkdir(mode=0o700)
+        # The default profile comes last of all sources, so a workspace set anywhere else still wins over this one.
+        default = {"workspace": _WORKSPACE, **profiles[DEFAULT_PROFILE]}
+        for profile, own in {**profiles, DEFAULT_PROFILE: default}.items():
+            kept = {setting: own[setting] for setting in _KEPT_SETTINGS if setting in own}
+            update(root / "config" / CONFIG_FILE, profile, {"api_url": api_url, "api_key": _KEY, **kept})
+        _write_launcher(root / "bin")
+        # CREDENTIALS_DIRECTORY stays: the command may need other credentials of its unit, and this key wins.
+        yield {variable: value for variable, value in env.items() if variable not in _REMOVED_VARIABLES} | {
+            "LOGSH_API_URL": api_url,
+            "LOGSH_API_KEY": _KEY,
+            "LOGSH_CONFIG_DIR": str(root / "config"),
+            "LOGSH_STATE_DIR": str(root / "state"),
+            "PATH": os.pathsep.join((str(root / "bin"), env.get("PATH") or os.defpath)),
+        }
+
+
+def _write_launcher(directory: Path) -> None:
+    """Put a ``logsh`` there that is this very one, whatever else is installed."""
+    if sys.platform == "win32":
+        python, option, code = own_command()
+        quoted = code.replace("%", "%%")
+        (directory / "logsh.cmd").write_text(f'@"{python}" {option} "{quoted}" %*\r\n', encoding="utf-8")
+    else:
+        launcher = directory / "logsh"
+        launcher.write_text(f'#!/bin/sh\nexec {shlex.join(own_command())} "$@"\n', encoding="utf-8")
+        launcher.chmod(0o700)
 
 
 def _await_deliveries(state_dir: Path, received: Sequence[Received]) -> int:
