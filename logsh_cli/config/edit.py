@@ -130,16 +130,11 @@ def edit(text: str, table: Sequence[str], changes: Changes) -> str:
         edited = tomlkit.dumps(document).rstrip("\r\n")
         blocks[index] = _with_newline(edited, newline) + separator if edited else ""
         return "".join(blocks)
-    added: Any = tomlkit.table()
-    _apply(added, changes)
+    added: dict[str, Any] = {key: value for key, value in changes.items() if value is not None}
     for name in reversed(table):
-        parent = tomlkit.table(is_super_table=True)
-        parent[name] = added
-        added = parent
-    document = tomlkit.document()
-    document.update(added)
+        added = {name: added}
     head = text.rstrip()
-    return (head and head + newline * 2) + _with_newline(tomlkit.dumps(document), newline)
+    return (head and head + newline * 2) + _with_newline(tomlkit.dumps(added), newline)
 
 
 def _edited(path: Path, profile: str, changes: Changes) -> bytes:
