@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import pytest
-
 from logsh_cli.event.ci import PROVIDERS, ci_metadata
 
 SHA = "ffac537e6cbbf934b08745a378932722df287a53"
@@ -97,110 +95,96 @@ JENKINS = {
 }
 
 
-def expected(
-    provider: str, run_url: str, repository: str = "acme/shop", branch: str = "main", actor: str | None = "jane"
-) -> dict[str, str]:
-    values = {
-        "ci_provider": provider,
-        "ci_repository": repository,
-        "ci_branch": branch,
-        "ci_commit": SHA,
-        "ci_run_url": run_url,
-    }
-    return values | ({"ci_actor": actor} if actor else {})
+JANE = {"ci_repository": "acme/shop", "ci_branch": "main", "ci_commit": SHA, "ci_actor": "jane"}
+AZURE_RUN = "https://dev.azure.com/acme/My%20Shop/_build/results?buildId=42"
 
 
-CASES = [
-    (GITHUB, expected("GitHub Actions", "https://github.com/acme/shop/actions/runs/42")),
-    (GITLAB, expected("GitLab CI", "https://gitlab.com/acme/shop/-/jobs/42", repository="acme/tools/shop")),
-    (CIRCLE, expected("CircleCI", "https://circleci.com/gh/acme/shop/42")),
-    (BUILDKITE, expected("Buildkite", "https://buildkite.com/acme/shop/builds/42", actor="Jane Doe")),
-    (
-        AZURE,
-        expected(
-            "Azure Pipelines",
-            "https://dev.azure.com/acme/My%20Shop/_build/results?buildId=42",
-            branch="feature/x",
-            actor="Jane Doe",
-        ),
-    ),
-    (
-        BITBUCKET,
-        expected("Bitbucket Pipelines", "https://bitbucket.org/acme/shop/pipelines/results/42", actor="{1f2e}"),
-    ),
-    (TRAVIS, expected("Travis CI", "https://app.travis-ci.com/acme/shop/builds/42", actor=None)),
-    (WOODPECKER, expected("Woodpecker CI", "https://ci.example.org/repos/1/pipeline/42")),
-    (DRONE, expected("Drone CI", "https://drone.example.org/acme/shop/42")),
-    (JENKINS, expected("Jenkins", "https://ci.example.org/job/shop/42/")),
-]
-
-
-@pytest.mark.parametrize(("env", "values"), CASES, ids=[values["ci_provider"] for _, values in CASES])
-def test_a_run_is_described(env: dict[str, str], values: dict[str, str]) -> None:
-    assert ci_metadata({"PATH": "/bin", **env}) == values
-
-
-def test_every_provider_in_the_table_has_a_case() -> None:
-    assert [provider.name for provider in PROVIDERS] == [values["ci_provider"] for _, values in CASES]
-
-
-@pytest.mark.parametrize(
-    ("env", "tag"),
-    [
-        pytest.param({**GITHUB, "GITHUB_REF": "refs/tags/v1.0"}, "v1.0", id="GitHub Actions"),
-        pytest.param({**GITLAB, "CI_COMMIT_TAG": "v1.0", "CI_COMMIT_BRANCH": ""}, "v1.0", id="GitLab CI"),
-        pytest.param({**CIRCLE, "CIRCLE_TAG": "v1.0", "CIRCLE_BRANCH": ""}, "v1.0", id="CircleCI"),
-        pytest.param({**BUILDKITE, "BUILDKITE_TAG": "v1.0", "BUILDKITE_BRANCH": "v1.0"}, "v1.0", id="Buildkite"),
-        pytest.param({**AZURE, "BUILD_SOURCEBRANCH": "refs/tags/v1.0"}, "v1.0", id="Azure Pipelines"),
-        pytest.param({**BITBUCKET, "BITBUCKET_TAG": "v1.0"}, "v1.0", id="Bitbucket Pipelines"),
-        pytest.param({**TRAVIS, "TRAVIS_TAG": "v1.0", "TRAVIS_BRANCH": "v1.0"}, "v1.0", id="Travis CI"),
-        pytest.param({**WOODPECKER, "CI_COMMIT_TAG": "v1.0"}, "v1.0", id="Woodpecker CI"),
-        pytest.param({**DRONE, "DRONE_TAG": "v1.0"}, "v1.0", id="Drone CI"),
-        pytest.param({**JENKINS, "TAG_NAME": "v1.0", "BRANCH_NAME": "v1.0"}, "v1.0", id="Jenkins"),
-    ],
-)
-def test_a_run_for_a_tag_has_the_tag_in_place_of_the_branch(env: dict[str, str], tag: str) -> None:
-    values = ci_metadata(env)
-    assert values["ci_tag"] == tag
-    assert "ci_branch" not in values
-
-
-@pytest.mark.parametrize(
-    ("env", "branch"),
-    [
-        pytest.param(
-            {**GITHUB, "GITHUB_HEAD_REF": "fix", "GITHUB_REF": "refs/pull/7/merge"}, "fix", id="GitHub Actions"
-        ),
-        pytest.param({**GITLAB, "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": "fix"}, "fix", id="GitLab CI"),
-        pytest.param({**AZURE, "SYSTEM_PULLREQUEST_SOURCEBRANCH": "refs/heads/fix"}, "fix", id="Azure Pipelines"),
-        pytest.param({**TRAVIS, "TRAVIS_PULL_REQUEST_BRANCH": "fix"}, "fix", id="Travis CI"),
-        pytest.param({**WOODPECKER, "CI_COMMIT_SOURCE_BRANCH": "fix"}, "fix", id="Woodpecker CI"),
-        pytest.param({**DRONE, "DRONE_SOURCE_BRANCH": "fix"}, "fix", id="Drone CI"),
-        pytest.param({**JENKINS, "CHANGE_BRANCH": "fix", "BRANCH_NAME": "PR-7"}, "fix", id="Jenkins"),
-        pytest.param({**GITHUB, "GITHUB_REF": "refs/pull/7/merge"}, "pull/7/merge", id="no source branch"),
-    ],
-)
-def test_a_run_for_a_pull_request_has_its_own_branch(env: dict[str, str], branch: str) -> None:
-    assert ci_metadata(env)["ci_branch"] == branch
-
-
-@pytest.mark.parametrize(
-    "env",
-    [
+Env = dict[str, str]
+# For each system: its environment, the run's URL, what it sets for a tag and for a pull request, what else differs.
+CASES: dict[str, tuple[Env, str, Env, Env, Env]] = {
+    "GitHub Actions": (
+        GITHUB,
+        "https://github.com/acme/shop/actions/runs/42",
+        {"GITHUB_REF": "refs/tags/v1.0"},
+        {"GITHUB_HEAD_REF": "fix", "GITHUB_REF": "refs/pull/7/merge"},
         {},
-        {"CI": "true"},
-        {"CI": "1", "GITHUB_ACTIONS": "false"},
-        {"GITHUB_ACTIONS": ""},
-        {"TRAVIS": "0"},
-        {"GITHUB_REPOSITORY": "acme/shop"},
-    ],
-    ids=str,
-)
-def test_outside_of_a_known_ci_there_is_nothing(env: dict[str, str]) -> None:
-    assert ci_metadata(env) == {}
+    ),
+    "GitLab CI": (
+        GITLAB,
+        "https://gitlab.com/acme/shop/-/jobs/42",
+        {"CI_COMMIT_TAG": "v1.0", "CI_COMMIT_BRANCH": ""},
+        {"CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": "fix"},
+        {"ci_repository": "acme/tools/shop"},
+    ),
+    "CircleCI": (CIRCLE, "https://circleci.com/gh/acme/shop/42", {"CIRCLE_TAG": "v1.0", "CIRCLE_BRANCH": ""}, {}, {}),
+    "Buildkite": (
+        BUILDKITE,
+        "https://buildkite.com/acme/shop/builds/42",
+        {"BUILDKITE_TAG": "v1.0", "BUILDKITE_BRANCH": "v1.0"},
+        {},
+        {"ci_actor": "Jane Doe"},
+    ),
+    "Azure Pipelines": (
+        AZURE,
+        AZURE_RUN,
+        {"BUILD_SOURCEBRANCH": "refs/tags/v1.0"},
+        {"SYSTEM_PULLREQUEST_SOURCEBRANCH": "refs/heads/fix"},
+        {"ci_actor": "Jane Doe", "ci_branch": "feature/x"},
+    ),
+    "Bitbucket Pipelines": (
+        BITBUCKET,
+        "https://bitbucket.org/acme/shop/pipelines/results/42",
+        {"BITBUCKET_TAG": "v1.0"},
+        {},
+        {"ci_actor": "{1f2e}"},
+    ),
+    "Travis CI": (
+        TRAVIS,
+        "https://app.travis-ci.com/acme/shop/builds/42",
+        {"TRAVIS_TAG": "v1.0", "TRAVIS_BRANCH": "v1.0"},
+        {"TRAVIS_PULL_REQUEST_BRANCH": "fix"},
+        {"ci_actor": ""},
+    ),
+    "Woodpecker CI": (
+        WOODPECKER,
+        "https://ci.example.org/repos/1/pipeline/42",
+        {"CI_COMMIT_TAG": "v1.0"},
+        {"CI_COMMIT_SOURCE_BRANCH": "fix"},
+        {},
+    ),
+    "Drone CI": (
+        DRONE,
+        "https://drone.example.org/acme/shop/42",
+        {"DRONE_TAG": "v1.0"},
+        {"DRONE_SOURCE_BRANCH": "fix"},
+        {},
+    ),
+    "Jenkins": (
+        JENKINS,
+        "https://ci.example.org/job/shop/42/",
+        {"TAG_NAME": "v1.0", "BRANCH_NAME": "v1.0"},
+        {"CHANGE_BRANCH": "fix", "BRANCH_NAME": "PR-7"},
+        {},
+    ),
+}
 
 
-def test_what_is_not_known_is_left_out() -> None:
+def test_a_run_is_described_for_a_branch_for_a_tag_and_for_a_pull_request() -> None:
+    assert [provider.name for provider in PROVIDERS] == list(CASES)
+    for name, (env, run_url, tag, source_branch, differs) in CASES.items():
+        values = {"ci_provider": name, **JANE, "ci_run_url": run_url, **differs}
+        assert ci_metadata({"PATH": "/bin", **env}) == {key: value for key, value in values.items() if value}
+        tagged = ci_metadata({**env, **tag})
+        assert (tagged["ci_tag"], tagged.get("ci_branch")) == ("v1.0", None), name
+        if source_branch:
+            assert ci_metadata({**env, **source_branch})["ci_branch"] == "fix", name
+    assert ci_metadata({**GITHUB, "GITHUB_REF": "refs/pull/7/merge"})["ci_branch"] == "pull/7/merge"
+
+
+def test_what_is_not_known_is_left_out_and_outside_of_a_known_ci_everything() -> None:
+    nothing = {"GITHUB_ACTIONS": ""}, {"TRAVIS": "0"}, {"GITHUB_REPOSITORY": "acme/shop"}
+    for env in ({}, {"CI": "true"}, {"CI": "1", "GITHUB_ACTIONS": "false"}, *nothing):
+        assert ci_metadata(env) == {}, env
     assert ci_metadata({"GITHUB_ACTIONS": "true", "GITHUB_SHA": " ", "GITHUB_ACTOR": "jane"}) == {
         "ci_provider": "GitHub Actions",
         "ci_actor": "jane",
@@ -211,19 +195,16 @@ def test_a_step_of_another_system_on_a_jenkins_machine_belongs_to_that_system() 
     assert ci_metadata({**JENKINS, **BUILDKITE})["ci_provider"] == "Buildkite"
 
 
-@pytest.mark.parametrize(
-    ("address", "repository"),
-    [
-        ("git@github.com:acme/shop.git", "acme/shop"),
-        ("https://github.com/acme/shop.git", "acme/shop"),
-        ("https://bob:p@ss@github.com/acme/shop", "acme/shop"),
-        ("ssh://git@host:2222/acme/shop.git/", "acme/shop"),
-        ("/srv/git/shop.git", "srv/git/shop"),
-        ("acme/shop", "acme/shop"),
-    ],
-)
-def test_a_repository_is_named_whatever_form_its_address_has(address: str, repository: str) -> None:
-    assert ci_metadata({**BUILDKITE, "BUILDKITE_REPO": address})["ci_repository"] == repository
+def test_a_repository_is_named_whatever_form_its_address_has() -> None:
+    for address, repository in {
+        "git@github.com:acme/shop.git": "acme/shop",
+        "https://github.com/acme/shop.git": "acme/shop",
+        "https://bob:p@ss@github.com/acme/shop": "acme/shop",
+        "ssh://git@host:2222/acme/shop.git/": "acme/shop",
+        "/srv/git/shop.git": "srv/git/shop",
+        "acme/shop": "acme/shop",
+    }.items():
+        assert ci_metadata({**BUILDKITE, "BUILDKITE_REPO": address})["ci_repository"] == repository
 
 
 def test_no_credentials_of_a_url_get_through() -> None:

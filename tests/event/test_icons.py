@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 LIST = Path(logsh_cli.event.__file__).with_name("icons.txt")
 UNICODE_DATA = Path("/usr/share/unicode/emoji")
-MISSING = "Debian's package unicode-data is not installed"
 
 
 def listed(file: str, *, column: str = "") -> list[str]:
@@ -78,26 +77,18 @@ NOT_EMOJI: dict[str, Iterable[str]] = {
 }
 
 
-@pytest.mark.skipif(not UNICODE_DATA.exists(), reason=MISSING)
+@pytest.mark.skipif(not UNICODE_DATA.exists(), reason="Debian's package unicode-data is not installed")
 def test_every_emoji_of_the_unicode_standard_is_an_icon_as_given() -> None:
-    for status in ("fully-qualified", "minimally-qualified", "unqualified", "component"):
-        sequences = listed("emoji-test.txt", column=f" {status}")
+    for file, column in (
+        *(("emoji-test.txt", f" {status}qualified") for status in ("fully-", "minimally-", "un")),
+        *(("emoji-test.txt", " component"), ("emoji-sequences.txt", ""), ("emoji-zwj-sequences.txt", "")),
+    ):
+        sequences = listed(file, column=column)
         assert sequences
         assert [codes(text) for text in sequences if not is_emoji(text) or resolve_icon(text) != text] == []
 
-
-@pytest.mark.skipif(not UNICODE_DATA.exists(), reason=MISSING)
-def test_every_sequence_recommended_for_interchange_is_an_icon() -> None:
-    for file in ("emoji-sequences.txt", "emoji-zwj-sequences.txt"):
-        sequences = listed(file)
-        assert sequences
-        assert [codes(text) for text in sequences if not is_emoji(text)] == []
-
-
-@pytest.mark.skipif(not UNICODE_DATA.exists(), reason=MISSING)
-def test_a_variation_selector_that_asks_for_an_emoji_leaves_one_an_emoji() -> None:
+    # One that asks for an emoji by a variation selector, but for those that begin a keycap.
     sequences = listed("emoji-variation-sequences.txt", column="emoji style")
-
     assert sequences
     assert {text for text in sequences if not is_emoji(text)} == {f"{base}\ufe0f" for base in "#*0123456789"}
 
@@ -126,61 +117,49 @@ def test_anything_else_is_refused_and_shown_safely() -> None:
             assert not [char for char in str(caught.value) if unicodedata.category(char) in ("Cc", "Cs")]
 
 
-@pytest.mark.parametrize(
-    ("shortcode", "icon"),
-    [
+def test_a_shortcode_stands_for_its_emoji_in_any_case() -> None:
+    for shortcode, icon in (
         (":rocket:", "🚀"),
-        (":thumbsup:", "👍"),
         (":+1:", "👍"),
-        (":tada:", "🎉"),
         (":white_check_mark:", "✅"),
         (":x:", "❌"),
         (":warning:", "⚠️"),
-        (":heart:", "❤️"),
-        (":fire:", "🔥"),
-        (":cat:", "🐱"),
-        (":turkey:", "🦃"),
-        (":japan:", "🗾"),
         (":us:", "🇺🇸"),
         (":man’s_shoe:", "👞"),  # noqa: RUF001 - its name
         (":piñata:", "🪅"),
-    ],
-)
-def test_a_shortcode_stands_for_its_emoji_in_any_case(shortcode: str, icon: str) -> None:
-    assert [resolve_icon(text) for text in (shortcode, shortcode.upper(), shortcode.title())] == [icon] * 3
+    ):
+        assert [resolve_icon(text) for text in (shortcode, shortcode.upper(), shortcode.title())] == [icon] * 3
 
 
 def test_every_shortcode_means_what_the_emoji_package_says() -> None:
-    names = {name for entry in emoji.EMOJI_DATA.values() for name in (entry["en"], *entry.get("alias", ()))}
-    different = {
-        name: resolve_icon(name) for name in names if resolve_icon(name) != emoji.emojize(name, language="alias")
-    }
-
+    ours: dict[str, str] = {}
+    for line in LIST.read_text("utf-8").splitlines():
+        icon, *names = line.split("\t")
+        for name in names:
+            ours.setdefault(name, icon)
+    theirs = {name for entry in emoji.EMOJI_DATA.values() for name in (entry["en"], *entry.get("alias", ()))}
+    assert len(theirs) > 4000
     # Case makes no difference to us; it does to the package, for these two.
-    assert different == {":Japan:": "🗾", ":Turkey:": "🦃"}
+    different = {name for name in theirs if ours[name.lower()] != emoji.emojize(name, language="alias")}
+    assert different == {":Japan:", ":Turkey:"}
+    assert all(resolve_icon(name) == ours[name.lower()] for name in sorted(theirs)[::50])
 
 
-@pytest.mark.parametrize(
-    ("text", "meant"),
-    [
+def test_a_near_miss_is_told_what_may_be_meant_and_a_wild_guess_nothing() -> None:
+    for text, meant in (
         (":rokcet:", ":rocket:"),
         ("rocket", ":rocket:"),
         (":Rocket", ":rocket:"),
         (":white-check-mark:", ":white_check_mark:"),
         (":thumbs_upp:", ":thumbs_up:"),
         (":wraning:", ":warning:"),
-    ],
-)
-def test_a_near_miss_is_told_what_may_be_meant(text: str, meant: str) -> None:
-    with pytest.raises(ValueError, match="known shortcode") as caught:
-        resolve_icon(text)
-
-    assert str(caught.value) == f'is not an emoji or a known shortcode: "{text}" (did you mean {meant}?)'
-
-
-def test_a_wild_guess_is_told_nothing() -> None:
-    with pytest.raises(ValueError, match=r'known shortcode: ":zzzzqqq:"$'):
-        resolve_icon(":zzzzqqq:")
+        (":zzzzqqq:", None),
+    ):
+        advice = f" (did you mean {meant}?)" if meant else ""
+        for _ in range(2):  # the same answer every time
+            with pytest.raises(ValueError, match="known shortcode") as caught:
+                resolve_icon(text)
+            assert str(caught.value) == f'is not an emoji or a known shortcode: "{text}"{advice}'
 
 
 def test_an_icon_costs_no_import_of_the_emoji_package() -> None:
@@ -198,10 +177,3 @@ def test_the_list_is_found_in_an_archive(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-Ic", code], capture_output=True, check=True)
 
     assert done.stdout.decode().split() == [str(archive / "logsh_cli/event/icons.py"), "❌"]
-
-
-def test_an_icon_gets_the_same_answer_every_time() -> None:
-    for _ in range(2):
-        assert (resolve_icon("🚀"), resolve_icon(":rocket:")) == ("🚀", "🚀")
-        with pytest.raises(ValueError, match="known shortcode"):
-            resolve_icon("rocket ship")
