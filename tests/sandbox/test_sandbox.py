@@ -7,7 +7,7 @@ import socket
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EVENT = {"workspace": "web", "event": "user.signup", "description": "Ann joined"}
 KEY = {"Authorization": "Bearer logsh_canary"}
+JSON = {**KEY, "Content-Type": "application/json"}
 
 
 class Sandbox:
@@ -83,31 +84,25 @@ def test_a_good_event_is_answered_201_with_status_true_and_received_as_it_was_se
     assert sandbox.events == [event]
 
 
-@pytest.mark.parametrize(
-    ("change", "detail"),
-    [
-        pytest.param({"event": None}, "event", id="null"),
-        pytest.param({"event": " "}, "event", id="white-space"),
-        pytest.param({"event": "x" * 251}, "250", id="event-too-long"),
-        pytest.param({"description": "x" * 151}, "150", id="description-too-long"),
-        pytest.param({"workspace": "x" * 36}, "35", id="workspace-too-long"),
-        pytest.param({"workspace": 5}, "workspace", id="workspace-number"),
-        pytest.param({"icon": "rocket"}, "icon", id="icon-word"),
-        pytest.param({"icon": ":rocket:"}, "icon", id="icon-shortcode"),
-        pytest.param({"notify": "yes"}, "notify", id="notify-text"),
-        pytest.param({"metadata": {"a": {"b": 1}}}, "metadata", id="metadata-nested"),
-        pytest.param({"colour": "red"}, "colour", id="unknown-field"),
-    ],
-)
-def test_an_event_that_breaks_a_rule_gets_400_naming_field_and_rule(
-    sandbox: Sandbox, change: dict[str, Any], detail: str
-) -> None:
-    answer = sandbox.post({**EVENT, **change})
-    error = answer.json()
-    assert answer.status_code == 400
-    assert (error["status"], error["name"]) == (False, "bad_request")
-    assert error["message"] == "Invalid body parameters provided."
-    assert detail in error["details"]
+def test_an_event_that_breaks_a_rule_gets_400_naming_field_and_rule(sandbox: Sandbox) -> None:
+    for change, detail in (
+        ({"event": None}, "event"),
+        ({"event": " "}, "event"),
+        ({"event": "x" * 251}, "250"),
+        ({"description": "x" * 151}, "150"),
+        ({"workspace": "x" * 36}, "35"),
+        ({"workspace": 5}, "workspace"),
+        ({"icon": "rocket"}, "icon"),
+        ({"icon": ":rocket:"}, "icon"),
+        ({"notify": "yes"}, "notify"),
+        ({"metadata": {"a": {"b": 1}}}, "metadata"),
+        ({"colour": "red"}, "colour"),
+    ):
+        answer = sandbox.post({**EVENT, **change})
+        error = answer.json()
+        assert (answer.status_code, error["status"], error["name"]) == (400, False, "bad_request"), change
+        assert error["message"] == "Invalid body parameters provided."
+        assert detail in error["details"]
     assert sandbox.events == []
 
 
@@ -121,14 +116,10 @@ def test_an_empty_object_with_a_good_key_gets_400_naming_all_that_is_required_an
     assert sandbox.events == []
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"{", b"[]", b'"x"', b"\xff\xfe", b'{"event": NaN}', b"[" * 100_000, b"1" * 5000],
-    ids=["empty", "cut-off", "array", "string", "not-utf8", "nan", "deep", "long-number"],
-)
-def test_a_body_that_is_no_json_object_gets_400(sandbox: Sandbox, body: bytes) -> None:
-    answer = sandbox.post(None, json=None, content=body, headers={**KEY, "Content-Type": "application/json"})
-    assert (answer.status_code, answer.json()["name"]) == (400, "bad_request")
+def test_a_body_that_is_no_json_object_gets_400(sandbox: Sandbox) -> None:
+    for body in (b"", b"{", b"[]", b'"x"', b"\xff\xfe", b'{"event": NaN}', b"[" * 100_000, b"1" * 5000):
+        answer = sandbox.post(None, json=None, content=body, headers=JSON)
+        assert (answer.status_code, answer.json()["name"]) == (400, "bad_request"), body[:20]
     assert sandbox.events == []
 
 
@@ -140,45 +131,35 @@ def test_the_documented_content_type_is_required(sandbox: Sandbox) -> None:
     assert sandbox.post(json=None, content=content, headers=with_charset).status_code == 201
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [{}, {"Authorization": ""}, {"Authorization": "Bearer"}, {"Authorization": "Basic abc"}],
-    ids=["none", "empty", "no-key", "not-bearer"],
-)
-def test_a_request_without_a_bearer_key_gets_401_before_its_body_is_judged(
-    sandbox: Sandbox, headers: dict[str, str]
-) -> None:
-    answer = sandbox.post({}, headers=headers)
-    assert answer.status_code == 401
-    assert answer.json()["name"] == "unauthorized"
-    assert answer.json()["message"] == "Your Bearer Token is missing, invalid or expired."
+def test_a_request_without_a_bearer_key_gets_401_before_its_body_is_judged(sandbox: Sandbox) -> None:
+    for headers in ({}, *({"Authorization": given} for given in ("", "Bearer", "Basic abc"))):
+        answer = sandbox.post({}, headers=headers)
+        assert (answer.status_code, answer.json()["name"]) == (401, "unauthorized"), headers
+        assert answer.json()["message"] == "Your Bearer Token is missing, invalid or expired."
 
 
-@pytest.mark.parametrize(
-    "host", ["evil.test", "evil.test:{port}", "127.0.0.1", "127.0.0.1:1", "127.0.0.1.evil.test:{port}"]
-)
-def test_a_request_for_another_host_is_misdirected_and_uses_up_no_fault(host: str) -> None:
+def test_a_request_for_another_host_is_misdirected_and_uses_up_no_fault() -> None:
     with running("503") as sandbox:
-        answer = sandbox.post(headers={**KEY, "Host": host.format(port=sandbox.server.port)})
-        assert (answer.status_code, answer.json()["name"]) == (421, "misdirected_request")
-        assert sandbox.post(headers={**KEY, "Host": f"LOCALHOST:{sandbox.server.port}"}).status_code == 503
+        port = sandbox.server.port
+        others = ("evil.test", f"evil.test:{port}", "127.0.0.1", "127.0.0.1:1", f"127.0.0.1.evil.test:{port}")
+        for host in others:
+            answer = sandbox.post(headers={**KEY, "Host": host})
+            assert (answer.status_code, answer.json()["name"]) == (421, "misdirected_request"), host
+        assert sandbox.post(headers={**KEY, "Host": f"LOCALHOST:{port}"}).status_code == 503
         assert sandbox.events == []
 
 
-@pytest.mark.parametrize("path", ["/", "/api/events", "/api/event/", "//[", "/%00"])
-def test_another_path_gets_a_404_page_in_html(sandbox: Sandbox, path: str) -> None:
-    with sandbox.connect() as connection:
-        sandbox.send(connection, f"POST {path} HTTP/1.0\r\nHost: localhost:PORT\r\n\r\n".encode())
-        answer = read_all(connection)
-    assert answer.startswith(b"HTTP/1.1 404 ")
-    assert b"text/html" in answer
-
-
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "BREW"])
-def test_another_method_gets_405_in_json(sandbox: Sandbox, method: str) -> None:
-    answer = httpx.request(method, f"{sandbox.server.url}/api/event?x=1", headers=KEY)
-    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
-    assert answer.json()["name"] == "method_not_allowed"
+def test_another_path_gets_a_404_page_in_html_and_another_method_405_in_json(sandbox: Sandbox) -> None:
+    for path in ("/", "/api/events", "/api/event/", "//[", "/%00"):
+        with sandbox.connect() as connection:
+            sandbox.send(connection, f"POST {path} HTTP/1.0\r\nHost: localhost:PORT\r\n\r\n".encode())
+            answer = read_all(connection)
+        assert answer.startswith(b"HTTP/1.1 404 "), path
+        assert b"text/html" in answer
+    for method in ("GET", "PUT", "DELETE", "OPTIONS", "BREW"):
+        refused = httpx.request(method, f"{sandbox.server.url}/api/event?x=1", headers=KEY)
+        assert (refused.status_code, refused.headers["Allow"]) == (405, "POST"), method
+        assert refused.json()["name"] == "method_not_allowed"
 
 
 def test_a_head_request_gets_no_body_and_leaves_the_connection_usable(sandbox: Sandbox) -> None:
@@ -190,16 +171,14 @@ def test_a_head_request_gets_no_body_and_leaves_the_connection_usable(sandbox: S
 def test_a_body_over_a_megabyte_gets_413_and_one_at_the_limit_is_read(sandbox: Sandbox) -> None:
     too_long = sandbox.post(json=None, content=b" " * (MAX_BODY_BYTES + 1))
     assert (too_long.status_code, too_long.json()["name"]) == (413, "payload_too_large")
-    head = {**KEY, "Content-Type": "application/json"}
     at_limit = json.dumps(EVENT).encode().ljust(MAX_BODY_BYTES)
-    assert sandbox.post(json=None, content=at_limit, headers=head).status_code == 201
+    assert sandbox.post(json=None, content=at_limit, headers=JSON).status_code == 201
 
 
 def test_a_chunked_body_is_read_and_bounded_like_any_other(sandbox: Sandbox) -> None:
     content = json.dumps(EVENT).encode()
-    head = {**KEY, "Content-Type": "application/json"}
     parts = iter([content[:10], content[10:]])
-    assert sandbox.post(json=None, content=parts, headers=head).status_code == 201
+    assert sandbox.post(json=None, content=parts, headers=JSON).status_code == 201
     with sandbox.connect() as connection:
         sandbox.send(connection, raw_post(b"200000\r\n", "Transfer-Encoding: chunked") + b"x" * 0x200000)
         assert read_all(connection).startswith(b"HTTP/1.1 413 ")
@@ -217,25 +196,24 @@ def test_no_key_is_remembered(sandbox: Sandbox) -> None:
 # --fail
 
 
-@pytest.mark.parametrize(
-    ("status", "name"),
-    [
-        (400, "bad_request"),
-        (401, "unauthorized"),
-        (402, "payment_required"),
-        (403, "forbidden"),
-        (429, "rate_limit_exceeded"),
-        (499, "error"),
-        (500, "internal_server_error"),
-        (503, "service_unavailable"),
-    ],
-)
-def test_a_status_in_fail_is_answered_once_with_its_name_and_is_no_event(status: int, name: str) -> None:
-    with running(str(status)) as sandbox:
-        failed, served = sandbox.post(), sandbox.post()
-    assert (failed.status_code, failed.json()["name"], served.status_code) == (status, name, 201)
-    assert failed.headers.get("Retry-After") == ("1" if status == 429 else None)
-    assert [received.status for received in sandbox.requests] == [status, 201]
+def test_a_status_in_fail_is_answered_once_with_its_name_and_is_no_event() -> None:
+    names = {
+        400: "bad_request",
+        401: "unauthorized",
+        402: "payment_required",
+        403: "forbidden",
+        499: "error",
+        429: "rate_limit_exceeded",
+        500: "internal_server_error",
+        503: "service_unavailable",
+    }
+    with running(",".join(map(str, names))) as sandbox:
+        for status, name in names.items():
+            failed = sandbox.post()
+            assert (failed.status_code, failed.json()["name"]) == (status, name)
+            assert failed.headers.get("Retry-After") == ("1" if status == 429 else None)
+        assert sandbox.post().status_code == 201
+    assert [received.status for received in sandbox.requests] == [*names, 201]
     assert len(sandbox.events) == 1
 
 
@@ -246,12 +224,6 @@ def test_drop_closes_the_connection_without_an_answer() -> None:
         assert sandbox.post().status_code == 201
     assert sandbox.reasons == ["--fail drop", None]
     assert sandbox.requests[0].status is None
-
-
-def test_html_answers_with_a_bad_gateway_page() -> None:
-    with running("html") as sandbox:
-        answer = sandbox.post()
-    assert (answer.status_code, answer.headers["Content-Type"]) == (502, "text/html; charset=utf-8")
 
 
 def test_slow_holds_an_ordinary_answer_back_and_nobody_elses() -> None:
@@ -275,29 +247,19 @@ def test_a_slow_answer_comes_in_the_end_and_a_stop_does_not_wait_for_it() -> Non
         assert read_all(connection) == b""
 
 
-def test_the_first_requests_get_the_faults_in_their_order_and_other_paths_use_none_up() -> None:
+def test_the_first_requests_get_the_faults_in_their_order_before_the_key_and_the_body_are_looked_at() -> None:
     with running("503, 429 ,HTML") as sandbox:
         assert httpx.post(f"{sandbox.server.url}/other").status_code == 404
-        assert [sandbox.post().status_code for _ in range(4)] == [503, 429, 502, 201]
+        answers = [sandbox.post({}, headers={}) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [503, 429, 502, 401]
+    assert answers[2].headers["Content-Type"] == "text/html; charset=utf-8"
 
 
-def test_a_fault_comes_before_the_key_and_the_body_are_looked_at() -> None:
-    with running("503") as sandbox:
-        assert sandbox.post({}, headers={}).status_code == 503
-        assert sandbox.post({}, headers={}).status_code == 401
-
-
-@pytest.mark.parametrize(
-    "spec", ["", "503,", "banana", "200", "399", "600", "5O3", "٥٠٣", "503 429", "-503", "503,teapot,1"]
-)
-def test_a_wrong_fail_item_is_a_usage_error_that_says_what_is_allowed(spec: str) -> None:
-    with pytest.raises(UsageError, match="400 to 599, drop, slow or html"):
-        parse_faults(spec)
-
-
-def test_every_wrong_fail_item_is_named() -> None:
-    with pytest.raises(UsageError, match='"teapot", "1"'):
-        parse_faults("503,teapot,1")
+def test_wrong_fail_items_are_usage_errors_that_name_each_and_say_what_is_allowed() -> None:
+    for spec in ("", "503,", "banana", "200", "399", "600", "5O3", "٥٠٣", "503 429", "-503", "503,teapot,1"):
+        with pytest.raises(UsageError, match="400 to 599, drop, slow or html") as caught:
+            parse_faults(spec)
+    assert '"teapot", "1"' in caught.value.message
 
 
 # Connections
@@ -322,62 +284,53 @@ def test_a_connection_is_kept_open_for_the_next_request_whatever_the_answers_wer
 def test_many_connections_at_once_are_all_served(sandbox: Sandbox) -> None:
     def converse(number: int) -> list[int]:
         with httpx.Client(base_url=sandbox.server.url, headers=KEY, timeout=60, verify=False) as client:
-            return [
-                client.post("/api/event", json={**EVENT, "metadata": {"n": f"{number}.{turn}"}}).status_code
-                for turn in range(5)
-            ]
+            events = [{**EVENT, "metadata": {"n": f"{number}.{turn}"}} for turn in range(3)]
+            return [client.post("/api/event", json=event).status_code for event in events]
 
-    with ThreadPoolExecutor(60) as pool:
-        statuses = [status for conversation in pool.map(converse, range(60)) for status in conversation]
-    assert statuses == [201] * 300
-    assert len({event["metadata"]["n"] for event in sandbox.events}) == 300
+    with ThreadPoolExecutor(30) as pool:
+        assert [*pool.map(converse, range(30))] == [[201] * 3] * 30
+    assert len({event["metadata"]["n"] for event in sandbox.events}) == 90
 
 
 def test_connections_that_say_nothing_hold_nobody_up(sandbox: Sandbox) -> None:
-    silent = [socket.create_connection(("127.0.0.1", sandbox.server.port)) for _ in range(200)]
-    try:
+    with ExitStack() as silent:
+        for _ in range(200):
+            silent.enter_context(sandbox.connect())
         assert sandbox.post().status_code == 201
-    finally:
-        for connection in silent:
-            connection.close()
 
 
-@pytest.mark.parametrize(
-    "rubbish",
-    [
-        b"",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\xff" * 500,
-        b"\r\n" * 50,
-        b"POST /api/event HTTP/1.1\r\nContent-Le",
-        b"POST /api/event HTTP/9.9\r\n\r\n",
-        b"POST " + b"/" * 100_000 + b" HTTP/1.1\r\n\r\n",
-        b"POST /api/event HTTP/1.1\r\n" + b"X: y\r\n" * 500 + b"\r\n",
-        b"POST /api/event HTTP/1.1\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
-        raw_post(b"{", "Content-Length: 100"),
-        raw_post(b"{}", "Content-Length: -2"),
-        raw_post(b"{}", "Content-Length: 2", "Content-Length: two"),
-        raw_post(b"{}", "Content-Length: " + "9" * 5000),
-        raw_post(b"zz\r\n{}\r\n0\r\n\r\n", "Transfer-Encoding: chunked"),
-        raw_post(b"-5\r\n{}\r\n0\r\n\r\n", "Transfer-Encoding: chunked"),
-        raw_post(b"5\r\n{}", "Transfer-Encoding: chunked"),
-    ],
-    ids=[
-        *("nothing", "tls-hello", "blank-lines", "half-a-head", "http-9", "long-line", "many-headers", "long-header"),
-        *("half-a-body", "negative", "two-lengths", "huge-length", "no-chunk-size", "negative-chunk", "half-a-chunk"),
-    ],
+RUBBISH = (
+    b"",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\xff" * 500,
+    b"\r\n" * 50,
+    b"POST /api/event HTTP/1.1\r\nContent-Le",
+    b"POST /api/event HTTP/9.9\r\n\r\n",
+    b"POST " + b"/" * 100_000 + b" HTTP/1.1\r\n\r\n",
+    b"POST /api/event HTTP/1.1\r\n" + b"X: y\r\n" * 500 + b"\r\n",
+    b"POST /api/event HTTP/1.1\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
+    raw_post(b"{", "Content-Length: 100"),
+    raw_post(b"{}", "Content-Length: -2"),
+    raw_post(b"{}", "Content-Length: 2", "Content-Length: two"),
+    raw_post(b"{}", "Content-Length: " + "9" * 5000),
+    raw_post(b"zz\r\n{}\r\n0\r\n\r\n", "Transfer-Encoding: chunked"),
+    raw_post(b"-5\r\n{}\r\n0\r\n\r\n", "Transfer-Encoding: chunked"),
+    raw_post(b"5\r\n{}", "Transfer-Encoding: chunked"),
 )
+
+
 def test_rubbish_and_half_requests_make_no_event_and_harm_nobody(
-    sandbox: Sandbox, rubbish: bytes, capfd: pytest.CaptureFixture[str]
+    sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with sandbox.connect() as connection:
-        try:
-            sandbox.send(connection, rubbish)
-            connection.shutdown(socket.SHUT_WR)
-            answer = read_all(connection)
-        except OSError:  # the server may have answered and hung up before it had read all of it
-            answer = b""
-    assert b" 201 " not in answer[:20]
-    assert sandbox.events == []
+    for rubbish in RUBBISH:
+        with sandbox.connect() as connection:
+            try:
+                sandbox.send(connection, rubbish)
+                connection.shutdown(socket.SHUT_WR)
+                answer = read_all(connection)
+            except OSError:  # the server may have answered and hung up before it had read all of it
+                answer = b""
+        assert b" 201 " not in answer[:20], rubbish[:60]
+        assert sandbox.events == [], rubbish[:60]
     assert sandbox.post().status_code == 201
     assert capfd.readouterr() == ("", "")
 
@@ -411,7 +364,7 @@ def test_a_stopped_sandbox_closes_its_connections_and_frees_its_port() -> None:
         assert httpx.get(again.url).status_code == 404
 
 
-def test_two_thousand_events_leave_nothing_behind_in_the_server() -> None:
+def test_a_thousand_events_leave_nothing_behind_in_the_server() -> None:
     count = 0
 
     def counted(_received: Received) -> None:
@@ -429,10 +382,10 @@ def test_two_thousand_events_leave_nothing_behind_in_the_server() -> None:
                 assert connection.recv(4096)
 
     with SandboxServer(counted) as server:
-        talk(server, 500)
+        talk(server, 250)
         tracemalloc.start()
-        talk(server, 1500)
+        talk(server, 750)
         kept, _peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    assert count == 2_000
-    assert kept < 150_000
+    assert count == 1_000
+    assert kept < 75_000
