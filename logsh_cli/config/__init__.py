@@ -1,8 +1,7 @@
 """Where settings come from, and where a key may go: the user's file, the project's file, the environment.
 
-In here are the places themselves, without I/O: the directories of this user, and URLs. The directories are
-platformdirs' ones. On Linux they are worked out here, because importing platformdirs costs 5 ms at every call and its
-rule there is the XDG one, which is two lines; a test holds the two together.
+Here are the places themselves, without I/O. The directories are platformdirs' ones; on Linux they are worked out here,
+since importing it costs 5 ms at every call, and its rule there is XDG's, in two lines. A test holds the two together.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ EVENT_PATH = "/api/event"
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _HIGHEST_PORT = 65535
-# Compiled when used: most calls meet only the built-in URL.
 _HOST = r"[\w.-]+|\[[0-9a-fA-F:.]+\]"
 
 HOMELESS = Path(os.devnull) / "logsh"
@@ -41,7 +39,11 @@ def state_dir(env: Mapping[str, str]) -> Path:
 
 def _directory(env: Mapping[str, str], override: str, xdg: str, below_home: str) -> Path:
     if given := env.get(override, "").strip():
-        return _absolute(Path(os.path.expanduser(given)))  # noqa: PTH111 - Path.expanduser raises without a home
+        path = Path(os.path.expanduser(given))  # noqa: PTH111 - Path.expanduser raises without a home
+        try:
+            return path.absolute()
+        except OSError:  # the working directory was deleted
+            return path
     if sys.platform == "linux" and not hasattr(sys, "getandroidapilevel"):
         if (base := Path(env.get(xdg, ""))).is_absolute():
             return base / "logsh"
@@ -54,13 +56,6 @@ def _directory(env: Mapping[str, str], override: str, xdg: str, below_home: str)
         return find("logsh", appauthor=False)
     except RuntimeError:  # neither HOME nor an entry in the user database, as in some containers
         return HOMELESS
-
-
-def _absolute(path: Path) -> Path:
-    try:
-        return path.absolute()
-    except OSError:  # the working directory was deleted
-        return path
 
 
 def clean_api_url(text: str) -> str:
@@ -107,15 +102,14 @@ def is_loopback(host: str) -> bool:
 
     ``NAME.localhost`` is not: a resolver that does not know the convention asks the network for it.
     """
-    if host.startswith("["):
-        import ipaddress  # noqa: PLC0415 - 3 ms, for the rare literal
+    if not host.startswith(("[", "127.")):
+        return host == "localhost"
+    import ipaddress  # noqa: PLC0415 - 3 ms, for addresses only
 
-        try:
+    try:
+        if host.startswith("["):
             # Not is_loopback: from 3.13 on it is true of IPv4 addresses in IPv6 form as well, which nobody means.
             return ipaddress.IPv6Address(host[1:-1]) == ipaddress.IPv6Address("::1")
-        except ValueError:
-            return False
-    numbers = host.split(".")
-    if len(numbers) == 4 and numbers[0] == "127":  # noqa: PLR2004 - an IPv4 address
-        return all(re.fullmatch(r"(?:0|[1-9]\d{0,2})", n, re.ASCII) and int(n) <= 255 for n in numbers)  # noqa: PLR2004
-    return host == "localhost"
+        return ipaddress.IPv4Address(host).is_loopback
+    except ValueError:
+        return False

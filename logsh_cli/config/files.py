@@ -26,12 +26,7 @@ if TYPE_CHECKING:
 CONFIG_FILE = "config.toml"
 PROJECT_FILE = ".logsh.toml"
 DEFAULT_PROFILE = "default"
-KEYS: dict[str, str] = {
-    "api_key": "a string",
-    "workspace": "a string",
-    "api_url": "a string",
-    "ca_file": "a string",
-    "icon": "a string",
+KEYS = dict.fromkeys(("api_key", "workspace", "api_url", "ca_file", "icon"), "a string") | {
     "notify": "true or false",
     "deadline": "a duration",
 }
@@ -81,14 +76,12 @@ def read_config(path: Path) -> ConfigFile:
         check_config_owner(path)
     except (FileNotFoundError, NotADirectoryError):
         return ConfigFile({DEFAULT_PROFILE: {}})
-    except PermissionError as error:
-        if os.path.lexists(path):
+    except OSError as error:
+        if error.errno != errno.EACCES or os.path.lexists(path):
             raise unreadable(path, error) from None
         # A service that runs under another user's HOME: it can't have put its configuration there.
         warning = f"can't look into {path.parent}: {error.strerror}; going on without a configuration file"
         return ConfigFile({DEFAULT_PROFILE: {}}, warning)
-    except OSError as error:
-        raise unreadable(path, error) from None
     shared = stat.S_ISREG(status.st_mode) and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
     tightened = tighten(path.resolve(), PRIVATE_FILE) if shared else None
     return ConfigFile(profiles_of(parse(content, path), path), tightened)
@@ -111,21 +104,11 @@ def check_config_owner(path: Path) -> None:
 
 def find_project_file(cwd: Path) -> Path | None:
     """Return the nearest ``.logsh.toml`` up to the repository's root; outside a repository only ``cwd``'s own."""
-    try:
-        start = os.path.abspath(cwd)  # noqa: PTH100 - raises where the directory is gone, as Path.absolute does later
-    except OSError:
-        return None
-    nearest_found: Path | None = None
-    here = cwd / PROJECT_FILE
-    directory = type(cwd)(start)
-    for place in (directory, *directory.parents):
-        candidate = place / PROJECT_FILE
-        # os.path.lexists is false, not an error, where we may not look; a broken link is there, and is reported.
-        if nearest_found is None and os.path.lexists(candidate):
-            nearest_found = candidate
-        if os.path.lexists(place / ".git"):
-            return nearest_found
-    return here if os.path.lexists(here) else None
+    above = (cwd, *cwd.parents)
+    # os.path.lexists is false, not an error, where we may not look; a broken link is there, and is reported.
+    depth = next((depth for depth, place in enumerate(above) if os.path.lexists(place / ".git")), 0)
+    files = (place / PROJECT_FILE for place in above[: depth + 1])
+    return next((file for file in files if os.path.lexists(file)), None)
 
 
 def read_project_file(path: Path) -> ProjectFile:
@@ -135,12 +118,11 @@ def read_project_file(path: Path) -> ProjectFile:
         BadConfig: unreadable, too large, not TOML, a key that a project file must not have, or a wrong value.
     """
     try:
-        owners = {path.lstat().st_uid}
         content, status = _read(path, _LARGEST_PROJECT)
+        # Both the link and the file that it points at: either could be another user's doing.
+        owners = {status.st_uid, path.lstat().st_uid}
     except OSError as error:
         raise unreadable(path, error) from None
-    # Both the link and the file that it points at: either could be another user's doing.
-    owners.add(status.st_uid)
     if sys.platform != "win32" and not owners <= {0, os.geteuid()}:
         return ProjectFile(warning=f"{path} is ignored: it belongs to another user")
     table = parse(content, path, _LARGEST_PROJECT)
@@ -175,23 +157,21 @@ def profiles_of(document: dict[str, Any], path: Path) -> dict[str, dict[str, Any
         raise BadConfig(f'{path}: "profiles" must be tables such as [profiles.work]')
     _check(document, KEYS, path)
     for name, table in tables.items():
-        where = f"profiles.{name}"
         if name == DEFAULT_PROFILE:
             hint = "the default profile is the keys at the top of the file"
-            raise BadConfig(f"{path}: [{where}] can't be used", hint=hint)
+            raise BadConfig(f"{path}: [profiles.{name}] can't be used", hint=hint)
         if problem := check_profile_name(name):
             raise BadConfig(f"{path}: {problem}; got {excerpt(name)}")
         if not isinstance(table, dict):
-            raise BadConfig(f'{path}: "{where}" must be a table: [{where}]')
-        _check(table, KEYS, path, where + ".")
+            raise BadConfig(f'{path}: "profiles.{name}" must be a table: [profiles.{name}]')
+        _check(table, KEYS, path, f"profiles.{name}.")
     return {DEFAULT_PROFILE: document, **tables}
 
 
 def parse(content: bytes, path: Path, limit: int = _LARGEST_CONFIG) -> dict[str, Any]:
-    """Return a TOML file's content as plain values. A byte order mark, as some Windows editors write, is dropped.
+    """Return a TOML file's content as plain values; raises ``BadConfig``, with the line where that is known.
 
-    Raises:
-        BadConfig: too large, not UTF-8, or not TOML; the message has the line.
+    A byte order mark, as some Windows editors write, is dropped.
     """
     import tomllib  # noqa: PLC0415 - 3 ms, which a user without a file does not pay
 
