@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from logsh_cli.app import AppContext
 from logsh_cli.clock import option_seconds
 from logsh_cli.config.resolve import Flags, survey
-from logsh_cli.doctor import Check, Section, exit_code_of, plain, shielded, summary, to_json, version_checks
+from logsh_cli.doctor import Check, exit_code_of, plain, shielded, summary, to_json, version_checks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
     import typer
 
     from logsh_cli import options
@@ -29,13 +32,12 @@ def doctor(
     return exit_code_of(show(app, examine(app, flags)))
 
 
-def examine(app: AppContext, flags: Flags) -> list[Section]:
+def examine(app: AppContext, flags: Flags) -> dict[str, Iterator[Check]]:
     """Look at everything; each check is made when it is asked for. What is minor is left out without ``-v``."""
     # The HTTP client and the store: 80 ms, which `logsh --help` need not pay.
     from logsh_cli.config import state_dir  # noqa: PLC0415
-    from logsh_cli.doctor.outbox import outbox_checks  # noqa: PLC0415
+    from logsh_cli.doctor.local import outbox_checks, settings_checks  # noqa: PLC0415
     from logsh_cli.doctor.service import service_checks  # noqa: PLC0415
-    from logsh_cli.doctor.settings import settings_checks  # noqa: PLC0415
 
     found = survey(flags, app.env, app.cwd())
     if found.api_key.value is not None:
@@ -52,27 +54,26 @@ def examine(app: AppContext, flags: Flags) -> list[Section]:
     if app.printer.verbose:
         sections["Versions"] = version_checks()
     everything = app.printer.verbose or app.printer.json
-    return [
-        Section(title, (check for check in shielded(title.lower(), checks) if everything or not check.minor))
+    return {
+        title: (check for check in shielded(title.lower(), checks) if everything or not check.minor)
         for title, checks in sections.items()
-    ]
+    }
 
 
-def show(app: AppContext, sections: list[Section]) -> list[Check]:
+def show(app: AppContext, sections: Mapping[str, Iterable[Check]]) -> list[Check]:
     """Print the checks as they are made, or all as one JSON line, and return them."""
     printer = app.printer
     if printer.json:
-        checks = [check for section in sections for check in section.checks]
+        checks = [*itertools.chain.from_iterable(sections.values())]
         printer.json_line(to_json(checks))
         return checks
     if rich := printer.rich(app.streams.stdout):
         return rich.checks(sections, summary, quiet=printer.quiet)
     checks = []
-    for section in sections:
-        for check in section.checks:
-            checks.append(check)
-            if check.is_problem or not printer.quiet:
-                printer.line(plain(check))
+    for check in itertools.chain.from_iterable(sections.values()):
+        checks.append(check)
+        if check.is_problem or not printer.quiet:
+            printer.line(plain(check))
     return checks
 
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 Level = Literal["ok", "warn", "fail", "skip"]
 
-_WORDS: dict[Level, str] = {"ok": "ok", "warn": "warn", "fail": "FAIL", "skip": "skip"}
 NAME_WIDTH = len("on_missing_key")
 
 
@@ -33,11 +32,6 @@ class Check(Record):
     minor: bool = False
 
     @property
-    def ok(self) -> bool:
-        """True if this is in order, perhaps with a warning. What is not known is not in order."""
-        return self.level in ("ok", "warn")
-
-    @property
     def is_problem(self) -> bool:
         """True if somebody should do something about this."""
         return self.level in ("warn", "fail")
@@ -46,13 +40,6 @@ class Check(Record):
     def sentence(self) -> str:
         """Detail and hint as one line."""
         return f"{self.detail} ({self.hint})" if self.hint else self.detail
-
-
-class Section(Record):
-    """Checks that belong together. Each is made when it is asked for, so that what is known can be shown already."""
-
-    title: str
-    checks: Iterator[Check]
 
 
 def passed(name: str, detail: str, *, minor: bool = False) -> Check:
@@ -93,33 +80,29 @@ def exit_code_of(checks: Iterable[Check]) -> int:
 
 
 def to_json(checks: Iterable[Check]) -> dict[str, Any]:
-    """Return the machine form. A warning is in order, and says in its detail that it is one."""
+    """Return the machine form. A warning is in order, and says that it is one; what is not known is not in order."""
     found = list(checks)
+    details = [f"{'warning: ' * (check.level == 'warn')}{check.sentence}" for check in found]
     return {
         "ok": not any(check.level == "fail" for check in found),
         "checks": [
-            {
-                "name": check.name,
-                "ok": check.ok,
-                "detail": f"warning: {check.sentence}" if check.level == "warn" else check.sentence,
-            }
-            for check in found
+            {"name": check.name, "ok": check.level in ("ok", "warn"), "detail": detail}
+            for check, detail in zip(found, details, strict=True)
         ],
     }
 
 
 def plain(check: Check) -> str:
     """Return the check as one line: level, name, detail, the first two aligned."""
-    return f"{_WORDS[check.level]:<4}  {check.name:<{NAME_WIDTH}}  {check.sentence}"
+    return f"{check.level.replace('fail', 'FAIL'):<4}  {check.name:<{NAME_WIDTH}}  {check.sentence}"
 
 
 def summary(checks: Iterable[Check]) -> str:
     """Return what it all adds up to, in a few words."""
     levels = [check.level for check in checks]
-    problems, warnings = levels.count("fail"), levels.count("warn")
-    counts = [_count(problems, "problem"), _count(warnings, "warning")]
-    said = ", ".join(count for count in counts if count)
-    return said if problems else f"all is well{f', with {said}' if said else ''}"
+    counts = {"problem": levels.count("fail"), "warning": levels.count("warn")}
+    said = ", ".join(f"{count} {what}{'s' * (count > 1)}" for what, count in counts.items() if count)
+    return said if counts["problem"] else f"all is well{f', with {said}' if said else ''}"
 
 
 def version_checks() -> Iterator[Check]:
@@ -140,7 +123,3 @@ def version_checks() -> Iterator[Check]:
             yield passed(name, metadata.version(name))
         except metadata.PackageNotFoundError:
             yield passed(name, "installed without its metadata")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' if number > 1 else ''}" if number else ""

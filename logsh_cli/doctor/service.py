@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from logsh_cli.clock import Budget
 from logsh_cli.config.key import COPY_AGAIN
+from logsh_cli.config.resolve import BUILT_IN
 from logsh_cli.delivery.retry import check_key_taken, failure_of_answer
 from logsh_cli.doctor import Check, failed, passed, skipped, warned
-from logsh_cli.doctor.settings import url_to_ask
+from logsh_cli.doctor.local import profile_is_known
 from logsh_cli.errors import BadConfig, KeyRefused, LogshError, ServiceUnavailable, TlsFailure, UnexpectedAnswer
 from logsh_cli.http.client import Client
 from logsh_cli.http.network import system_lookup
@@ -44,8 +45,6 @@ class Visit(Record):
     ``trust_problem`` is a file with certificates that can't be used; then the system's were used, and no key.
     """
 
-    host: str
-    secure: bool
     proxy: Proxy | None
     exchange: Exchange
     addresses: list[str]
@@ -56,18 +55,17 @@ class Visit(Record):
 
 def service_checks(found: Settings, env: Mapping[str, str], clock: Clock) -> Iterator[Check]:
     """Check each step to the service, and what it says; without a URL nothing is asked."""
-    api_url = url_to_ask(found)
-    if api_url is None:
+    if "api_url" in found.problems or (found.api_url.source == BUILT_IN and not profile_is_known(found)):
         yield from (skipped(name, "not checked, since the URL is not known") for name in STEPS)
         return
     try:
-        visit = _visit(api_url, found, env, clock)
+        visit = _visit(found, env, clock)
     except LogshError as error:  # the proxy's address, or no support for its kind
         yield failed("proxy", error)
         yield from (skipped(name, "not checked, since the proxy can't be used") for name in STEPS[1:])
         return
     failures = _failures(visit, found)
-    reached = dict(_reached(visit, found, clock.time()))
+    reached = {check.name: check for check in _reached(visit, found, clock.time())}
     broken = next((step for step in STEPS if step in failures), None)
     for step in STEPS:
         if step in failures:
@@ -78,10 +76,8 @@ def service_checks(found: Settings, env: Mapping[str, str], clock: Clock) -> Ite
             yield skipped(step, f"not checked, since the step {broken} failed" if broken else "not reached")
 
 
-def _visit(api_url: str, found: Settings, env: Mapping[str, str], clock: Clock) -> Visit:
-    secure = api_url.startswith("https:")
-    host, port = _host_and_port(api_url)
-    proxy = proxy_for(host, port, env) if secure else None
+def _visit(found: Settings, env: Mapping[str, str], clock: Clock) -> Visit:
+    api_url = found.api_url.value
     key = None if found.place is None else found.place.key
     addresses: list[str] = []
 
@@ -105,7 +101,13 @@ def _visit(api_url: str, found: Settings, env: Mapping[str, str], clock: Clock) 
     finally:
         client.close()
     assert client.exchange is not None  # noqa: S101 - there is one as soon as anything is posted
-    return Visit(host.strip("[]"), secure, proxy, client.exchange, addresses, answer, failure, trust_problem)
+    host, _, port = client.exchange.host.rpartition(":")
+    proxy = proxy_for(host, int(port), env) if client.exchange.proxy else None
+    return Visit(proxy, client.exchange, addresses, answer, failure, trust_problem)
+
+
+def _is_secure(found: Settings) -> bool:
+    return bool(found.api_url.value.startswith("https:"))
 
 
 def _failures(visit: Visit, found: Settings) -> dict[str, LogshError]:
@@ -120,7 +122,7 @@ def _failures(visit: Visit, found: Settings) -> dict[str, LogshError]:
         step = "tls"
     elif visit.proxy is not None and not exchange.sent:
         step = "proxy"
-    elif visit.secure and exchange.tls_ms is None:
+    elif _is_secure(found) and exchange.tls_ms is None:
         step = "tls"
     elif isinstance(error, KeyRefused):
         step = "key"
@@ -135,32 +137,31 @@ def _failures(visit: Visit, found: Settings) -> dict[str, LogshError]:
     return {} if error is None else {step: error}
 
 
-def _reached(visit: Visit, found: Settings, now: float) -> Iterator[tuple[str, Check]]:
-    """Give what was found of each step that was reached, by its name."""
+def _reached(visit: Visit, found: Settings, now: float) -> Iterator[Check]:
+    """Give what was found of each step that was reached."""
     exchange, proxy = visit.exchange, visit.proxy
     if proxy is None:
-        yield (
-            "proxy",
-            passed("proxy", "none" if visit.secure else "none, as always for this machine itself", minor=True),
-        )
+        said = "none" if _is_secure(found) else "none, as always for this machine itself"
+        yield passed("proxy", said, minor=True)
     else:
         credentials = ", with a user name and password" if proxy.auth else ""
-        yield "proxy", passed("proxy", f"{proxy.url}{credentials}, from {proxy.variable}")
+        yield passed("proxy", f"{proxy.url}{credentials}, from {proxy.variable}")
     if exchange.lookup_ms is not None:
-        yield "dns", _dns_check(proxy.host if proxy else visit.host, visit.addresses, exchange.lookup_ms)
+        host = proxy.host if proxy else exchange.host.rpartition(":")[0].strip("[]")
+        yield _dns_check(host, visit.addresses, exchange.lookup_ms)
     if exchange.connect_ms is not None:
         through = ", the proxy" if proxy else ""
-        yield "tcp", passed("tcp", f"connected to {exchange.peer or 'it'}{through} ({_ms(exchange.connect_ms)})")
-    if not visit.secure:
-        yield "tls", passed("tls", "not needed: plain http to this machine itself", minor=True)
+        yield passed("tcp", f"connected to {exchange.peer or 'it'}{through} ({_ms(exchange.connect_ms)})")
+    if not _is_secure(found):
+        yield passed("tls", "not needed: plain http to this machine itself", minor=True)
     elif exchange.tls_ms is not None:
-        yield "tls", _tls_check(exchange, now)
+        yield _tls_check(exchange, now)
     if exchange.status is not None and visit.trust_problem is None:
-        yield "service", _service_check(exchange, visit.answer, now)
+        yield _service_check(exchange, visit.answer, now)
     if found.place is None:
-        yield "key", skipped("key", "not checked, since there is none that may go there")
+        yield skipped("key", "not checked, since there is none that may go there")
     elif visit.answer is not None and visit.trust_problem is None:
-        yield "key", passed("key", "accepted")
+        yield passed("key", "accepted")
 
 
 def _dns_check(host: str, addresses: list[str], took_ms: float) -> Check:
@@ -201,15 +202,6 @@ def _issuer(certificate: Mapping[str, Any]) -> str:
     """Return who signed it: the organisation, else the common name."""
     names = dict(pair for group in certificate.get("issuer", ()) for pair in group)
     return names.get("organizationName") or names.get("commonName") or "an unnamed authority"
-
-
-def _host_and_port(api_url: str) -> tuple[str, int]:
-    scheme, _, rest = api_url.partition("://")
-    host = rest.partition("/")[0]
-    name, colon, port = host.rpartition(":")
-    if colon and port.isdigit():
-        return name, int(port)
-    return host, 443 if scheme == "https" else 80
 
 
 def _ms(milliseconds: float) -> str:

@@ -21,7 +21,7 @@ from logsh_cli.output.text import shown_value
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from logsh_cli.doctor import Check, Section
+    from logsh_cli.doctor import Check
     from logsh_cli.errors import LogshError
     from logsh_cli.output import Result
     from logsh_cli.output.streams import Streams
@@ -135,16 +135,16 @@ class RichOutput:
         self._console.print(Text(line), soft_wrap=True)
 
     def checks(
-        self, sections: Iterable[Section], summarise: Callable[[list[Check]], str], *, quiet: bool
+        self, sections: Mapping[str, Iterable[Check]], summarise: Callable[[list[Check]], str], *, quiet: bool
     ) -> list[Check]:
         """The sections of ``doctor``, each as soon as it is known; with ``quiet`` only the problems. Returns all."""
         checks: list[Check] = []
-        for section in sections:
-            with self._console.status(f"{section.title} …") if self._watched else nullcontext():
-                found = list(section.checks)
+        for title, made in sections.items():
+            with self._console.status(f"{title} …") if self._watched else nullcontext():
+                found = list(made)
             checks += found
             if shown := [check for check in found if check.is_problem or not quiet]:
-                self._console.print(Text(section.title, "bold"))
+                self._console.print(Text(title, "bold"))
                 self._console.print(self._grid(shown))
         if not quiet:
             broken = any(check.level == "fail" for check in checks)

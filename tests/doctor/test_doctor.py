@@ -18,8 +18,7 @@ import logsh_cli
 from logsh_cli.commands.doctor import HELP
 from logsh_cli.config import HOMELESS
 from logsh_cli.doctor import Check, exit_code_of, failed, passed, plain, shielded, skipped, summary, to_json, warned
-from logsh_cli.doctor.outbox import outbox_checks
-from logsh_cli.doctor.settings import VARIABLES, misspelt_variables
+from logsh_cli.doctor.local import VARIABLES, misspelt_variables, outbox_checks
 from logsh_cli.errors import (
     EXIT_CODE_MEANINGS,
     BadConfig,

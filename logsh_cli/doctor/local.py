@@ -1,4 +1,4 @@
-"""The settings, as ``logsh doctor`` shows them: every source is judged by itself, so that none hides another."""
+"""What is on this machine, as ``logsh doctor`` shows it: each source of settings by itself, and the outbox."""
 
 from __future__ import annotations
 
@@ -8,17 +8,26 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from logsh_cli.config import HOMELESS
 from logsh_cli.config.files import PROJECT_FILE
 from logsh_cli.config.key import CREDENTIAL, KEY_VARIABLES, Setting
 from logsh_cli.config.resolve import BUILT_IN, Settings
 from logsh_cli.config.values import effective, plain
+from logsh_cli.delivery.flush import under_other_keys
 from logsh_cli.doctor import Check, failed, passed, skipped, warned
-from logsh_cli.errors import BadConfig, MissingKey
+from logsh_cli.errors import BadConfig, MissingKey, NotDelivered, NotKept
 from logsh_cli.event import problems_of
+from logsh_cli.outbox import MAX_PENDING, Outbox, OutboxFull, StoreUnavailable
+from logsh_cli.outbox.rows import age
 from logsh_cli.output.text import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    from logsh_cli.outbox import Owner
+
+OLD_S = 3600.0
+"""A network fault is rarely longer: what has waited for an hour needs somebody to look at it."""
 
 VARIABLES = (
     *("LOGSH_API_KEY", "LOGSH_API_KEY_FILE", "LOGSH_API_URL", "LOGSH_CA_FILE", "LOGSH_CONFIG_DIR", "LOGSH_STATE_DIR"),
@@ -31,13 +40,6 @@ _JUDGED_BY_THE_EVENT = ("workspace", "icon", "metadata")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-def url_to_ask(found: Settings) -> str | None:
-    """Return where events would go; ``None`` when that is not known, or not a URL that can be used."""
-    url = found.api_url
-    unknown = _profile_is_unread(found) and url.source == BUILT_IN
-    return None if unknown or "api_url" in found.problems else str(url.value)
-
-
 def settings_checks(found: Settings, env: Mapping[str, str], cwd: Path) -> Iterator[Check]:
     """Check the files and the environment, then each setting, as ``config list`` shows them."""
     yield _config_file_check(found)
@@ -45,19 +47,22 @@ def settings_checks(found: Settings, env: Mapping[str, str], cwd: Path) -> Itera
     yield _environment_check(env)
     for name, setting in effective(found).items():
         problem = found.problems.get(name)
-        unread = _profile_is_unread(found)
-        if name == "api_key" and isinstance(problem, MissingKey) and unread and not _names_a_key(env):
+        if isinstance(problem, MissingKey) and not profile_is_known(found) and not _names_a_key(env):
             yield skipped(name, "not known, since the profile can't be read")
         elif problem is not None:
             yield failed(name, problem)
         elif setting.value is not None:
             yield _setting_check(name, setting, found, env)
-        elif name == "workspace" and (unread or "project_file" in found.problems):
+        elif name == "workspace" and not (profile_is_known(found) and "project_file" not in found.problems):
             yield skipped(name, "not known, since a file that may set it can't be read")
         elif name == "workspace":
-            yield warned(
-                name, "not set, so that every call has to say --workspace", "`logsh config set workspace NAME`"
-            )
+            detail = "not set, so that every call has to say --workspace"
+            yield warned(name, detail, "`logsh config set workspace NAME`")
+
+
+def profile_is_known(found: Settings) -> bool:
+    """Return whether the profile was there and could be read."""
+    return found.problems.keys().isdisjoint(("config_file", "profile"))
 
 
 def misspelt_variables(env: Mapping[str, str]) -> dict[str, str]:
@@ -76,10 +81,6 @@ def misspelt_variables(env: Mapping[str, str]) -> dict[str, str]:
     return meant
 
 
-def _profile_is_unread(found: Settings) -> bool:
-    return "config_file" in found.problems or "profile" in found.problems
-
-
 def _names_a_key(env: Mapping[str, str]) -> bool:
     return any(env.get(name, "").strip() for name in KEY_VARIABLES)
 
@@ -90,8 +91,7 @@ def _config_file_check(found: Settings) -> Check:
         return failed(name, found.problems[name], hint=f"correct {path}, or move it out of the way")
     if name in found.warnings:
         return warned(name, found.warnings[name])
-    mode = _mode(path)
-    if mode is None:
+    if (mode := _mode(path)) is None:
         return passed(name, f"none; it would be {path}", minor=True)
     if mode & _OTHERS:
         return warned(name, f"{path} can be read by others (mode {mode:04o})", f"chmod 600 {path}")
@@ -152,3 +152,83 @@ def _mode(path: Path) -> int | None:
     except (OSError, ValueError):
         return None
     return stat.S_IMODE(status.st_mode) if stat.S_ISREG(status.st_mode) else None
+
+
+def outbox_checks(
+    directory: Path, owner: Callable[[Outbox], Owner | None], clock: Callable[[], float]
+) -> Iterator[Check]:
+    """Open the outbox as ``send`` does, which makes one where there is none, and look into it.
+
+    ``owner`` gives under whom events of the present profile and key are stored, ``None`` where there is no key.
+    """
+    try:
+        store = Outbox.open(directory, now=clock)
+        store.check_writable()
+    except StoreUnavailable as error:
+        yield _unusable(directory, error)
+        yield from (skipped(name, "not known, since there is no outbox") for name in ("waiting", "refused"))
+        return
+    try:
+        if found := [*store.notices, *store.tightened]:
+            yield warned("outbox", "; ".join(found))
+        else:
+            yield passed("outbox", f"{directory} can be written")
+        yield from _set_aside_checks(store)
+        yield _waiting_check(store, owner(store), clock())
+        yield _refused_check(store)
+    finally:
+        store.close()
+
+
+def _unusable(directory: Path, error: StoreUnavailable) -> Check:
+    lost = "events that can't be delivered at once are lost"
+    if directory == HOMELESS:  # nothing is broken: that is how some services and containers are set up
+        hint = "set LOGSH_STATE_DIR to a directory that can be written"
+        return warned("outbox", f"this user has no home directory to keep one in: {lost}", hint)
+    hint = f"make {directory} a directory that you can write, or set LOGSH_STATE_DIR to another"
+    return failed("outbox", NotKept(f"{error.message}; {lost}", hint=error.hint or hint))
+
+
+def _set_aside_checks(store: Outbox) -> Iterator[Check]:
+    """Fail as long as a damaged file holds events that nobody has read: they are kept, and not delivered."""
+    if files := store.set_aside():
+        unread = "; ".join(f"{file.path} still holds events: {file.unread}" for file in files)
+        new = any(file.read is None for file in files)
+        hint = "`logsh outbox recover` reads what can be read" if new else "move it away when you no longer need it"
+        yield failed("set_aside", NotDelivered(f"a damaged outbox was set aside: {unread}", hint=hint))
+
+
+def _waiting_check(store: Outbox, mine: Owner | None, now: float) -> Check:
+    counts = store.counts()
+    if not counts.pending:
+        return passed("waiting", "no events")
+    detail, hint = _events(counts.pending), "`logsh outbox flush` sends them now"
+    waited = 0.0
+    if (oldest := next(store.rows(state="pending"), None)) is not None:
+        waited = now - oldest.accepted_at
+        detail += f", the oldest for {age(waited)}"
+        if oldest.error_message:
+            detail += f", last because {oldest.error_message}"
+    stuck = 0 if mine is None else under_other_keys(store, mine)
+    elsewhere = 0 if mine is None else counts.pending - store.counts(mine).pending - stuck
+    if elsewhere:
+        detail += f"; {_events(elsewhere)} of other profiles"
+    if stuck:
+        detail += f"; {_events(stuck)} accepted under another key"
+        hint = "`logsh outbox flush --adopt` sends them, those of the other key too"
+    if counts.pending >= MAX_PENDING:
+        return failed("waiting", OutboxFull(f"the outbox is full: {detail}", hint=hint))
+    return warned("waiting", detail, hint) if waited > OLD_S or stuck else passed("waiting", detail)
+
+
+def _refused_check(store: Outbox) -> Check:
+    counts = store.counts()
+    dropped = f"; {counts.dropped:,} dropped so far, since only the newest 1,000 are kept" if counts.dropped else ""
+    if not counts.rejected:
+        return passed("refused", f"no events{dropped}")
+    detail = f"{_events(counts.rejected)} refused by the service{dropped}"
+    return warned("refused", detail, "`logsh outbox list` shows them")
+
+
+def _events(number: int) -> str:
+    return f"{number:,} event{'' if number == 1 else 's'}"
