@@ -10,8 +10,8 @@ import emoji
 import typer
 import typer.main
 
+from logsh_cli.config.edit import SET_ELSEWHERE
 from logsh_cli.config.files import KEYS
-from logsh_cli.config.values import SET_ELSEWHERE
 from logsh_cli.help import TOPICS
 from logsh_cli.help.layout import record, sectioned
 from logsh_cli.help.usage import declared

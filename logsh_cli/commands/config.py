@@ -6,10 +6,18 @@ import json as json_text
 from typing import TYPE_CHECKING, Annotated, Any
 
 from logsh_cli.app import AppContext
-from logsh_cli.config.edit import config_path, open_profile
+from logsh_cli.config.edit import (
+    SET_ELSEWHERE,
+    config_path,
+    effective,
+    open_profile,
+    parse_value,
+    plain,
+    to_json,
+    unknown_setting,
+)
 from logsh_cli.config.files import KEYS
 from logsh_cli.config.resolve import BUILT_IN, NOT_SET, Flags, survey
-from logsh_cli.config.values import SET_ELSEWHERE, effective, parse_value, plain, to_json, unknown_setting
 from logsh_cli.errors import ConfigError, UsageError
 from logsh_cli.output import DONE
 from logsh_cli.output.printer import one_line

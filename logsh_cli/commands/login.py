@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from logsh_cli.app import AppContext
 from logsh_cli.clock import Budget
 from logsh_cli.config import DEFAULT_API_URL
-from logsh_cli.config.edit import StoredProfile, open_profile
+from logsh_cli.config.edit import StoredProfile, open_profile, parse_value
 from logsh_cli.config.files import DEFAULT_PROFILE
 from logsh_cli.config.key import COPY_AGAIN, KEY_PREFIX, Destination, check_key, environment_key, mask_key, same_url
 from logsh_cli.config.resolve import in_config_dir
-from logsh_cli.config.values import parse_value
 from logsh_cli.delivery import start_courier
 from logsh_cli.delivery.flush import adopt, under_other_keys
 from logsh_cli.delivery.retry import check_key_taken

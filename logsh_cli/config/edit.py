@@ -1,21 +1,26 @@
-"""Changing the user's ``config.toml``: one profile's keys, leaving every other byte, comments included, where it is.
+"""One profile for people: its values judged, written into ``config.toml`` and shown.
 
-tomlkit keeps comments, but adds a key behind whatever stands last before the next table, which is often that table's
-comment. So it is given one block of the file at a time: a header, the comment lines right above it, and its keys.
+Every other byte of the file, comments included, stays where it is. tomlkit keeps comments, but adds a key behind
+whatever stands last before the next table, which is often that table's comment. So it is given one block of the file at
+a time: a header, the comment lines right above it, and its keys.
 """
 
 from __future__ import annotations
 
 import errno
+import json
+import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from logsh_cli.config import config_dir
+from logsh_cli.config import clean_api_url, config_dir
 from logsh_cli.config.files import (
     CONFIG_FILE,
     DEFAULT_PROFILE,
+    KEYS,
     check_config_owner,
     check_profile_name,
     parse,
@@ -23,20 +28,35 @@ from logsh_cli.config.files import (
     read_config,
     unreadable,
 )
-from logsh_cli.config.key import key_hint
-from logsh_cli.config.resolve import profile_values, selected_profile
+from logsh_cli.config.key import Setting, key_hint, mask_key
+from logsh_cli.config.resolve import parse_boolean, parse_deadline, profile_values, selected_profile
 from logsh_cli.errors import BadConfig, UsageError
+from logsh_cli.event import MAX_WORKSPACE, WHITE_SPACE
+from logsh_cli.event.icons import resolve_icon
 from logsh_cli.files import check_owner, file_lock, make_directory, write_atomically
+from logsh_cli.output.text import excerpt, nearest, without_userinfo
 from logsh_cli.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Sequence
 
-Changes: TypeAlias = "Mapping[str, str | bool | int | float | None]"
+    from logsh_cli.config.resolve import Settings
+
+Value: TypeAlias = "str | bool | float"
+Changes: TypeAlias = "Mapping[str, Value | None]"
+
+SET_ELSEWHERE = {
+    "profile": "pass --profile, or set LOGSH_PROFILE",
+    "metadata": "put it into .logsh.toml",
+    "best_effort": "pass --best-effort, or set LOGSH_BEST_EFFORT",
+    "on_missing_key": "pass --on-missing-key, or set LOGSH_ON_MISSING_KEY",
+}
+"""Settings that no profile holds, and how each is set."""
 
 _BLOCK_START = r"(?m)^(?:[ \t]*#[^\n]*\n)*[ \t]*\["
 _LOCK_PATIENCE_S = 10.0
+_PEM_MARKS = (b"-----BEGIN CERTIFICATE-----", b"-----BEGIN TRUSTED CERTIFICATE-----")
+_LONGEST_BUNDLE = 10 * 1024 * 1024
 
 
 class StoredProfile(Record):
@@ -48,7 +68,7 @@ class StoredProfile(Record):
     values: Mapping[str, Any]
 
     def update(self, changes: Changes) -> None:
-        """Write changes; raises ``BadConfig`` when that can't be done."""
+        """Write changes, as ``update`` does."""
         update(self.path, self.name, changes)
 
 
@@ -62,10 +82,7 @@ def open_profile(
 ) -> StoredProfile:
     """Return the profile that a command is about: ``--profile``'s, ``LOGSH_PROFILE``'s or the default one.
 
-    Raises:
-        UsageError: a name that can't be one.
-        UnknownProfile: it isn't there, unless ``may_be_new``.
-        BadConfig: the file is wrong.
+    Raises ``UsageError`` for a name that can't be one, ``UnknownProfile`` unless it ``may_be_new``, and ``BadConfig``.
     """
     chosen = selected_profile(flag, env)
     if problem := check_profile_name(chosen.value):
@@ -83,9 +100,7 @@ def update(path: Path, profile: str, changes: Changes) -> None:
     """Set keys of a profile, and remove those whose value is ``None``; a profile that isn't there is made.
 
     The file is replaced in one step, so that nobody ever reads half of it, and two updates at once both take effect.
-
-    Raises:
-        BadConfig: the present file is wrong or another user's, or the new one can't be written.
+    Raises ``BadConfig`` if the present file is wrong or another user's, or the new one can't be written.
     """
     try:
         make_directory(path.parent)
@@ -99,42 +114,45 @@ def update(path: Path, profile: str, changes: Changes) -> None:
             target = path.resolve()
             write_atomically(target, _edited(target, profile, changes))
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise BadConfig(f"can't write {path}: {reason}", hint=_write_hint(error)) from error
+        hint = "set LOGSH_CONFIG_DIR to a directory that can be written, or use LOGSH_API_KEY and the other variables"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            hint = "make room on that disk"
+        raise BadConfig(f"can't write {path}: {error.strerror or type(error).__name__}", hint=hint) from error
 
 
 def edit(text: str, table: Sequence[str], changes: Changes) -> str:
     """Return the TOML text with keys of ``table`` set, or removed where the value is ``None``.
 
-    ``table`` is the path of its name, empty for the top level; it is added at the end if no block has it.
-
-    Raises:
-        tomlkit.exceptions.TOMLKitError, ValueError: the text is beyond what this can change. It may also give a text
-            that is wrong (a multi-line string that looks like a header misleads it): the caller compares.
+    ``table`` is the path of its name, empty for the top level; it is added at the end if no block has it. What is
+    beyond this raises ``TOMLKitError`` or ``ValueError``, or gives a text that is wrong (a multi-line string that looks
+    like a header misleads it): the caller compares.
     """
     import tomlkit  # noqa: PLC0415 - 20 ms; only a change to the file pays for it
 
     newline = "\r\n" if "\r\n" in text else "\n"
+    text = text.replace("\r\n", "\n")
     starts = [match.start() for match in re.finditer(_BLOCK_START, text)]
     blocks = [text[start:end] for start, end in zip([0, *starts], [*starts, len(text)], strict=True)]
     for index, block in enumerate(blocks):
         body = block.rstrip()
-        document = tomlkit.parse(body and body + newline)
+        document = tomlkit.parse(body and body + "\n")
         found = _descend(document, table)
         if found is None:
             continue
         _apply(found, changes)
-        separator = block[len(body) :] or newline
+        separator = block[len(body) :] or "\n"
         if not body and index + 1 < len(blocks):
-            separator = newline * 2
-        edited = tomlkit.dumps(document).rstrip("\r\n")
-        blocks[index] = _with_newline(edited, newline) + separator if edited else ""
-        return "".join(blocks)
-    added: dict[str, Any] = {key: value for key, value in changes.items() if value is not None}
-    for name in reversed(table):
-        added = {name: added}
-    head = text.rstrip()
-    return (head and head + newline * 2) + _with_newline(tomlkit.dumps(added), newline)
+            separator = "\n\n"
+        edited = tomlkit.dumps(document).rstrip("\n")
+        blocks[index] = edited + separator if edited else ""
+        break
+    else:
+        added: dict[str, Any] = {key: value for key, value in changes.items() if value is not None}
+        for name in reversed(table):
+            added = {name: added}
+        head = text.rstrip()
+        blocks = [head and head + "\n\n", tomlkit.dumps(added)]
+    return "".join(blocks).replace("\n", newline)
 
 
 def _edited(path: Path, profile: str, changes: Changes) -> bytes:
@@ -173,11 +191,94 @@ def _descend(document: Any, path: Sequence[str]) -> Any | None:
     return document
 
 
-def _with_newline(text: str, newline: str) -> str:
-    return text if newline == "\n" else re.sub(r"(?<!\r)\n", newline, text)
+def effective(settings: Settings, *, reveal: bool = False) -> dict[str, Setting]:
+    """Return every setting by its name, the key masked unless ``reveal``."""
+    shown: dict[str, Setting] = {name: what for name, what in settings._asdict().items() if isinstance(what, Setting)}
+    key = settings.api_key
+    return shown if reveal or key.value is None else shown | {"api_key": Setting(mask_key(key.value), key.source)}
 
 
-def _write_hint(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "make room on that disk"
-    return "set LOGSH_CONFIG_DIR to a directory that can be written, or use LOGSH_API_KEY and the other variables"
+def to_json(setting: Setting) -> dict[str, Any]:
+    """Return ``{"value", "source"}``, both null where it is not set."""
+    return {"value": setting.value, "source": None if setting.value is None else setting.source}
+
+
+def plain(value: Any) -> str:
+    """Return a value as the configuration file spells it, without quotation marks; nothing for ``None``."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def parse_value(key: str, text: str, label: str | None = None) -> Value:
+    """Return the value of a profile's key from its text on the command line. ``label`` is how messages call it.
+
+    Raises ``UsageError``: there is no such key, it must not be set this way, or the value breaks its rule.
+    """
+    if key == "api_key":
+        raise UsageError(
+            "an API key is not set on the command line, where every user of the machine can read it",
+            hint="use `logsh login`, or `logsh login --key-stdin` in a script",
+        )
+    if key in SET_ELSEWHERE:
+        raise UsageError(f"{key} is not kept in a profile", hint=SET_ELSEWHERE[key])
+    if key not in _PARSERS:
+        raise unknown_setting(key, (name for name in KEYS if name != "api_key"))
+    parser, shows = _PARSERS[key]
+    try:
+        return parser(given := text.strip(WHITE_SPACE))
+    except ValueError as error:
+        got = f"; got {excerpt(shows(given))}" if shows else ""
+        raise UsageError(f"{label or key} {error}{got}", hint=key_hint(text)) from None
+
+
+def unknown_setting(key: str, known: Iterable[str]) -> UsageError:
+    """Return the error for a name that is not a setting, with the one that was probably meant."""
+    names = list(known)
+    near = nearest(key, names)
+    hint = f"did you mean {near}?" if near else f"known are {', '.join(names)}"
+    return UsageError(f"there is no setting {excerpt(key)}", hint=hint)
+
+
+def _workspace(text: str) -> str:
+    if not text:
+        raise ValueError("must not be empty")
+    if not text.isprintable():
+        raise ValueError("must be printable text")
+    if len(text) > MAX_WORKSPACE:
+        raise ValueError(f"must be at most {MAX_WORKSPACE} characters; yours has {len(text)}")
+    return text
+
+
+def _deadline(text: str) -> float:
+    seconds = parse_deadline(text)
+    return int(seconds) if seconds.is_integer() else seconds
+
+
+def _ca_file(text: str) -> str:
+    # Absolute, since the next call has another working directory.
+    path = Path(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111 - neither resolves links nor raises
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LONGEST_BUNDLE)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a path"
+        raise ValueError(f"must be a file that can be read ({reason})") from None
+    if not any(mark in content for mark in _PEM_MARKS):
+        raise ValueError("must be a file with certificates in PEM format")
+    return str(path)
+
+
+_PARSERS: dict[str, tuple[Callable[[str], Value], Callable[[str], str] | None]] = {
+    "workspace": (_workspace, None),
+    "api_url": (clean_api_url, without_userinfo),
+    "ca_file": (_ca_file, str),
+    "icon": (resolve_icon, None),
+    "notify": (parse_boolean, str),
+    "deadline": (_deadline, str),
+}
+"""How each value is read, and how what was given is quoted, where the complaint doesn't."""

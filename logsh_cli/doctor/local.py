@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logsh_cli.config import HOMELESS
+from logsh_cli.config.edit import effective, plain
 from logsh_cli.config.files import PROJECT_FILE
 from logsh_cli.config.key import CREDENTIAL, KEY_VARIABLES, Setting
 from logsh_cli.config.resolve import BUILT_IN, Settings
-from logsh_cli.config.values import effective, plain
 from logsh_cli.delivery.flush import under_other_keys
 from logsh_cli.doctor import Check, failed, passed, skipped, warned
 from logsh_cli.errors import BadConfig, MissingKey, NotDelivered, NotKept
