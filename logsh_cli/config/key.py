@@ -63,15 +63,13 @@ class Setting(Record):
 def environment_key(env: Mapping[str, str], patience_s: float = WRITER_PATIENCE_S) -> Setting | None:
     """Return the key from the environment: the variable, the file it names, or systemd's credential, in this order.
 
-    Raises:
-        BadConfig, MissingKey: a key file was named and can't be read, or is empty. Whoever names one means it, so
-            that is no reason to take another key.
+    Raises ``BadConfig`` or ``MissingKey`` if a file was named and can't be read, or is empty: whoever names one means
+    it, so that is no reason to take another key.
     """
     if key := env.get("LOGSH_API_KEY", "").strip():
         return Setting(key, "LOGSH_API_KEY")
     if path := env.get("LOGSH_API_KEY_FILE", "").strip():
-        place = os.path.expanduser(path)  # noqa: PTH111 - never raises
-        return _key_from_file(place, f"LOGSH_API_KEY_FILE ({path})", patience_s)
+        return _key_from_file(path, f"LOGSH_API_KEY_FILE ({path})", patience_s)
     if directory := env.get("CREDENTIALS_DIRECTORY", "").strip():
         path = os.path.join(directory, CREDENTIAL)  # noqa: PTH118 - one string from another
         if os.path.lexists(path):
@@ -135,7 +133,7 @@ def mask_key(key: str) -> str:
 
 def _key_from_file(path: str, source: str, patience_s: float) -> Setting:
     try:
-        content = _read(path, patience_s)
+        content = _read(os.path.expanduser(path), patience_s)  # noqa: PTH111 - never raises
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
         hint = key_hint(path, "check that the file is there and readable")

@@ -99,11 +99,7 @@ class Settings(Record):
         return f"Settings(profile {self.profile.value}, {self.api_url.value})"  # never the key
 
     def destination(self) -> Destination:
-        """Return the key and the URL it belongs to.
-
-        Raises:
-            MissingKey, MisplacedKey, BadConfig: there is no key, it belongs elsewhere, or one of both is unusable.
-        """
+        """Return the key and the URL it belongs to; raises ``ConfigError`` if one is missing, misplaced or unusable."""
         if self.place is None:
             raise self.problems.get("api_key") or self.problems["api_url"]
         return self.place
@@ -123,10 +119,8 @@ class Settings(Record):
 def load_settings(flags: Flags, env: Mapping[str, str], cwd: Path) -> Settings:
     """Read the files and weigh every source.
 
-    Raises:
-        BadConfig: a file or a variable is wrong. What is wrong with the key or the URL is ``destination``'s to raise.
-        UnknownProfile: a profile was named that the configuration file doesn't have.
-        UsageError: a flag's value is impossible.
+    Raises ``ConfigError`` for what is wrong, but for the key or the URL, which ``destination`` does, and ``UsageError``
+    for a flag whose value is impossible.
     """
     settings = survey(flags, env, cwd)
     for name, problem in settings.problems.items():
@@ -147,8 +141,7 @@ def survey(flags: Flags, env: Mapping[str, str], cwd: Path) -> Settings:
 def selected_profile(flag: str | None, env: Mapping[str, str]) -> Setting:
     """Return the profile's name and who chose it; whether it exists is another question.
 
-    Raises:
-        UsageError: ``--profile ""``, most likely an empty shell variable: no reason to fall back to another key.
+    Raises ``UsageError`` for ``--profile ""``, most likely an empty shell variable: no reason to take another key.
     """
     if flag is not None:
         if problem := check_profile_name(flag):
@@ -178,11 +171,9 @@ def in_config_dir(config: Path, named: str) -> str:
 
 def parse_boolean(text: str) -> bool:
     """Return what a word for yes or no means; raises ``ValueError`` with a sentence that lacks its subject."""
-    if text.lower() in _TRUE:
-        return True
-    if text.lower() in _FALSE:
-        return False
-    raise ValueError("must be true or false (or 1/0, yes/no, on/off)")
+    if text.lower() not in _TRUE + _FALSE:
+        raise ValueError("must be true or false (or 1/0, yes/no, on/off)")
+    return text.lower() in _TRUE
 
 
 def parse_deadline(given: str | float) -> float:
@@ -212,15 +203,13 @@ class _Sources:
         self.profile = selected_profile(flags.profile, env)
         self.explicit = self.profile.source == "--profile"
         self.profile_source = f"profile {self.profile.value} ({self.path})"
-        file, self.project = ConfigFile({DEFAULT_PROFILE: {}}), ProjectFile()
+        file, self.project = ConfigFile({}), ProjectFile()
         self.values: dict[str, Any] = {}
         try:
             file = read_config(self.path)
             self.values = profile_values(self.profile, file, self.path)
-        except UnknownProfile as error:
-            self.problems["profile"] = error
         except ConfigError as error:
-            self.problems["config_file"] = error
+            self.problems["profile" if isinstance(error, UnknownProfile) else "config_file"] = error
         try:
             self.project = ProjectFile() if self.project_path is None else read_project_file(self.project_path)
         except ConfigError as error:
@@ -276,30 +265,30 @@ class _Sources:
             return None
 
     def deadline(self) -> Setting:
-        setting = self.pick("deadline", self.flags.deadline, None, parse_deadline, DEFAULT_DEADLINE_S)
+        value, source = self.pick("deadline", self.flags.deadline, None, parse_deadline, DEFAULT_DEADLINE_S)
         try:
-            return Setting(parse_deadline(setting.value), setting.source)
+            return Setting(parse_deadline(value), source)
         except ValueError as error:
-            got = excerpt(setting.value) if isinstance(setting.value, str) else f"{setting.value:g}"
-            if setting.source == "--deadline":
+            got = excerpt(value) if isinstance(value, str) else f"{value:g}"
+            if source == "--deadline":
                 raise UsageError(f"--deadline {error}; got {got}") from None
-            self.problems["deadline"] = BadConfig(f"the deadline from {setting.source} {error}; got {got}")
+            self.problems["deadline"] = BadConfig(f"the deadline from {source} {error}; got {got}")
             return Setting(DEFAULT_DEADLINE_S, BUILT_IN)
 
     def url(self) -> Setting:
         """Return the URL in its one form; one that can't be used without what could be a password in it."""
-        given = Setting(DEFAULT_API_URL, BUILT_IN)
+        value, source = DEFAULT_API_URL, BUILT_IN
         if not self.explicit and (text := self.variable("api_url")):
-            given = Setting(text, "LOGSH_API_URL")
+            value, source = text, "LOGSH_API_URL"
         elif text := self.values.get("api_url"):
-            given = Setting(text, self.profile_source)
+            value, source = text, self.profile_source
         try:
-            return given._replace(value=clean_api_url(given.value))
+            return Setting(clean_api_url(value), source)
         except ValueError as error:
-            shown = without_userinfo(given.value)
-            hint = key_hint(given.value, f"it takes a base URL such as {_example(given.value)}")
-            self.problems["api_url"] = BadConfig(f"the URL {excerpt(shown)} from {given.source} {error}", hint=hint)
-            return given._replace(value=shown)
+            shown = without_userinfo(value)
+            hint = key_hint(value, f"it takes a base URL such as {_example(value)}")
+            self.problems["api_url"] = BadConfig(f"the URL {excerpt(shown)} from {source} {error}", hint=hint)
+            return Setting(shown, source)
 
     def ca_file(self, url: Setting) -> Setting:
         if not self.explicit and (given := self.variable("ca_file")):
@@ -316,23 +305,18 @@ class _Sources:
         except ConfigError as error:
             self.problems["api_key"] = error
             return NOT_SET
+        if given is None and (own := self.values.get("api_key")) is not None:
+            given = Setting(own, self.profile_source)
         if given is None:
-            own = self.values.get("api_key")
-            given = NOT_SET if own is None else Setting(own, self.profile_source)
-        if given.value is None:
-            self.problems["api_key"] = self.missing_key()
+            message, hint = "there is no API key", "run `logsh login`, or set LOGSH_API_KEY"
+            if self.explicit:
+                name = self.profile.value
+                message = f"profile {name} has no API key, and --profile takes the key from the profile alone"
+                hint = f"run `logsh login --profile {name}`"
+            self.problems["api_key"] = MissingKey(message, hint=hint)
         elif problem := check_key(given.value):
             self.problems["api_key"] = BadConfig(f"the API key from {given.source} {problem}", hint=COPY_AGAIN)
-        return given
-
-    def missing_key(self) -> MissingKey:
-        name = self.profile.value
-        if self.explicit:
-            return MissingKey(
-                f"profile {name} has no API key, and --profile takes the key from the profile alone",
-                hint=f"run `logsh login --profile {name}`",
-            )
-        return MissingKey("there is no API key", hint="run `logsh login`, or set LOGSH_API_KEY")
+        return given or NOT_SET
 
     def place(self, key: Setting, url: Setting, ca_file: str | None) -> Destination | None:
         if key.value is None or not self.problems.keys().isdisjoint(_NEEDED_TO_SEND):
