@@ -160,7 +160,7 @@ def _read(path: str, patience_s: float) -> bytes:
                 content += chunk
             elif content and chunk is not None:
                 break
-            elif time.monotonic() - started > (patience_s if chunk is None else _OPENING_PATIENCE_S):
+            elif time.monotonic() - started > (patience_s if chunk is None else min(patience_s, _OPENING_PATIENCE_S)):
                 raise TimeoutError(errno.ETIMEDOUT, "nobody writes to it")
             else:  # nothing yet: the writer takes its time, or has not come
                 time.sleep(_LOOK_AGAIN_S)

@@ -39,7 +39,7 @@ from logsh_cli.output.text import REDACTED
 from logsh_cli.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from logsh_cli.app import AppContext
     from logsh_cli.config.key import Destination
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from logsh_cli.job.child import Child
     from logsh_cli.job.outcome import Outcome
     from logsh_cli.outbox import Outbox
-    from logsh_cli.output.printer import Printer
 
 AFTER_THE_JOB_S = 3.0
 AFTER_A_STOP_S = 1.0
@@ -60,18 +59,11 @@ LOCK_PATIENCE_S = 5.0
 """For the store's lock, whose holder may be stopped: then the report goes out without having been kept."""
 
 _SETTLED_S = 0.2
+_KEY_PATIENCE_S = 0.4  # a pipe that gave its key gives it but once, and its writer may hold it open
 _LOWER_PRIORITY = 5  # not the lowest: at its end, a job on a busy machine would wait for the loading
 
 _ICONS = {"succeeded": "✅", "stopped": "⏹️", "started": "▶️"}
 _ICON_FAILURE = "❌"
-
-
-class Icon(Record):
-    """The icon that is wanted, the one in its place should that be none, and the flag it comes from."""
-
-    wanted: str
-    standard: str
-    flag: str
 
 
 class _Way(Record):
@@ -91,7 +83,7 @@ class JobReport:
         self.name = command_name(given.command, started=started)
         self.prefix = _sendable(given.desc or "")
         self.settings: Settings | None = None
-        self.troubles: list[Callable[[Printer], None]] = []
+        self.troubles: list[tuple[LogshError | str, str]] = []
         self.loaded: tuple[Destination, Connector] | None = None
         self._flags = Flags(
             given.profile, given.workspace, deadline=given.deadline, on_missing_key=given.on_missing_key
@@ -134,11 +126,16 @@ class JobReport:
                     raise
                 self._settle(settings, way, way.road.give_back(way.accepted, stop))
             else:
-                if way is not None:
-                    self._deliver_ending(settings, way, budget)
+                if way is not None and self.given.background and way.accepted.id is not None:
+                    leave_to_courier(self.app, settings)
+                elif way is not None:
+                    self._settle(settings, way, way.road.deliver(way.accepted, budget))
         # Told after the job, not amid its output; and once, since what is wrong with the start mostly still is.
-        for say in self.troubles or (meanwhile.report.troubles if meanwhile.report else []):
-            say(self.app.printer)
+        for trouble, heading in self.troubles or (meanwhile.report.troubles if meanwhile.report else []):
+            if isinstance(trouble, str):
+                self.app.printer.note(trouble)
+            else:
+                self.app.printer.trouble(trouble, heading)
 
     def preview(self) -> list[Result]:
         """Return the requests that tell of a success and of a failure, and send nothing."""
@@ -157,24 +154,18 @@ class JobReport:
         try:
             yield
         except LogshError as error:
-            trouble = error
-            self.troubles.append(lambda printer: printer.trouble(trouble))
+            self.troubles.append((error, ""))
         except KeyboardInterrupt as stop:  # whoever sent it knows; what was accepted is kept
             self._note_stop(stop)
         except Exception as fault:  # noqa: BLE001 - the job's status is worth more than our traceback
-            self._note(f"a fault in logsh, please report it: {type(fault).__name__}: {fault}")
+            self.troubles.append((f"a fault in logsh, please report it: {type(fault).__name__}: {fault}", ""))
 
     def _report_start(self) -> None:
         """Send the event of the start."""
         with self._guarded():
-            facts: dict[str, Scalar] = {
-                "status": "started",
-                "run_id": self.given.run_id or "",
-                "host": _host(),
-                "command": self.name,
-            }
-            icon = Icon(_ICONS["started"], _ICONS["started"], FLAG_LABELS["icon"])
-            event = self._event(with_prefix(self.prefix, "started"), icon, facts, push=False)
+            run_id = self.given.run_id or ""
+            facts = {"status": "started", "run_id": run_id, "host": _host(), "command": self.name}
+            event = self._event(with_prefix(self.prefix, "started"), facts, [], push=False)
             settings = self._load_settings()
             if (road := self._road(settings, self.app.store(patience_s=LOCK_PATIENCE_S))) is not None:
                 # A courier that this thread started would inherit the signals blocked in it; the ending will start one.
@@ -216,12 +207,6 @@ class JobReport:
             return set_s
         return AFTER_A_STOP_S if ending.ordered or (way and way.failed_lately) else AFTER_THE_JOB_S
 
-    def _deliver_ending(self, settings: Settings, way: _Way, budget: Budget) -> None:
-        if self.given.background and way.accepted.id is not None:
-            leave_to_courier(self.app, settings)
-        else:
-            self._settle(settings, way, way.road.deliver(way.accepted, budget))
-
     def _settle(self, settings: Settings, way: _Way, result: Result) -> None:
         if result.exit_code == ExitCode.INTERRUPTED:
             self._note_stop(KeyboardInterrupt())
@@ -232,7 +217,7 @@ class JobReport:
 
     def _tell(self, result: Result) -> None:
         if (error := result.error) is not None:
-            self.troubles.append(lambda printer: printer.trouble(error, result.heading))
+            self.troubles.append((error, result.heading))
         self.app.printer.detail(f"{result.status} after {result.attempts} attempts")
 
     def _road(self, settings: Settings, store: Outbox) -> Road | None:
@@ -255,28 +240,33 @@ class JobReport:
 
             known = [*secret_values(self.app.env), *_every_key(self._load_settings(), self.app.env)]
             output = scrub_output(tail, self.given.tail, known) or None
-        facts: dict[str, Scalar] = {**metadata(outcome, _host(), self.name, output, self.given.run_id)}
-        standard = _ICONS.get(outcome.status, _ICON_FAILURE)
-        icon = Icon(self.given.icon or standard, standard, "--icon")
-        if outcome.succeeded and self.given.icon_success:
-            icon = Icon(self.given.icon_success, standard, "--icon-success")
-        elif outcome.failed and self.given.icon_failure:
-            icon = Icon(self.given.icon_failure, standard, "--icon-failure")
-        return self._event(describe(outcome, self.name, self.prefix), icon, facts, push=push)
+        facts = metadata(outcome, _host(), self.name, output, self.given.run_id)
+        own = ("--icon-success", self.given.icon_success) if outcome.succeeded else ("", None)
+        own = ("--icon-failure", self.given.icon_failure) if outcome.failed else own
+        icons = [own, ("--icon", self.given.icon)]
+        return self._event(describe(outcome, self.name, self.prefix), facts, icons, push=push)
 
-    def _event(self, description: str, icon: Icon, facts: dict[str, Scalar], *, push: bool) -> Event:
+    def _event(
+        self, description: str, facts: Mapping[str, Scalar], icons: list[tuple[str, str | None]], *, push: bool
+    ) -> Event:
+        """Return an event with the first of the icons, each with its flag, that is given."""
         settings = self._load_settings()
-        own, _ = parse_metadata(self.given.meta or ())
-        ci = _ci_metadata(self.app) if self.given.ci else {}
+        ci = {}
+        if self.given.ci:
+            from logsh_cli.event.ci import ci_metadata  # noqa: PLC0415 - only with --ci
+
+            ci = ci_metadata(self.app.env)
+        standard = _ICONS.get(str(facts["status"]), _ICON_FAILURE)
+        flag, icon = next(((flag, icon) for flag, icon in icons if icon), (FLAG_LABELS["icon"], standard))
         draft = Draft(
             workspace=settings.workspace.value,
             event=self._event_name(),
             description=description,
-            icon=icon.wanted,
+            icon=icon,
             notify=push or None,
-            metadata={**ci, **(settings.metadata.value or {}), **facts, **own},
+            metadata={**ci, **(settings.metadata.value or {}), **facts, **parse_metadata(self.given.meta or ())[0]},
         )
-        labels = {**FLAG_LABELS, "icon": icon.flag}
+        labels = {**FLAG_LABELS, "icon": flag}
         if settings.workspace.value is not None:
             labels["workspace"] = settings.workspace.source
         try:
@@ -284,11 +274,14 @@ class JobReport:
         except MissingWorkspace as error:
             raise settings.missing(error) from None
         except InvalidEvent as error:
-            event = _plainer(draft, icon, facts)
-            if event is None:
-                raise
-            self._note(f"sent without what is wrong with it: {error.message}")
-            return event
+            # At 3 a.m. an event with as much of its decoration as is right is worth more than none.
+            plain = draft._replace(icon=standard)
+            for plainer in (plain, draft._replace(metadata={**facts}), plain._replace(metadata={**facts})):
+                with suppress(InvalidEvent):
+                    event = build_event(plainer, truncate=True)
+                    self.troubles.append((f"sent without what is wrong with it: {error.message}", ""))
+                    return event
+            raise  # it is not the decoration
 
     def _event_name(self) -> str:
         given = _sendable(self.given.event or "").strip(WHITE_SPACE)
@@ -309,9 +302,6 @@ class JobReport:
             self.settings = self.app.settings(self._flags)
         return self.settings
 
-    def _note(self, text: str) -> None:
-        self.troubles.append(lambda printer: printer.note(text))
-
     def _note_stop(self, stop: KeyboardInterrupt) -> None:
         """An INT ends logsh by INT, whatever the job's status was: a loop around it is to stop."""
         if not isinstance(stop, TermSignal):
@@ -320,9 +310,11 @@ class JobReport:
 
 def _every_key(settings: Settings, env: Mapping[str, str]) -> Iterator[str]:
     """Every key that is set anywhere: a job may print one that is not the one in use."""
+    if settings.api_key.value:
+        yield settings.api_key.value
     for variable in KEY_VARIABLES:
         with suppress(ConfigError):
-            if key := environment_key({variable: env.get(variable, "")}):
+            if key := environment_key({variable: env.get(variable, "")}, _KEY_PATIENCE_S):
                 yield key.value
     with suppress(ConfigError):
         for profile in read_config(settings.config_path).profiles.values():
@@ -336,27 +328,9 @@ def _silent(app: AppContext) -> AppContext:
     return type(app)(app.env, streams, app.clock).configured(verbose=app.printer.verbose)
 
 
-def _plainer(draft: Draft, icon: Icon, facts: dict[str, Scalar]) -> Event | None:
-    """The event with as much of its decoration as is right: at 3 a.m. a plain one is worth more than none.
-
-    ``None`` when it is not the decoration that is wrong.
-    """
-    plain_icon = draft._replace(icon=icon.standard)
-    for plainer in (plain_icon, draft._replace(metadata=facts), plain_icon._replace(metadata=facts)):
-        with suppress(InvalidEvent):
-            return build_event(plainer, truncate=True)
-    return None
-
-
 def _sendable(text: str) -> str:
     """Text of the command line or the environment, whose bytes need not be UTF-8, as an event can hold it."""
     return os.fsencode(text).decode(errors="replace")
-
-
-def _ci_metadata(app: AppContext) -> dict[str, str]:
-    from logsh_cli.event.ci import ci_metadata  # noqa: PLC0415 - only with --ci
-
-    return ci_metadata(app.env)
 
 
 def _host() -> str:
