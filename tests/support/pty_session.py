@@ -87,6 +87,11 @@ class Session:
         self.rest()
         return self.process.wait(PATIENCE_S)
 
+    def hang_up(self) -> None:
+        """Take the terminal away, as its emulator does when it is closed."""
+        os.close(self.master)
+        self.master = os.open(os.devnull, os.O_RDONLY)
+
     def _read(self, timeout_s: float) -> None:
         if select.select([self.master], [], [], timeout_s)[0]:
             try:
