@@ -43,12 +43,11 @@ def status_of(*options: str, script: str, **popen: object) -> tuple[int, str]:
 # --- dumb-init: what is sent to the wrapper is sent to the child, signal by signal ----------------------------------
 
 
-@pytest.mark.parametrize("options", [(), TAIL], ids=["plain", "with a tail"])
-def test_each_signal_to_the_wrapper_is_the_jobs(tmp_path: Path, options: tuple[str, ...]) -> None:
+def test_each_signal_to_the_wrapper_is_the_jobs_with_a_tail_too(tmp_path: Path) -> None:
     names = ["HUP", "INT", "QUIT", "USR1", "USR2", "TERM", "ALRM", "VTALRM", "PROF", "WINCH", "PWR", "STKFLT"]
     traps = "; ".join(f"trap 'echo {name} >> got' {name}" for name in names)
     script = f"{traps}; trap 'exit 0' RTMIN; : > got; while :; do sleep 0.02; done"
-    with subprocess.Popen([*WRAP, *options, "--", "bash", "-c", script], cwd=tmp_path) as process:
+    with subprocess.Popen([*WRAP, *TAIL, "--", "bash", "-c", script], cwd=tmp_path) as process:
         got = tmp_path / "got"
         wait_until(got.exists, "the job")
         for count, name in enumerate(names, 1):
@@ -134,17 +133,18 @@ needs_namespaces = pytest.mark.skipif(
 
 
 @needs_namespaces
-@pytest.mark.parametrize(
-    ("script", "status"), [("exit 0", 0), ("exit 42", 42), ("kill -TERM $$", 143), ("kill -KILL $$", 137)]
-)
-def test_as_the_first_process_it_ends_with_the_status_of_the_job(script: str, status: int) -> None:
-    assert in_namespace(script).returncode == status
+def test_as_the_first_process_it_ends_with_the_status_of_the_job() -> None:
+    assert [in_namespace(script).returncode for script in ("exit 42", "kill -TERM $$", "kill -KILL $$")] == [
+        42,
+        143,
+        137,
+    ]
 
 
 @needs_namespaces
-@pytest.mark.parametrize("options", [(), TAIL, ("--timeout", "1m")], ids=["plain", "with a tail", "with a timeout"])
+@pytest.mark.parametrize("options", [(), (*TAIL, "--timeout", "1m")], ids=["plain", "with a tail and a timeout"])
 def test_as_the_first_process_it_buries_orphans(options: tuple[str, ...]) -> None:
-    script = "for i in 1 2 3; do (sleep 0.1 & exec true); done; sleep 0.7; ps -A -o stat= | grep -c '^Z'"
+    script = "for i in 1 2 3; do (sleep 0.1 & exec true); done; sleep 0.4; ps -A -o stat= | grep -c '^Z'"
     assert in_namespace(script, *options).stdout == "0\n"
 
 
@@ -157,7 +157,7 @@ def test_a_helper_may_signal_the_first_process() -> None:
 
 def test_a_subreaper_that_somebody_made_us_buries_orphans() -> None:
     adopt = "import ctypes, os, sys; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0); os.execvp(sys.argv[1], sys.argv[1:])"
-    script = "for i in 1 2 3; do (sleep 0.1 & exec true); done; sleep 0.7; ps -o stat= --ppid $PPID | grep -c '^Z'"
+    script = "for i in 1 2 3; do (sleep 0.1 & exec true); done; sleep 0.4; ps -o stat= --ppid $PPID | grep -c '^Z'"
     command = [sys.executable, "-c", adopt, *WRAP, "--", "sh", "-c", script]
     assert subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_S).stdout == b"0\n"
 
@@ -165,39 +165,29 @@ def test_a_subreaper_that_somebody_made_us_buries_orphans() -> None:
 # --- coreutils: timeout(1), and what other programs make of a full disk ---------------------------------------------
 
 
-@pytest.mark.parametrize("options", [(), TAIL], ids=["plain", "with a tail"])
-@pytest.mark.parametrize(
-    ("limits", "script", "status"),
-    [
-        pytest.param(("--timeout", "30"), "exit 2", 2, id="in time"),
-        pytest.param(("--timeout", "0"), "sleep 0.2", 0, id="no limit"),
-        pytest.param(("--timeout", "0.1"), "sleep 10", 124, id="out of time"),
-        pytest.param(("--timeout", "0.1"), "trap 'exit 0' TERM; while :; do sleep 0.02; done", 124, id="ends well"),
-        pytest.param(("--timeout", "0.1"), "trap 'exit 3' TERM; while :; do sleep 0.02; done", 124, id="ends badly"),
-        pytest.param(("--timeout", "0.1"), "kill -STOP $$; sleep 10", 124, id="is stopped"),
-        pytest.param(
-            ("--timeout", "0.1", "--kill-after", "0.1"),
-            "trap '' TERM; while :; do sleep 0.02; done",
-            137,
-            id="deaf to TERM",
-        ),
-        pytest.param(("--timeout", "30"), "kill -TERM $$", -15, id="killed in time"),
-        pytest.param(("--timeout", "30"), "kill -KILL $$", -9, id="killed for good"),
-    ],
-)
-def test_a_timeout_has_the_statuses_of_timeout(
-    options: tuple[str, ...], limits: tuple[str, ...], script: str, status: int
-) -> None:
-    assert status_of(*limits, *options, script=script)[0] == status
+def test_a_timeout_has_the_statuses_of_timeout() -> None:
+    limit = ("--timeout", "0.1")
+    deaf = "trap '' TERM; while :; do sleep 0.02; done"
+    for options, script, status in (
+        (("--timeout", "30"), "exit 2", 2),
+        (("--timeout", "0"), "sleep 0.2", 0),
+        (limit, "exec sleep 10", 124),
+        (limit, "trap 'exit 0' TERM; while :; do sleep 0.02; done", 124),
+        ((*limit, *TAIL), "trap 'exit 3' TERM; while :; do sleep 0.02; done", 124),
+        ((*limit, *TAIL), "kill -STOP $$; sleep 10", 124),
+        ((*limit, "--kill-after", "0.1"), deaf, 137),
+        ((*limit, "--kill-after", "0.1", *TAIL), deaf, 137),
+        (("--timeout", "30"), "kill -TERM $$", -15),
+        (("--timeout", "30"), "kill -KILL $$", -9),
+    ):
+        assert status_of(*options, script=script)[0] == status, (options, script)
 
 
-@pytest.mark.parametrize(
-    "options", [(), TAIL, (*TAIL, "--timeout", "1m")], ids=["plain", "with a tail", "and a timeout"]
-)
+@pytest.mark.parametrize("options", [(), (*TAIL, "--timeout", "1m")], ids=["plain", "with a tail and a timeout"])
 def test_on_a_full_disk_a_job_fails(service: Server, options: tuple[str, ...]) -> None:
-    for job in (["echo", "x"], ["seq", "1", "500000"], ["yes"], ["sh", "-c", "cat /bin/sh"]):
+    for job in (["echo", "x"], ["seq", "1", "500000"], ["yes"]):
         with Path("/dev/full").open("wb") as full:
             command = ["env", *WRAP, *options, "--", *job]
             done = subprocess.run(command, stdout=full, stderr=subprocess.DEVNULL, check=False, timeout=PATIENCE_S)
         assert done.returncode not in (0, 2), job
-    assert [event["icon"] for event in service.events] == ["❌"] * 4
+    assert [event["icon"] for event in service.events] == ["❌"] * 3

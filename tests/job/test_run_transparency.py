@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -23,7 +22,7 @@ from tests.support.sending import settings_for
 from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="streams, signals and terminals of POSIX")
@@ -83,20 +82,9 @@ def test_ten_megabytes_from_standard_input_come_out_on_both_streams(options: tup
 
 
 @PLAIN_AND_TAIL
-def test_binary_output_is_not_touched(options: tuple[str, ...]) -> None:
-    every_byte = bytes(range(256)) * 3
-    code = f"import os; os.write(1, {every_byte!r}); os.write(2, {every_byte[::-1]!r}); os._exit(5)"
-    assert assert_alike(python(code), *options) == Seen(5, every_byte, every_byte[::-1])
-
-
-@PLAIN_AND_TAIL
-def test_a_job_without_output_has_none(options: tuple[str, ...]) -> None:
-    assert assert_alike(["true"], *options) == Seen(0, b"", b"")
-
-
-def test_both_streams_on_one_pipe_keep_their_order() -> None:
+def test_both_streams_on_one_pipe_keep_their_order(options: tuple[str, ...]) -> None:
     script = "for i in 1 2 3 4 5 6 7 8 9; do echo out $i; echo err $i >&2; done"
-    seen = assert_alike(["sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    seen = assert_alike(["sh", "-c", script], *options, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert seen.stdout.splitlines()[:4] == [b"out 1", b"err 1", b"out 2", b"err 2"]
 
 
@@ -128,7 +116,7 @@ def test_input_that_the_job_does_not_read_is_left_for_the_next_one() -> None:
     assert left(*wrapped()) == left("env") == b"2\n"
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"], ids=["stdin", "stdout", "stderr", "all"])
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"], ids=["stdout", "all"])
 @PLAIN_AND_TAIL
 def test_closed_streams_stay_closed(tmp_path: Path, closed: str, options: tuple[str, ...]) -> None:
     script = f'"$@" sh -c "ls /proc/\\$\\$/fd > {tmp_path}/list" {closed}; echo $?'
@@ -142,52 +130,20 @@ def test_closed_streams_stay_closed(tmp_path: Path, closed: str, options: tuple[
 
 # --- status ---------------------------------------------------------------------------------------------------------
 
-CODES = (0, 1, 2, 3, 64, 65, 69, 70, 75, 77, 78, 125, 126, 127, 128, 129, 130, 137, 143, 254, 255)
-SIGNALS = (
-    "HUP",
-    "INT",
-    "QUIT",
-    "ILL",
-    "ABRT",
-    "FPE",
-    "KILL",
-    "SEGV",
-    "PIPE",
-    "ALRM",
-    "TERM",
-    "USR1",
-    "XFSZ",
-    "SYS",
-    "RTMIN",
-)
+CODES = (0, 1, 2, 75, 127, 137, 143, 255)
+SIGNALS = ("HUP", "INT", "QUIT", "KILL", "SEGV", "PIPE", "TERM", "XFSZ", "RTMIN")
 
 
 def test_every_exit_code_is_the_jobs() -> None:
-    with ThreadPoolExecutor(2) as two:
-        statuses = two.map(lambda code: observe([*wrapped("--on", "change"), "sh", "-c", f"exit {code}"]), CODES)
-    assert list(statuses) == [Seen(code, b"", b"") for code in CODES]
-
-
-def test_a_death_by_a_signal_is_128_and_its_number() -> None:
-    def die(name: str) -> Seen:
-        # With the default action, which pytest or Python may have changed for some; KILL's can't be.
-        reset = "" if name == "KILL" else f"signal.signal(signal.SIG{name}, signal.SIG_DFL); "
-        code = f"import os, signal; {reset}os.kill(os.getpid(), signal.SIG{name})"
-        script = 'ulimit -c 0; exec "$0" -c "$1"'
-        return observe([*wrapped("--on", "change"), "sh", "-c", script, sys.executable, code])
-
-    with ThreadPoolExecutor(2) as two:
-        statuses = list(two.map(die, SIGNALS))
-    assert statuses == [Seen(128 + getattr(signal, f"SIG{name}"), b"", b"") for name in SIGNALS]
+    for code in CODES:
+        assert observe([*wrapped("--on", "change"), "sh", "-c", f"exit {code}"]) == Seen(code, b"", b"")
 
 
 def test_logsh_dies_of_the_signal_that_the_job_died_of_and_exits_where_the_job_did() -> None:
     def code(script: str) -> int:
         return subprocess.run([*wrapped(), "sh", "-c", script], check=False, stdin=subprocess.DEVNULL).returncode
 
-    assert code("kill -INT $$") == -signal.SIGINT
     assert code("exit 130") == 130
-    assert code("exit 143") == 143
     for name in SIGNALS:
         assert code(f"kill -{name} $$") == -getattr(signal, f"SIG{name}"), name
 
@@ -207,28 +163,14 @@ def make(path: Path, content: bytes, mode: int = 0o755) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("name", "status"),
-    [
-        pytest.param("no-such-command", 127, id="not on the path"),
-        pytest.param("./no-such-file", 127, id="no such file"),
-        pytest.param("./orphan", 127, id="an interpreter that is missing"),
-        pytest.param("./directory", 126, id="a directory"),
-        pytest.param("./plain", 126, id="not executable"),
-        pytest.param("./foreign", 126, id="for another machine"),
-    ],
-)
-def test_what_cannot_start_has_the_status_that_others_give_it(tmp_path: Path, name: str, status: int) -> None:
-    (tmp_path / "directory").mkdir()
+def test_what_cannot_start_has_the_status_that_others_give_it(tmp_path: Path) -> None:
     make(tmp_path / "plain", b"echo\n", 0o644)
-    make(tmp_path / "foreign", b"\x7fELF\0\0\0not for us")
     make(tmp_path / "orphan", b"#!/no/such/interpreter\n")
-    # glibc's execvp has sh run whatever the kernel won't, binaries too; bash looks first.
-    alone = ["bash", "-c", name] if name == "./foreign" else ["env", name]
-    assert observe(alone, cwd=tmp_path).status == status
-    seen = observe([*wrapped("--on", "success"), name], cwd=tmp_path)
-    assert (seen.status, seen.stdout, seen.stderr.count(b"\n")) == (status, b"", 1)
-    assert seen.stderr.startswith(b"logsh: " + name.encode() + b": ")
+    for name, status in (("no-such-command", 127), ("./orphan", 127), ("./plain", 126)):
+        assert observe(["env", name], cwd=tmp_path).status == status
+        seen = observe([*wrapped("--on", "success"), name], cwd=tmp_path)
+        assert (seen.status, seen.stdout, seen.stderr.count(b"\n")) == (status, b"", 1)
+        assert seen.stderr.startswith(b"logsh: " + name.encode() + b": ")
 
 
 def test_a_script_without_an_interpreter_line_runs_as_from_a_shell(tmp_path: Path) -> None:
@@ -248,10 +190,9 @@ WORDS = [
 ]
 
 
-@pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
-def test_arguments_arrive_byte_for_byte(locale: str) -> None:
+def test_arguments_arrive_byte_for_byte() -> None:
     argv: list[str | bytes] = ["printf", r"%s\0", *WORDS]
-    assert assert_alike(argv, env=environment({"LC_ALL": locale})).stdout.split(b"\0") == [*WORDS, b""]
+    assert assert_alike(argv, env=environment({"LC_ALL": "C"})).stdout.split(b"\0") == [*WORDS, b""]
 
 
 def test_options_on_our_side_do_not_change_how_the_commands_own_are_read() -> None:
@@ -302,13 +243,11 @@ def test_a_lock_on_a_handed_down_descriptor_ends_with_the_job_and_its_report(tmp
 # --- what the job leaves behind -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("redirected", [True, False], ids=["silent", "holding the streams"])
 @PLAIN_AND_TAIL
 def test_a_process_that_outlives_the_job_is_not_waited_for_and_lives_on(
-    tmp_path: Path, redirected: bool, options: tuple[str, ...]
+    tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    keep = ">/dev/null 2>&1 </dev/null" if redirected else ""
-    script = f"sleep 60 {keep} & echo $! > {tmp_path}/left; exit 4"
+    script = f"sleep 60 & echo $! > {tmp_path}/left; exit 4"
     # Output goes to a file, since a pipe would be held open by what is left, with logsh or without.
     with (tmp_path / "output").open("w") as output:
         done = subprocess.run(
@@ -330,7 +269,7 @@ def test_what_the_job_leaves_behind_writes_on_where_it_would_have(options: tuple
 TELL = ["sh", "-c", 'exec 4>"$0"; for n in 0 1 2; do if test -t $n; then echo $n >&4; fi; done']
 
 
-@pytest.mark.parametrize("terminals", range(8), ids=[f"{number:03b}"[::-1] for number in range(8)])
+@pytest.mark.parametrize("terminals", [0b001, 0b110, 0b111], ids=["input", "output and error", "all"])
 @PLAIN_AND_TAIL
 def test_isatty_is_what_it_would_be_on_each_stream(tmp_path: Path, terminals: int, options: tuple[str, ...]) -> None:
     """A terminal on each stream of the mask (input, output, error), pipes on the others."""
@@ -385,19 +324,14 @@ def on_a_terminal(command: str, *options: str) -> tuple[bytes, int]:
         return session.rest(), session.wait()
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
+def test_with_a_tail_a_terminal_shows_what_it_would_have_shown() -> None:
+    for command in (
         "for n in 0 1 2; do test -t $n && echo $n; done; stty size; stty -a; test -t 1 </dev/tty && echo tty",
-        "printf 'a\\tb\\033[31mred\\033[0m\\rx\\n'; exit 5",
-        "seq 1 20000",
-        "stty -echo -icanon",
-        "kill -TERM $$",
-        "echo out; echo err >&2; exec no-such-command",
-    ],
-)
-def test_with_a_tail_a_terminal_shows_what_it_would_have_shown(command: str) -> None:
-    assert on_a_terminal(command, *TAIL) == on_a_terminal(command)
+        "printf 'a\\tb\\033[31mred\\033[0m\\rx\\n'; seq 1 20000; stty -echo -icanon; exit 5",
+        "echo out; echo err >&2; kill -TERM $$",
+        "exec no-such-command",
+    ):
+        assert on_a_terminal(command, *TAIL) == on_a_terminal(command)
 
 
 def test_the_modes_that_a_job_leaves_a_terminal_in_stay() -> None:
@@ -415,7 +349,7 @@ class Tmux:
 
     def __init__(self, tmp_path: Path, command: str) -> None:
         self._tmux = ["tmux", "-f", "/dev/null", "-S", str(tmp_path / "socket")]
-        self._do("new-session", "-d", "-x", "80", "-y", "24", f"{command}; echo status $?; exec sleep 60")
+        self._do("new-session", "-d", "-x", "80", "-y", "24", f"trap : INT; {command}; echo status $?; exec sleep 60")
 
     def _do(self, *args: str) -> str:
         env = environment({"TERM": "xterm", "SHELL": "/bin/sh", "TMUX": None})
@@ -441,7 +375,10 @@ class Tmux:
             time.sleep(0.1)
             return bool(re.search(sign, last)) and last == before
 
-        wait_until(at_rest, f"{sign!r} on the screen")
+        try:
+            wait_until(at_rest, "the screen", timeout=PATIENCE_S / 2)
+        except AssertionError as error:
+            raise AssertionError(f"no {sign!r} in {last!r}") from error
         return last
 
     def close(self) -> None:
@@ -449,60 +386,88 @@ class Tmux:
             self._do("kill-server")
 
 
-needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+class Program(NamedTuple):
+    """A program, and what is done to it: keys to press, or a size for the window, and what is on the screen then."""
+
+    command: str
+    steps: tuple[tuple[tuple[str, ...] | tuple[int, int], str], ...]
 
 
-def screens(tmp_path: Path, prefix: str, act: Callable[[Tmux], list[str]], program: str) -> list[str]:
-    place = tmp_path / ("wrapped" if prefix else "bare")
-    place.mkdir()
-    tmux = Tmux(place, f"cd {tmp_path} && {prefix} {program}")
-    try:
-        return act(tmux)
-    finally:
-        tmux.close()
+PROGRAMS = {
+    "less": Program(
+        "env LESS= less text",
+        (
+            ((), "line 1\n"),
+            (("Space",), "line 40\n"),
+            (("/line 200", "Enter"), "line 20[1-9]"),
+            ((100, 30), "line 22[4-9]"),
+            (("q",), "status 0"),
+        ),
+    ),
+    "vi": Program(
+        "vi -u NONE -i NONE file",
+        (((), "~"), (("i", "first", "Enter", "second", "Escape"), "second"), ((":wq", "Enter"), "status 0")),
+    ),
+    "top": Program("top -d 60 -p 999999", (((), "PID"), (("q",), "status 0"))),
+    "python3": Program(
+        "env PYTHON_COLORS=0 python3 -q -i",
+        (
+            ((), ">>>"),
+            (("print(6 * 7)", "Enter"), "42\n>>>"),
+            (("C-c",), "KeyboardInterrupt\n>>>"),
+            (("C-d",), "status 0"),
+        ),
+    ),
+    "git": Program(
+        "env GIT_EDITOR='vi -u NONE -i NONE --cmd \"set shm=aoOF\"' git -C repo commit -q --allow-empty",
+        (((), "Please enter"), (("i", "a word", "Escape"), "a word"), ((":wq", "Enter"), "status 0")),
+    ),
+    "bash": Program(
+        "env PS1='in> ' bash --norc --noprofile -i",
+        (
+            ((), "in>"),
+            (("sleep 60", "Enter"), "sleep 60\n"),
+            (("C-z",), "Stopped[^\n]*\nin>"),
+            (("fg", "Enter"), "in> fg\nsleep 60\n"),
+            (("C-c",), "\\^C\nin>"),
+            (("stty -a | head -n 1", "Enter"), "rows 24[^\n]*\nin>"),
+            (("C-d",), "status 0"),
+        ),
+    ),
+}
 
 
-@needs_tmux
-@pytest.mark.skipif(shutil.which("less") is None, reason="less is not installed")
-@PLAIN_AND_TAIL
-def test_a_pager_in_tmux_scrolls_searches_follows_the_window_and_ends(tmp_path: Path, options: tuple[str, ...]) -> None:
-    (tmp_path / "text").write_text("".join(f"line {number}\n" for number in range(1, 301)))
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_in_tmux_looks_with_a_tail_as_it_does_bare(tmp_path: Path, name: str) -> None:
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed")
 
-    def page(tmux: Tmux) -> list[str]:
-        seen = [tmux.settled("line 1\n")]
-        tmux.keys("Space")
-        seen.append(tmux.settled("line 40\n"))
-        tmux.keys("/line 200", "Enter")
-        seen.append(tmux.settled("line 20[1-9]"))
-        tmux.resize(100, 30)
-        seen.append(tmux.settled("line 22[4-9]"))
-        tmux.keys("q")
-        seen.append(tmux.settled("status 0"))
+    def screens(prefix: str) -> list[str]:
+        place = tmp_path / ("wrapped" if prefix else "bare")
+        (place / "repo").mkdir(parents=True)
+        (place / "text").write_text("".join(f"line {number}\n" for number in range(1, 301)))
+        identity = ["-c", "init.defaultBranch=main"]
+        subprocess.run(["git", *identity, "init", "-q", str(place / "repo")], check=True)
+        for key in ("user.name", "user.email"):
+            subprocess.run(["git", "-C", str(place / "repo"), "config", key, "tester"], check=True)
+        tmux = Tmux(place, f"cd {place} && {prefix} {PROGRAMS[name].command}")
+        seen = []
+        try:
+            for act, sign in PROGRAMS[name].steps:
+                if act and isinstance(act[0], int):
+                    tmux.resize(*act)
+                elif act:
+                    tmux.keys(*act)
+                seen.append(tmux.settled(sign))
+        finally:
+            tmux.close()
         return seen
 
-    command = "env LESS= less text"
-    bare = screens(tmp_path, "", page, command)
-    assert screens(tmp_path, " ".join(wrapped(*options)), page, command) == bare
-
-
-@needs_tmux
-@pytest.mark.skipif(shutil.which("vi") is None, reason="vi is not installed")
-@PLAIN_AND_TAIL
-def test_an_editor_in_tmux_edits_and_gives_the_screen_back(tmp_path: Path, options: tuple[str, ...]) -> None:
-    def edit(tmux: Tmux) -> list[str]:
-        seen = [tmux.settled("~")]
-        tmux.keys("i", "first", "Enter", "second", "Escape")
-        seen.append(tmux.settled("second"))
-        tmux.keys(":wq", "Enter")
-        seen.append(tmux.settled("status 0"))
-        text = (tmp_path / "file").read_text()
-        (tmp_path / "file").unlink()
-        return [*seen, text]
-
-    command = "vi -u NONE -i NONE file"
-    bare = screens(tmp_path, "", edit, command)
-    assert bare[-1] == "first\nsecond\n"
-    assert screens(tmp_path, " ".join(wrapped(*options)), edit, command) == bare
+    bare, with_tail = screens(""), screens(" ".join(wrapped(*TAIL)))
+    if name == "top":  # whose figures, above its table, change
+        bare, with_tail = ([screen[screen.index("PID") :] for screen in seen] for seen in (bare, with_tail))
+    assert with_tail == bare
 
 
 def test_the_report_comes_although_nothing_of_it_is_seen(service: Server) -> None:
