@@ -240,8 +240,7 @@ class Child:
         if arrival.number == signal.SIGWINCH:
             terminal.resize()
         elif arrival.number == signal.SIGCONT:
-            send(-child, signal.SIGCONT)
-            terminal.take()
+            terminal.resume()
         elif arrival.sender != os.getpid() and self._status is None:
             send(child, arrival.number)
 
@@ -258,7 +257,7 @@ class Child:
             if status is not None and not os.WIFSTOPPED(status):
                 self._take_note(status)
             elif status is not None and self._terminal:
-                self._suspend(self._terminal, child)
+                self._suspend(self._terminal)
             elif status is not None and os.WSTOPSIG(status) in _JOB_STOPS:
                 self._stop_as_well(child)
         # What was left to us, as a container's first process or as the adopter that somebody made us, is ours to bury.
@@ -282,14 +281,13 @@ class Child:
             if self._is_stopped(child):
                 send(child, signal.SIGCONT)
 
-    def _suspend(self, terminal: Terminal, child: int) -> None:
+    def _suspend(self, terminal: Terminal) -> None:
         """The command on our terminal was stopped, and so are we all, as by Ctrl-Z."""
         time.sleep(_LOOK_AGAIN_S)  # what it wrote before is still to be shown
         terminal.give_back()
         os.killpg(os.getpgrp(), signal.SIGTSTP)
         stop_here()
-        send(-child, signal.SIGCONT)  # first, since it would undo a Ctrl-Z that comes through from now on
-        terminal.take()
+        terminal.resume()
 
     def _is_stopped(self, child: int) -> bool:
         """True if a child that was stopped still is."""

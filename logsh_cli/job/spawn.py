@@ -53,7 +53,7 @@ def spawn(
     *,
     mask: Collection[int],
     moves: Sequence[tuple[int, int]] = (),
-    leads_group: bool = False,
+    group: int | None = None,
 ) -> int:
     """Start ``argv`` and return its process number.
 
@@ -62,7 +62,7 @@ def spawn(
         env: its whole environment.
         mask: its signal mask.
         moves: pairs of (descriptor here, descriptor there); everything else that is inheritable is inherited.
-        leads_group: give it a process group of its own.
+        group: the process group to put it in; ours by default.
 
     Raises:
         CannotStart: not found, not executable, or no process can be started.
@@ -73,8 +73,8 @@ def spawn(
         "setsigmask": mask,
         "setsigdef": set(_SET_BY_PYTHON) - ignored_at_start(),
     }
-    if leads_group:
-        attributes["setpgroup"] = 0
+    if group is not None:
+        attributes["setpgroup"] = group
     refused = errno.ENOENT
     tried = None
     for program in _candidates(words[0], env):

@@ -28,7 +28,7 @@ if sys.platform != "win32":
     import termios
     import tty
 
-    from logsh_cli.job.signals import in_foreground
+    from logsh_cli.job.signals import in_foreground, send
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -362,7 +362,7 @@ class Terminal:
         self.master, self.slave = above_streams(master), above_streams(slave)
         self.taken = False
         self.monitor: int | None = None
-        self._has_job = False
+        self._group: int | None = None
         self._modes = termios.tcgetattr(_IN)
         termios.tcsetattr(self.slave, termios.TCSANOW, self._modes)
         self.resize()
@@ -371,7 +371,7 @@ class Terminal:
     @property
     def passes_keys(self) -> bool:
         """True once a key reaches the command: before it is in the foreground, Ctrl-C would reach nobody."""
-        return self.taken and self._has_job
+        return self.taken and self._group is not None
 
     def resize(self) -> None:
         """Give it the size of the real one; the command hears of it as usual."""
@@ -395,8 +395,8 @@ class Terminal:
         os.close(self._telling)
         answer = os.read(self._news, 1)
         if answer == _STARTED:
-            self._has_job = True
-            return int(_WORD.unpack(os.read(self._news, _WORD.size))[0])
+            job, self._group = (int(_WORD.unpack(os.read(self._news, _WORD.size))[0]) for _ in range(2))
+            return job
         status = os.read(self._news, _WORD.size) or _WORD.pack(NOT_EXECUTABLE)
         reason = os.read(self._news, _LONGEST_REASON).decode(errors="replace")
         raise CannotStart(reason or "its process was killed", int(_WORD.unpack(status)[0]))
@@ -414,24 +414,31 @@ class Terminal:
             parent = os.getppid()
             os.setsid()
             fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0)
+            # The command's group has the terminal before there is a command: some leave at once where it is not theirs.
+            group = os.fork()
+            if not group:
+                signal.pause()
+            os.setpgid(group, group)
+            os.tcsetpgrp(self.slave, group)
+            job, failure = 0, None
             try:
-                job = spawn(argv, env, mask=mask, moves=moves, leads_group=True)
-            except CannotStart as failure:
+                job = spawn(argv, env, mask=mask, moves=moves, group=group)
+            except CannotStart as refused:
+                failure = refused
+            os.kill(group, signal.SIGKILL)
+            os.waitpid(group, 0)
+            if failure:
                 os.write(self._telling, _REFUSED + _WORD.pack(failure.status) + failure.reason.encode())
                 os._exit(0)
             for descriptor in range(_ERR + 1, max(self.slave, self._telling, self.master, 64) + 1):
                 if descriptor not in (self.slave, self._telling):
                     with suppress(OSError):
                         os.close(descriptor)
-            os.tcsetpgrp(self.slave, job)
-            os.write(self._telling, _STARTED + _WORD.pack(job))
+            os.write(self._telling, _STARTED + _WORD.pack(job) + _WORD.pack(group))
             ended = False
             while not ended:
                 _, status = os.waitpid(job, os.WUNTRACED)
                 ended = not os.WIFSTOPPED(status)
-                if not ended and os.WSTOPSIG(status) in (signal.SIGTTIN, signal.SIGTTOU):
-                    os.kill(-job, signal.SIGCONT)  # it used the terminal before it was given it
-                    continue
                 os.write(self._telling, _WORD.pack(status))
                 os.kill(parent, signal.SIGCHLD)
             # Else the end of the session would hang up on what the command left behind.
@@ -455,6 +462,12 @@ class Terminal:
             tty.setraw(_IN, termios.TCSANOW)
             self.resize()
             self.taken = True
+
+    def resume(self) -> None:
+        """Continue the command, and pass keys on again."""
+        if self._group is not None:
+            send(-self._group, signal.SIGCONT)  # first, since it would undo a Ctrl-Z that comes through from now on
+        self.take()
 
     def give_back(self) -> None:
         """Let the real terminal have the modes that the command's has now."""
