@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from logsh_cli.clock import Clock
-from logsh_cli.errors import ExitCode, NotKept
+from logsh_cli.errors import ExitCode, NotDelivered, NotKept
 from logsh_cli.http.connector import Background, Connector
 from logsh_cli.output.printer import Printer
 from logsh_cli.output.streams import Streams
@@ -94,6 +94,8 @@ class AppContext:
     def existing_store(self) -> Outbox:
         """Return the outbox for commands that only look or tidy up: none is made, and raise if it can't be used."""
         store = self._open(create=False)
+        if store.is_full:
+            raise NotDelivered(store.unkept_because or "", hint="what waits is kept; make room on that disk")
         if store.unkept_because is not None:
             raise NotKept(store.unkept_because)
         return store

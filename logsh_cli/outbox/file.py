@@ -73,6 +73,9 @@ _MISSING_SCHEMA = ("no such table", "no such column", "no such index", "has no c
 class StoreUnavailable(NotKept, name="store_unavailable"):
     """No store can be used: no permission, no room on the disk, somebody else's directory, a newer format."""
 
+    is_full = False
+    """There is no room on the disk, as far as can be told; what is in a store that exists stays there."""
+
 
 class Damaged(Exception):
     """The file is not, or is no longer, an outbox."""
@@ -98,7 +101,9 @@ def unavailable(place: object, error: Exception) -> StoreUnavailable:
     code = _code(error) & 0xFF
     reason = _REASONS.get(code) or getattr(error, "strerror", None) or str(error)
     hint = "make room on that disk" if code == sqlite3.SQLITE_FULL else None
-    return StoreUnavailable(f"the outbox {place} can't be used: {reason}", hint=hint)
+    told = StoreUnavailable(f"the outbox {place} can't be used: {reason}", hint=hint)
+    told.is_full = code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+    return told
 
 
 def _code(error: BaseException) -> int:

@@ -107,7 +107,7 @@ def open_store(
         if create or file.exists():
             return Outbox(file, now, boot)
     except StoreUnavailable as error:
-        return MemoryOutbox(now=now, because=error.message)
+        return MemoryOutbox(now=now, because=error.message, is_full=error.is_full)
     return MemoryOutbox(now=now)
 
 
@@ -119,6 +119,7 @@ class Outbox:
     """
 
     unkept_because: str | None = None
+    is_full = False  # that is the reason: there is no room on the disk
 
     def __init__(self, file: StoreFile, now: Callable[[], float], boot: Callable[[], BootTime | None]) -> None:
         self.notices: Sequence[str] = file.notices
@@ -317,8 +318,9 @@ class Outbox:
         """Yield all events, or those in one state, oldest first; in portions, so that a slow reader holds nobody up."""
         select = f"{_WALK} {_IN_STATE[state]} ORDER BY id LIMIT {_PORTION}"
         after = 0
+        gone = self._file.ledger.delivered()
         while portion := self._file.do(partial(self._portion, select=select, after=after)):
-            yield from portion
+            yield from (row for row in portion if not any(first <= row.id <= last for first, last in gone))
             after = portion[-1].id
 
     def get(self, row_id: int) -> Row | None:
@@ -333,6 +335,9 @@ class Outbox:
         totals = [f"(SELECT count(*) FROM events WHERE {what} AND {whose})" for what in states]
         select = f"SELECT {', '.join(totals)}, (SELECT max(dropped) FROM store)"
         ((pending, leased, rejected, dropped),) = self._read(select, **given)
+        noted = f"SELECT count(*) FROM events WHERE {_PENDING} AND {whose} AND id BETWEEN :first AND :last"
+        for first, last in self._file.ledger.delivered():
+            pending -= self._read(noted, first=first, last=last, **given)[0][0]
         return Counts(pending, leased, rejected, dropped or 0)
 
     def last_outcome(self, profile: str, workspace: str, event: str) -> str | None:
@@ -470,9 +475,12 @@ class MemoryFile(StoreFile):
 class MemoryOutbox(Outbox):
     """The store of a process that can have none on disk: the same in all but that it ends with the process."""
 
-    def __init__(self, *, now: Callable[[], float] = time.time, because: str | None = None) -> None:
+    def __init__(
+        self, *, now: Callable[[], float] = time.time, because: str | None = None, is_full: bool = False
+    ) -> None:
         super().__init__(MemoryFile(Path(os.devnull), now, PATIENCE_S), now, lambda: None)
         self.unkept_because = because
+        self.is_full = is_full
 
 
 def _require_room(db: Connection, added: int) -> None:

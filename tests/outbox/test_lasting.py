@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import stat
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,15 +15,18 @@ import pytest
 from logsh_cli.clock import BootTime, Clock
 from logsh_cli.errors import NotKept
 from logsh_cli.outbox import LEASE_S, MemoryOutbox, Outbox, StoreUnavailable, open_store
+from tests.delivery.test_unusable_outbox import fill, small_disk
 from tests.outbox.test_outbox_file import AS_NOBODY, ME, as_root, bodies, body, process, run, shared, spoil
+from tests.support import answers as says
 from tests.support.inprocess import call_main
 from tests.support.kept import arrived, keep
+from tests.support.processes import finish, start_logsh
 from tests.support.sending import kept_rows, settings_for
 
 if TYPE_CHECKING:
     from tests.support.server import Server
 
-__all__ = ["shared"]
+__all__ = ["shared", "small_disk"]
 
 VERSION_1 = Path(__file__).with_name("store_of_version_1.db")
 DAY = 86_400.0
@@ -177,6 +181,30 @@ os._exit(0)
     assert outbox.add(ME, [body("new")]) == [301]
     assert len(list(outbox.rows())) == len(left) + 1, "what was noted is forgotten once it is deleted"
     assert not any((tmp_path / "outbox.ledger").read_bytes()[32:])
+
+
+def test_a_flush_ends_by_what_is_left_though_the_disk_fills_up_under_it_or_has_no_room_at_all(
+    tmp_path: Path, service: Server, small_disk: Path
+) -> None:
+    gate = threading.Event()
+    service.default = says.gated(gate)
+    keep(tmp_path, *[f"e{number}" for number in range(20)])
+    flush = start_logsh("outbox", "flush", "--json", env=settings_for(service))
+    service.wait_for(1)
+    fill(small_disk)
+    gate.set()
+    done = finish(flush)
+    assert (done.code, done.json["delivered"], done.json["queued"]) == (0, 20, 0), done.stderr
+    assert call_main("outbox", "list").stdout == ""
+    (small_disk / "filler").unlink()
+    keep(tmp_path, "a", "b")
+    fill(small_disk)
+    done = call_main("outbox", "flush", env=settings_for(service))
+    assert (done.code, done.stdout) == (75, ""), done.stderr
+    assert "what waits is kept" in done.stderr
+    (small_disk / "filler").unlink()
+    assert call_main("outbox", "flush", env=settings_for(service)).code == 0
+    assert len(arrived(service)) == len(set(arrived(service))) == 22
 
 
 def test_a_ledger_that_is_spoilt_or_another_stores_deletes_nothing_and_says_nothing(tmp_path: Path) -> None:
