@@ -68,12 +68,12 @@ def test_the_rest_of_a_known_secret_at_the_beginning_is_hidden() -> None:
     assert scrub_output(b"ret-value and more", 500, ["secret-value"]) == "[redacted] and more"
 
 
-@pytest.mark.parametrize("limit", range(1, 60))
-def test_a_cut_never_leaves_a_part_of_a_secret(limit: int) -> None:
+def test_a_cut_never_leaves_a_part_of_a_secret() -> None:
     secret = "c0rrect-h0rse-battery"
-    text = scrub_output(f"start token={secret} {secret} password: {secret}\nend".encode(), limit, [secret])
-    assert utf16_length(text) <= limit
-    assert not any(secret[i : i + 4] in text for i in range(len(secret) - 3))
+    for limit in range(1, 60):
+        text = scrub_output(f"start token={secret} {secret} password: {secret}\nend".encode(), limit, [secret])
+        assert utf16_length(text) <= limit
+        assert not any(secret[i : i + 4] in text for i in range(len(secret) - 3)), limit
 
 
 def test_a_cut_keeps_surrogate_pairs_whole() -> None:
@@ -89,10 +89,10 @@ def test_any_bytes_make_a_text_that_can_be_sent(raw: bytes, limit: int) -> None:
     assert all(char.isprintable() or char in "\n\t" or ord(char) > 0x9F for char in text)
 
 
-@pytest.mark.parametrize("unit", ["a.", "secret", "://", "eyJa-", "key=", "-----BEGIN PRIVATE KEY-----", "\x1b]", "'"])
-def test_a_long_line_does_not_take_for_ever(unit: str) -> None:
-    raw = (unit * 65536)[:65536].encode()
-    assert len(scrub_output(raw, 500, ["0123456789" * 5])) <= 500
+def test_a_long_line_does_not_take_for_ever() -> None:
+    for unit in ("a.", "secret", "://", "eyJa-", "key=", "-----BEGIN PRIVATE KEY-----", "\x1b]", "'"):
+        raw = (unit * 65536)[:65536].encode()
+        assert len(scrub_output(raw, 500, ["0123456789" * 5])) <= 500
 
 
 def test_nine_of_ten_secrets_are_hidden_by_their_shape_or_by_what_stands_around_them() -> None:
@@ -127,8 +127,12 @@ def test_values_of_variables_that_are_secret_by_name_are_known() -> None:
     assert secret_values(env) == ["12345678", "hunter2x", "k" * 8]
 
 
-@pytest.mark.parametrize("secret", ["pa ss/wo+rd=1", "logsh_abcdefghijk", "zwölf Küken", "12345678"])
-def test_a_known_secret_is_hidden_percent_encoded_and_in_base64_wherever_it_stands(secret: str) -> None:
+def test_a_known_secret_is_hidden_percent_encoded_and_in_base64_wherever_it_stands() -> None:
+    for secret in ("pa ss/wo+rd=1", "logsh_abcdefghijk", "zwölf Küken", "12345678"):
+        assert_hidden_in_each_form(secret)
+
+
+def assert_hidden_in_each_form(secret: str) -> None:
     forms = [secret, quote(secret, safe="")]
     for before in ("", "u", "us", "user:"):
         raw = f"{before}{secret}:tail".encode()
