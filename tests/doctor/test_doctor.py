@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -39,7 +39,7 @@ from tests.support.server import COLUMNS, Listener, Server
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from tests.support.server import Answer, Column
 
@@ -147,13 +147,12 @@ def test_each_setting_is_shown_with_where_it_comes_from_and_the_key_masked(
     assert found["on_missing_key"] == "fail, built-in"
 
 
-def test_off_a_terminal_each_check_is_one_aligned_line(logsh: Logsh, server: Server) -> None:
+def test_off_a_terminal_each_check_is_one_aligned_line_and_quiet_shows_problems_only(
+    logsh: Logsh, server: Server
+) -> None:
     done = logsh("doctor", env=at(server.url))
     assert (done.code, done.stderr) == (0, "")
     assert set(levels(done).values()) == {"ok"}
-
-
-def test_quiet_shows_problems_only(logsh: Logsh, server: Server) -> None:
     assert logsh("doctor", "-q", env=at(server.url)) == Completed(0, b"", b"")
     assert levels(logsh("doctor", "-q", env=at(server.url, LOGSH_WORKSPACE=""))) == {"workspace": "warn"}
     wrong = logsh("doctor", "-q", env=at(server.url, LOGSH_API_KEY="logsh_another"))
@@ -190,14 +189,13 @@ def test_a_name_without_an_address_is_told_from_the_steps_after_it(logsh: Logsh)
     assert [shown[name] for name in OUTBOX] == ["ok"] * 3
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_refused_port_is_a_failed_connection(logsh: Logsh, scheme: str) -> None:
-    done = logsh("doctor", "-v", env=at(f"{scheme}://127.0.0.1:{free_port()}"))
-    shown = levels(done)
-    assert done.code == 75
-    assert [shown[name] for name in ("dns", "tcp", "service", "key")] == ["ok", "FAIL", "skip", "skip"]
-    assert shown["tls"] == ("ok" if scheme == "http" else "skip")
-    assert "refused" in done.stdout
+def test_a_refused_port_is_a_failed_connection(logsh: Logsh) -> None:
+    for scheme, tls in (("http", "ok"), ("https", "skip")):
+        done = logsh("doctor", "-v", env=at(f"{scheme}://127.0.0.1:{free_port()}"))
+        shown = levels(done)
+        assert done.code == 75
+        assert [shown[name] for name in NETWORK] == ["ok", "ok", "FAIL", tls, "skip", "skip"]
+        assert "refused" in done.stdout
 
 
 def test_connecting_is_bounded_by_the_deadline(logsh: Logsh) -> None:
@@ -220,22 +218,21 @@ def test_an_answer_that_does_not_come_is_the_service_s_failure(logsh: Logsh, ser
     assert [shown[name] for name in NETWORK] == ["ok", "ok", "ok", "ok", "FAIL", "skip"]
 
 
-def test_a_certificate_that_nobody_vouches_for_is_a_failed_handshake(logsh: Logsh) -> None:
-    with Server(tls=authority().server_context()) as server:
-        done = logsh("doctor", "-v", env=at(server.url))
-        shown = levels(done)
-        assert done.code == 75
-        assert [shown[name] for name in NETWORK] == ["ok", "ok", "ok", "FAIL", "skip", "skip"]
-        assert "ca_file" in done.stdout
-        assert server.requests == []
-
-
-def test_a_certificate_that_ran_out_is_a_failed_handshake(logsh: Logsh, tmp_path: Path) -> None:
+def test_a_certificate_that_nobody_vouches_for_or_that_ran_out_is_a_failed_handshake(
+    logsh: Logsh, tmp_path: Path
+) -> None:
     ca_file = str(authority().write_ca(tmp_path))
-    with Server(tls=authority().expired_context()) as server:
-        done = logsh("doctor", "--json", env=at(server.url, LOGSH_CA_FILE=ca_file))
-    assert done.code == 75
-    assert "expired" in details(done)["tls"]
+    for context, trusted, said in (
+        (authority().server_context(), "", "ca_file"),
+        (authority().expired_context(), ca_file, "expired"),
+    ):
+        with Server(tls=context) as server:
+            done = logsh("doctor", "-v", env=at(server.url, LOGSH_CA_FILE=trusted))
+            shown = levels(done)
+            assert done.code == 75
+            assert [shown[name] for name in NETWORK] == ["ok", "ok", "ok", "FAIL", "skip", "skip"]
+            assert said in done.stdout
+            assert server.requests == []
 
 
 def test_a_certificate_that_runs_out_soon_is_a_warning(logsh: Logsh, tmp_path: Path) -> None:
@@ -300,27 +297,21 @@ def test_the_proxy_is_named_without_its_password(
     assert "pr0xy" not in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("change", "code", "said"),
-    [
-        ({"https_proxy": "http://me:pr0xy-wrong@{proxy}"}, 78, "user name and password"),
-        ({"LOGSH_API_URL": "https://elsewhere.test"}, 75, "answered 502"),
-        ({"https_proxy": "ftp://me:pr0xy-wrong@{proxy}"}, 78, "kind of proxy"),
-        ({"https_proxy": "http://me:pr0xy-wrong@:::"}, 78, "no usable proxy address"),
-    ],
-    ids=["credentials", "no-way-on", "kind", "no-address"],
-)
 def test_a_proxy_that_leads_nowhere_is_the_failure(
-    logsh: Logsh, behind_proxy: tuple[ConnectProxy, dict[str, str]], change: dict[str, str], code: int, said: str
+    logsh: Logsh, behind_proxy: tuple[ConnectProxy, dict[str, str]]
 ) -> None:
     proxy, env = behind_proxy
-    done = logsh(
-        "doctor", "--json", env={**env, **{k: v.format(proxy=f"127.0.0.1:{proxy.port}") for k, v in change.items()}}
-    )
-    assert done.code == code
-    assert said in details(done)["proxy"]
-    assert {"proxy", "tls", "service", "key"} <= not_ok(done)
-    assert "pr0xy" not in done.stdout
+    for change, code, said in (
+        ({"https_proxy": f"http://me:pr0xy-wrong@127.0.0.1:{proxy.port}"}, 78, "user name and password"),
+        ({"LOGSH_API_URL": "https://elsewhere.test"}, 75, "answered 502"),
+        ({"https_proxy": "ftp://me:pr0xy-wrong@127.0.0.1:1"}, 78, "kind of proxy"),
+        ({"https_proxy": "http://me:pr0xy-wrong@:::"}, 78, "no usable proxy address"),
+    ):
+        done = logsh("doctor", "--json", env={**env, **change})
+        assert done.code == code
+        assert said in details(done)["proxy"]
+        assert {"proxy", "tls", "service", "key"} <= not_ok(done)
+        assert "pr0xy" not in done.stdout
 
 
 def test_a_proxy_that_is_not_there_is_a_failed_connection(logsh: Logsh) -> None:
@@ -342,13 +333,12 @@ def test_a_refused_key_is_told_from_a_missing_service(logsh: Logsh, column: Colu
     assert "this one is from LOGSH_API_KEY" in details(done)["key"]
 
 
-@pytest.mark.parametrize(
-    ("answer", "code", "service", "key"),
-    [
+def test_every_answer_says_something_about_service_and_key(logsh: Logsh, server: Server) -> None:
+    elsewhere = "https://elsewhere.example/login"  # is not followed, and told
+    for answer, code, service, key in (
         (says.ok(200), 0, "ok", "ok"),
         (says.error(400, "bad_request", "Your current plan does not allow you to create events."), 0, "warn", "ok"),
         (says.error(422, "invalid_parameter", "No."), 0, "ok", "ok"),
-        (COLUMNS["documented"].limited, 0, "warn", "ok"),
         (COLUMNS["observed"].limited, 0, "warn", "ok"),
         (COLUMNS["documented"].quota_spent, 0, "warn", "ok"),
         (says.error(403, "forbidden", "No."), 77, "ok", "FAIL"),
@@ -358,23 +348,15 @@ def test_a_refused_key_is_told_from_a_missing_service(logsh: Logsh, column: Colu
         (says.html404(), 78, "FAIL", "skip"),
         (says.empty(405), 78, "FAIL", "skip"),
         (says.empty(400), 78, "FAIL", "skip"),
-        (says.redirect("https://elsewhere.example/login"), 78, "FAIL", "skip"),
-    ],
-    ids=repr,
-)
-def test_every_answer_says_something_about_service_and_key(
-    logsh: Logsh, server: Server, answer: Answer, code: int, service: str, key: str
-) -> None:
-    server.script(answer)
-    done = logsh("doctor", env=at(server.url))
-    shown = levels(done)
-    assert (done.code, shown["service"], shown["key"]) == (code, service, key)
-    assert len(server.requests) == 1
-
-
-def test_where_a_redirect_leads_is_said_and_not_followed(logsh: Logsh, server: Server) -> None:
-    server.script(says.redirect("https://elsewhere.example/login"))
-    assert '"https://elsewhere.example/login"' in details(logsh("doctor", "--json", env=at(server.url)))["service"]
+        (says.redirect(elsewhere), 78, "FAIL", "skip"),
+    ):
+        server.requests.clear()
+        server.script(answer)
+        done = logsh("doctor", env=at(server.url))
+        shown = levels(done)
+        assert (done.code, shown["service"], shown["key"]) == (code, service, key), answer
+        assert len(server.requests) == 1, answer
+    assert f'"{elsewhere}"' in done.stdout
 
 
 def test_what_the_service_says_cannot_drive_the_terminal(logsh: Logsh, server: Server) -> None:
@@ -406,21 +388,13 @@ def test_a_key_is_never_tried_where_it_does_not_belong(logsh: Logsh, tmp_path: P
     assert [request.headers.get("authorization") for request in server.requests] == [None]
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["workspace = ", 'workspce = "shop"', "notify = 3", "\xff", "[profiles.default]\n"],
-    ids=["not-toml", "unknown-key", "wrong-type", "latin-1", "default-table"],
-)
-def test_a_broken_configuration_file_hides_nothing_else(
-    logsh: Logsh, tmp_path: Path, server: Server, text: str
-) -> None:
+def test_a_broken_configuration_file_hides_nothing_else(logsh: Logsh, tmp_path: Path, server: Server) -> None:
     path = write_config(tmp_path, "")
-    path.write_bytes(text.encode("latin-1"))
-    done = logsh("doctor", "--json", env=at(server.url))
-    assert (done.code, not_ok(done)) == (78, {"config_file"})
-    assert details(done)["key"] == "accepted"
-    shown = levels(logsh("doctor", env=at(server.url)))
-    assert shown["config_file"] == "FAIL"
+    for text in ("workspace = ", 'workspce = "shop"', "notify = 3", "\xff", "[profiles.default]\n"):
+        path.write_bytes(text.encode("latin-1"))
+        done = logsh("doctor", "--json", env=at(server.url))
+        assert (done.code, not_ok(done)) == (78, {"config_file"}), text
+        assert details(done)["key"] == "accepted"
 
 
 def test_what_a_broken_file_may_have_set_is_unknown_rather_than_guessed(
@@ -436,22 +410,19 @@ def test_what_a_broken_file_may_have_set_is_unknown_rather_than_guessed(
     assert server.connections == 0
 
 
-@pytest.mark.parametrize("given", [["--profile", "nope"], []], ids=["flag", "variable"])
-def test_an_unknown_profile_is_never_replaced_by_another(
-    logsh: Logsh, tmp_path: Path, server: Server, given: Sequence[str]
-) -> None:
+def test_an_unknown_profile_is_never_replaced_by_another(logsh: Logsh, tmp_path: Path, server: Server) -> None:
     write_config(tmp_path, f'api_key = "{KEY}"\napi_url = "{server.url}"\n')
-    done = logsh("doctor", *given, env={} if given else {"LOGSH_PROFILE": "nope"})
-    shown = levels(done)
-    assert done.code == 78
-    assert (shown["profile"], shown["api_key"], shown["key"]) == ("FAIL", "skip", "skip")
-    assert [shown[name] for name in OUTBOX] == ["ok"] * 3
+    for given, env in ((["--profile", "nope"], {}), ([], {"LOGSH_PROFILE": "nope"})):
+        done = logsh("doctor", *given, env=env)
+        shown = levels(done)
+        assert done.code == 78
+        assert (shown["profile"], shown["api_key"], shown["key"]) == ("FAIL", "skip", "skip")
+        assert [shown[name] for name in OUTBOX] == ["ok"] * 3
     assert server.connections == 0
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "check"),
-    [
+def test_a_bad_variable_fails_its_own_check_and_all_are_found_at_once(logsh: Logsh, tmp_path: Path) -> None:
+    for variable, value, check in (
         ("LOGSH_DEADLINE", "soon", "deadline"),
         ("LOGSH_DEADLINE", "-1", "deadline"),
         ("LOGSH_NOTIFY", "maybe", "notify"),
@@ -462,22 +433,14 @@ def test_an_unknown_profile_is_never_replaced_by_another(
         ("LOGSH_API_URL", "http://logsh.example", "api_url"),
         ("LOGSH_API_URL", "https://me:hunter22@logsh.example", "api_url"),
         ("LOGSH_API_KEY", "two words", "api_key"),
-    ],
-)
-def test_a_bad_variable_fails_its_own_check(
-    logsh: Logsh, server: Server, variable: str, value: str, check: str
-) -> None:
-    done = logsh("doctor", env=at(server.url, **{variable: value}))
-    assert done.code == 78
-    assert {name for name, level in levels(done).items() if level == "FAIL"} == {check}
-    assert "hunter22" not in done.stdout
-
-
-def test_several_bad_variables_are_all_found_at_once(logsh: Logsh, tmp_path: Path, server: Server) -> None:
+    ):
+        done = logsh("doctor", env=at(f"http://127.0.0.1:{free_port()}", **{variable: value}))
+        failures = {name for name, level in levels(done).items() if level == "FAIL"}
+        assert (done.code, failures - {"tcp"}) == (78, {check}), variable
+        assert "hunter22" not in done.stdout
     write_config(tmp_path, "deadline = -3\n")
-    wrong = {"LOGSH_NOTIFY": "maybe", "LOGSH_BEST_EFFORT": "perhaps"}
-    done = logsh("doctor", "--json", env=at(server.url, **wrong))
-    assert (done.code, not_ok(done)) == (78, {"deadline", "notify", "best_effort"})
+    several = at("http://127.0.0.1:1", LOGSH_NOTIFY="maybe", LOGSH_BEST_EFFORT="perhaps")
+    assert {"deadline", "notify", "best_effort"} < not_ok(logsh("doctor", "--json", env=several))
 
 
 def test_a_key_from_a_pipe_is_read_once(logsh: Logsh, server: Server) -> None:
@@ -494,10 +457,10 @@ def test_a_key_from_a_pipe_is_read_once(logsh: Logsh, server: Server) -> None:
     assert details(done)["key"] == "accepted"
 
 
-@pytest.mark.parametrize("flags", [["--deadline", "0"], ["--deadline", "x"], ["--profile", ""]], ids=" ".join)
-def test_an_impossible_flag_is_a_usage_error(logsh: Logsh, flags: Sequence[str]) -> None:
-    done = logsh("doctor", *flags, env=at("http://127.0.0.1:1"))
-    assert (done.code, done.stdout) == (2, "")
+def test_an_impossible_flag_is_a_usage_error(logsh: Logsh) -> None:
+    for flags in (["--deadline", "0"], ["--deadline", "x"], ["--profile", ""]):
+        done = logsh("doctor", *flags, env=at("http://127.0.0.1:1"))
+        assert (done.code, done.stdout) == (2, "")
 
 
 # Files
@@ -511,16 +474,16 @@ def test_a_configuration_file_that_others_could_read_is_a_warning(logsh: Logsh, 
     assert "tightened to 0600" in done.stdout
 
 
-@pytest.mark.parametrize(("mode", "level"), [(0o600, "ok"), (0o400, "ok"), (0o644, "warn")], ids=["600", "400", "644"])
-def test_a_key_file_is_shown_with_its_mode(logsh: Logsh, tmp_path: Path, server: Server, mode: int, level: str) -> None:
+def test_a_key_file_is_shown_with_its_mode(logsh: Logsh, tmp_path: Path, server: Server) -> None:
     path = tmp_path / "key"
     path.write_text(KEY)
-    path.chmod(mode)
-    env = at(server.url, LOGSH_API_KEY="", LOGSH_API_KEY_FILE=str(path))
-    assert levels(logsh("doctor", env=env))["api_key"] == level
-    detail = details(logsh("doctor", "--json", env=env))["api_key"]
-    assert f"mode {mode:04o}" in detail
-    assert str(path) in detail
+    for mode, warning in ((0o600, ""), (0o400, ""), (0o644, "warning: ")):
+        path.chmod(mode)
+        done = logsh("doctor", "--json", env=at(server.url, LOGSH_API_KEY="", LOGSH_API_KEY_FILE=str(path)))
+        detail = details(done)["api_key"]
+        assert detail.startswith(f"{warning}logsh_…")
+        assert f"mode {mode:04o}" in detail
+        assert str(path) in detail
 
 
 def test_a_credential_of_systemd_is_its_business(logsh: Logsh, tmp_path: Path, server: Server) -> None:
@@ -531,58 +494,43 @@ def test_a_credential_of_systemd_is_its_business(logsh: Logsh, tmp_path: Path, s
     assert details(done)["api_key"] == "logsh_…4b73, from $CREDENTIALS_DIRECTORY/logsh-api-key, mode 0440"
 
 
-def test_a_project_file_is_named(logsh: Logsh, server: Server) -> None:
+def test_a_project_file_is_named_and_what_is_wrong_with_it_hides_nothing_else(logsh: Logsh, server: Server) -> None:
     path = Path.cwd() / ".logsh.toml"
     path.write_text('workspace = "web"\n[metadata]\nteam = "core"\n')
     found = details(logsh("doctor", "--json", env=at(server.url, LOGSH_WORKSPACE="")))
     assert found["project_file"] == str(path)
     assert found["workspace"] == f"web, from {path}"
     assert found["metadata"] == f'{{"team": "core"}}, from {path}'
-
-
-def test_a_broken_project_file_hides_nothing_else(logsh: Logsh, server: Server) -> None:
-    Path(".logsh.toml").write_text('api_url = "https://evil.example"\n')
-    done = logsh("doctor", "--json", env=at(server.url))
-    assert (done.code, not_ok(done)) == (78, {"project_file"})
-
-
-def test_a_project_file_out_of_reach_is_a_warning(logsh: Logsh, server: Server) -> None:
-    path = Path.cwd() / ".logsh.toml"
-    path.write_text('workspace = "web"\n')
     below = Path.cwd() / "src"
     below.mkdir()
-    done = logsh("doctor", "--json", env=at(server.url), cwd=below)
-    assert done.code == 0
-    assert details(done)["project_file"].startswith(f"warning: {path} is not used")
+    out_of_reach = logsh("doctor", "--json", env=at(server.url), cwd=below)
+    assert out_of_reach.code == 0
+    assert details(out_of_reach)["project_file"].startswith(f"warning: {path} is not used")
+    path.write_text('api_url = "https://evil.example"\n')
+    broken = logsh("doctor", "--json", env=at(server.url))
+    assert (broken.code, not_ok(broken)) == (78, {"project_file"})
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
-def test_another_user_s_project_file_is_a_warning(logsh: Logsh, server: Server) -> None:
-    path = Path.cwd() / ".logsh.toml"
-    path.write_text('workspace = "web"\n')
-    os.chown(path, 12345, 12345)
-    done = logsh("doctor", "--json", env=at(server.url))
-    assert done.code == 0
-    assert "belongs to another user" in details(done)["project_file"]
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
-def test_a_configuration_file_that_somebody_else_could_have_written_is_a_failure(
+def test_another_user_s_project_file_is_a_warning_and_their_configuration_file_a_failure(
     logsh: Logsh, tmp_path: Path, server: Server
 ) -> None:
-    path = write_config(tmp_path, 'api_url = "https://elsewhere.example"\n')
-    os.chown(path, 12345, 12345)
+    project, config = Path.cwd() / ".logsh.toml", write_config(tmp_path, 'api_url = "https://elsewhere.example"\n')
+    project.write_text('workspace = "web"\n')
+    for path in (project, config):
+        os.chown(path, 12345, 12345)
     done = logsh("doctor", "--json", env=at(server.url))
     assert (done.code, not_ok(done)) == (78, {"config_file"})
-    assert f"{path} is not used: it belongs to user 12345" in details(done)["config_file"]
+    assert details(done)["project_file"].startswith("warning: ")
+    assert "belongs to another user" in details(done)["project_file"]
+    assert f"{config} is not used: it belongs to user 12345" in details(done)["config_file"]
 
 
 # The environment
 
 
-@pytest.mark.parametrize(
-    ("name", "meant"),
-    [
+def test_a_variable_that_looks_misspelt_is_noticed() -> None:
+    for name, meant in (
         ("LOGSH_APIKEY", "LOGSH_API_KEY"),
         ("LOGSH_KEY", "LOGSH_API_KEY"),
         ("LOGSH_URL", "LOGSH_API_URL"),
@@ -590,15 +538,10 @@ def test_a_configuration_file_that_somebody_else_could_have_written_is_a_failure
         ("LOGSH_WORKSPACES", "LOGSH_WORKSPACE"),
         ("logsh_api_key", "LOGSH_API_KEY"),
         ("LOGSHAPI_KEY", "LOGSH_API_KEY"),
-        ("LOGSH_API_KEY", None),
-        ("LOGSH_API_KEY_STAGING", None),
-        ("LOGSH_TEAM", None),
-        ("LOGSH", None),
-        ("HOME", None),
-    ],
-)
-def test_a_variable_that_looks_misspelt_is_noticed(name: str, meant: str | None) -> None:
-    assert misspelt_variables({name: "x"}) == ({name: meant} if meant else {})
+    ):
+        assert misspelt_variables({name: "x"}) == {name: meant}
+    for name in ("LOGSH_API_KEY", "LOGSH_API_KEY_STAGING", "LOGSH_TEAM", "LOGSH", "HOME"):
+        assert misspelt_variables({name: "x"}) == {}
 
 
 def test_a_misspelt_variable_is_named_without_its_value(logsh: Logsh, server: Server) -> None:
@@ -640,27 +583,23 @@ def fill(
     store.close()
 
 
-@pytest.mark.parametrize(
-    ("content", "waiting", "refused"),
-    [({"pending": 2}, "ok", "ok"), ({"pending": 2, "hours_ago": 3}, "warn", "ok"), ({"refused": 1}, "ok", "warn")],
-    ids=["fresh", "old", "refused"],
-)
-def test_the_backlog_is_counted_and_an_old_one_is_a_warning(
-    logsh: Logsh, tmp_path: Path, server: Server, content: dict[str, Any], waiting: str, refused: str
+def test_the_backlog_is_counted_and_an_old_one_is_a_warning_with_its_age_and_owners(
+    logsh: Logsh, tmp_path: Path, server: Server
 ) -> None:
-    fill(tmp_path / "state", **content)
-    done = logsh("doctor", env=at(server.url))
-    shown = levels(done)
-    assert (done.code, shown["waiting"], shown["refused"]) == (0, waiting, refused)
+    def found(state: str) -> dict[str, str]:
+        done = logsh("doctor", "--json", env=at(server.url, LOGSH_STATE_DIR=str(tmp_path / state)))
+        assert done.code == 0
+        return details(done)
+
+    fill(tmp_path / "fresh", pending=2)
+    assert (found("fresh")["waiting"], found("fresh")["refused"]) == ("2 events, the oldest for 0s", "no events")
+    fill(tmp_path / "old", pending=2, refused=1, hours_ago=3)
+    fill(tmp_path / "old", pending=1, profile="work")
+    waiting = found("old")["waiting"]
+    assert waiting.startswith("warning: 3 events, the oldest for 3h; 1 event of other profiles (")
+    assert "logsh outbox flush" in waiting
+    assert found("old")["refused"].startswith("warning: 1 event refused")
     assert server.events == []
-
-
-def test_the_age_and_owner_of_what_waits_are_said(logsh: Logsh, tmp_path: Path, server: Server) -> None:
-    fill(tmp_path / "state", pending=2, hours_ago=3)
-    fill(tmp_path / "state", pending=1, profile="work")
-    detail = details(logsh("doctor", "--json", env=at(server.url)))["waiting"]
-    assert detail.startswith("warning: 3 events, the oldest for 3h; 1 event of other profiles (")
-    assert "logsh outbox flush" in detail
 
 
 def test_events_of_another_key_are_a_warning_that_says_what_sends_them(
@@ -674,13 +613,19 @@ def test_events_of_another_key_are_a_warning_that_says_what_sends_them(
     assert "logsh outbox flush --adopt" in details(done)["waiting"]
 
 
-def test_a_set_aside_file_that_nobody_has_read_is_a_failure(logsh: Logsh, tmp_path: Path, server: Server) -> None:
-    fill(tmp_path / "state")
-    aside = tmp_path / "state" / "outbox.db.corrupt-20261125-010203"
-    aside.write_bytes(b"nonsense" * 1000)
+def test_a_damaged_outbox_is_set_aside_which_is_a_failure_until_somebody_has_read_it(
+    logsh: Logsh, tmp_path: Path, server: Server
+) -> None:
+    fill(tmp_path / "state", pending=1)
+    for path in (tmp_path / "state").glob("outbox.db*"):
+        path.write_bytes(b"nonsense" * 1000)
     done = logsh("doctor", "--json", env=at(server.url))
     assert (done.code, not_ok(done)) == (75, {"set_aside"})
-    assert str(aside) in details(done)["set_aside"]
+    assert "damaged" in details(done)["outbox"]
+    assert str(tmp_path / "state/outbox.db.corrupt-") in details(done)["set_aside"]
+    (tmp_path / "state/outbox.db.corrupt-20261125-010203").write_bytes(b"nonsense" * 1000)
+    done = logsh("doctor", "--json", env=at(server.url))
+    assert (done.code, not_ok(done)) == (75, {"set_aside"})
     assert "logsh outbox recover" in details(done)["set_aside"]
 
 
@@ -700,19 +645,8 @@ def test_an_outbox_that_cannot_be_made_is_a_failure(logsh: Logsh, tmp_path: Path
     done = logsh("doctor", env=at(server.url))
     shown = levels(done)
     assert done.code == 69
-    assert [shown[name] for name in OUTBOX] == ["FAIL", "skip", "skip"]
+    assert [shown[name] for name in (*OUTBOX, "key")] == ["FAIL", "skip", "skip", "ok"]
     assert "LOGSH_STATE_DIR" in done.stdout
-    assert shown["key"] == "ok"
-
-
-def test_a_damaged_outbox_is_set_aside_and_said(logsh: Logsh, tmp_path: Path, server: Server) -> None:
-    fill(tmp_path / "state", pending=1)
-    for path in (tmp_path / "state").glob("outbox.db*"):
-        path.write_bytes(b"nonsense" * 1000)
-    done = logsh("doctor", "--json", env=at(server.url))
-    assert (done.code, not_ok(done)) == (75, {"set_aside"})
-    assert "damaged" in details(done)["outbox"]
-    assert list((tmp_path / "state").glob("outbox.db.corrupt-*"))
 
 
 def test_a_user_without_a_home_is_warned() -> None:
@@ -767,17 +701,17 @@ def test_at_a_terminal_the_table_fits(server: Server, columns: int) -> None:
     assert "\x1b[?25h" in written.decode()  # the spinner gave the cursor back
 
 
-@pytest.mark.parametrize("form", [[], ["--json"], ["-v"], ["-q"]], ids=["plain", "json", "verbose", "quiet"])
-@pytest.mark.parametrize("drawn", [{}, {"FORCE_COLOR": "1"}], ids=["plainly", "drawn"])
-def test_the_key_is_never_shown_even_if_the_service_says_it(
-    logsh: Logsh, tmp_path: Path, server: Server, form: Sequence[str], drawn: dict[str, str]
-) -> None:
+def test_the_key_is_never_shown_even_if_the_service_says_it(logsh: Logsh, tmp_path: Path, server: Server) -> None:
     write_config(tmp_path, f'api_key = "{KEY}"\napi_url = "{server.url}"\nworkspace = "shop"\n')
-    for answer in (None, says.error(401, "unauthorized", f"Bearer {KEY} is unknown"), says.error(500, "x", KEY)):
-        if answer is not None:
+    for form, drawn in (("-v", ""), ("-v", "1"), ("-q", ""), ("-q", "1"), ("--json", "")):
+        for answer in (
+            says.ok(200),
+            says.error(401, "unauthorized", f"Bearer {KEY} is unknown"),
+            says.error(500, "x", KEY),
+        ):
             server.script(answer)
-        done = logsh("doctor", *form, env=drawn)
-        assert KEY not in done.stdout + done.stderr
+            done = logsh("doctor", form, env={"FORCE_COLOR": drawn})
+            assert KEY not in done.stdout + done.stderr
     for path in (tmp_path / "state").iterdir():
         assert KEY.encode() not in path.read_bytes()
 
@@ -826,26 +760,15 @@ def test_a_warning_is_in_order_and_what_is_unknown_is_not() -> None:
 
 def test_every_level_has_its_word_in_the_plain_form() -> None:
     checks = [passed("a", "x"), warned("b", "x"), failed("c", NotKept("x", hint="y")), skipped("d", "x")]
-    assert [plain(check).split() for check in checks] == [
-        ["ok", "a", "x"],
-        ["warn", "b", "x"],
-        ["FAIL", "c", "x", "(y)"],
-        ["skip", "d", "x"],
-    ]
+    assert [" ".join(plain(check).split()) for check in checks] == ["ok a x", "warn b x", "FAIL c x (y)", "skip d x"]
 
 
-@pytest.mark.parametrize(
-    ("checks", "said"),
-    [
-        ([passed("a", "")], "all is well"),
-        ([warned("a", ""), warned("b", "")], "all is well, with 2 warnings"),
-        ([failed("a", NotKept("")), warned("b", "")], "1 problem, 1 warning"),
-        ([failed("a", NotKept("")), failed("b", NotKept(""))], "2 problems"),
-    ],
-    ids=["well", "warnings", "both", "problems"],
-)
-def test_the_summary_counts_problems_and_warnings(checks: list[Check], said: str) -> None:
-    assert summary(checks) == said
+def test_the_summary_counts_problems_and_warnings() -> None:
+    warning, problem = warned("a", ""), failed("b", NotKept(""))
+    assert summary([passed("a", "")]) == "all is well"
+    assert summary([warning, warning]) == "all is well, with 2 warnings"
+    assert summary([problem, warning]) == "1 problem, 1 warning"
+    assert summary([problem, problem]) == "2 problems"
 
 
 def test_the_help_explains_the_exit_codes() -> None:
