@@ -1,298 +1,62 @@
-"""What a job may write: tokens by their shape, secrets by what stands around them, and lines without any secret."""
+"""What a job may write: tokens by their shape, secrets by what stands around them, and lines without any secret.
+
+The table is ``corpus.txt``. In a token ``{h*40}`` is 40 characters of a kind: it never has a whole one, which scanners
+of repositories look for. ``{}`` is the secret of a context; ``␤`` is a line feed, ``␉`` a tab.
+"""
 
 from __future__ import annotations
 
 import random
+import re
 import string
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-ALNUM = string.ascii_letters + string.digits
-UPPER = string.ascii_uppercase + string.digits
-LOWER = string.ascii_lowercase + string.digits
 HEX = "0123456789abcdef"
-DIGITS = string.digits
-
-# Plain text and (characters, how many): never a whole token, which scanners of repositories look for.
-SHAPES: tuple[tuple[object, ...], ...] = (
-    ("ghp_", (ALNUM, 36)),
-    ("gho_", (ALNUM, 36)),
-    ("ghs_", (ALNUM, 36)),
-    ("github_pat_", (ALNUM, 22), "_", (ALNUM, 59)),
-    ("glpat-", (ALNUM, 20)),
-    ("gldt-", (ALNUM, 20)),
-    ("glrt-", (ALNUM, 20)),
-    ("npm_", (ALNUM, 36)),
-    ("pypi-", (ALNUM, 60)),
-    ("rubygems_", (HEX, 48)),
-    ("oy2", (LOWER, 43)),
-    ("cio", (ALNUM, 32)),
-    ("hf_", (ALNUM, 34)),
-    ("AKIA", (UPPER, 16)),
-    ("ASIA", (UPPER, 16)),
-    ("AIza", (ALNUM, 35)),
-    ("GOCSPX-", (ALNUM, 28)),
-    ("ya29.", (ALNUM, 80)),
-    ("1//0", (ALNUM, 60)),
-    ("xoxb-", (DIGITS, 12), "-", (DIGITS, 12), "-", (ALNUM, 24)),
-    ("xoxp-", (DIGITS, 12), "-", (ALNUM, 32)),
-    ("xapp-1-", (UPPER, 11), "-", (DIGITS, 13), "-", (HEX, 64)),
-    ("xoxe.xoxp-1-", (ALNUM, 60)),
-    ("sk_live_", (ALNUM, 24)),
-    ("rk_test_", (ALNUM, 24)),
-    ("whsec_", (ALNUM, 32)),
-    ("sk-", (ALNUM, 48)),
-    ("sk-proj-", (ALNUM, 80)),
-    ("sk-ant-api03-", (ALNUM, 90)),
-    ("SG.", (ALNUM, 22), ".", (ALNUM, 43)),
-    ("dop_v1_", (HEX, 64)),
-    ("doo_v1_", (HEX, 64)),
-    ("dapi", (HEX, 32)),
-    ("hvs.", (ALNUM, 90)),
-    ("hvb.", (ALNUM, 90)),
-    ("s.", (ALNUM, 24)),
-    ("shpat_", (HEX, 32)),
-    ("shpss_", (HEX, 32)),
-    ("sq0atp-", (ALNUM, 22)),
-    ("sq0csp-", (ALNUM, 43)),
-    ("EAAA", (ALNUM, 60)),
-    ("glc_", (ALNUM, 60)),
-    ("glsa_", (ALNUM, 32), "_", (HEX, 8)),
-    ("eyJrIjoi", (ALNUM, 70)),
-    ("NRAK-", (UPPER, 27)),
-    ("NRII-", (ALNUM, 32)),
-    ("sntrys_", (ALNUM, 100)),
-    ("sntryu_", (HEX, 64)),
-    ("dckr_pat_", (ALNUM, 27)),
-    ("dp.pt.", (ALNUM, 43)),
-    ("dp.st.prd.", (ALNUM, 43)),
-    ("lin_api_", (ALNUM, 40)),
-    ("secret_", (ALNUM, 43)),
-    ("ntn_", (ALNUM, 46)),
-    ("PMAK-", (HEX, 24), "-", (HEX, 34)),
-    ("ops_eyJ", (ALNUM, 90)),
-    ("AGE-SECRET-KEY-1", (UPPER, 58)),
-    ("sbp_", (HEX, 40)),
-    ("sb_secret_", (ALNUM, 31)),
-    ("ATATT3", (ALNUM, 180)),
-    ("ATBB", (ALNUM, 32)),
-    ((ALNUM, 3), "8Q~", (ALNUM, 34)),
-    ("1", (DIGITS, 8), ":AA", (ALNUM, 33)),
-    ("key-", (HEX, 32)),
-    ((HEX, 32), "-us12"),
-    ("SK", (HEX, 32)),
-    ("eyJ", (ALNUM, 20), ".eyJ", (ALNUM, 30), ".", (ALNUM, 43)),
-    ("M", (ALNUM, 23), ".", (ALNUM, 6), ".", (ALNUM, 38)),
-    ("tskey-auth-", (ALNUM, 12), "-", (ALNUM, 32)),
-    ("figd_", (ALNUM, 40)),
-    ("pat", (ALNUM, 14), ".", (HEX, 64)),
-    ((ALNUM, 14), ".atlasv1.", (ALNUM, 67)),
-    ("squ_", (HEX, 40)),
-    ("gsk_", (ALNUM, 52)),
-    ("pscale_tkn_", (ALNUM, 43)),
-    ("logsh_", (ALNUM, 32)),
-)
-
+KINDS = {
+    "a": string.ascii_letters + string.digits,
+    "U": string.ascii_uppercase + string.digits,
+    "l": string.ascii_lowercase + string.digits,
+    "h": HEX,
+    "d": string.digits,
+}
 SECRET = "c0rrect-h0rse"
-CONTEXTS = (
-    "password={}",
-    "PASSWORD = '{}'",
-    "export DB_PASSWORD={}",
-    "dbpass={}",
-    "db_pass: {}",
-    "creds={}",
-    "smtp_pw={}",
-    "userpass={}",
-    "ansible_become_pass: {}",
-    "spring.datasource.password={}",
-    "PGPASSWORD={} psql -h db",
-    "MYSQL_PWD={} mysql",
-    "AWS_SECRET_ACCESS_KEY={}",
-    "client_secret={}",
-    "encryption_key: {}",
-    "AccountKey={};EndpointSuffix=core",
-    "Server=db;User Id=sa;Password={};",
-    "PHPSESSID={}",
-    "sessionid={}; path=/",
-    "passphrase: {}",
-    'password := "{}"',
-    "'password' => '{}',",
-    ':password => "{}"',
-    'Password:"{}"',
-    '+ password = "{}"',
-    "set SECRET_TOKEN={}",
-    '$env:API_TOKEN = "{}"',
-    "ENV API_TOKEN {}",
-    "setenv SECRET_KEY {}",
-    '{{"password": "{}"}}',
-    '{{"auth_token":"{}","n":1}}',
-    '{{"log":"{{\\"password\\":\\"{}\\"}}"}}',
-    '"{{\\\\\\"api_key\\\\\\":\\\\\\"{}\\\\\\"}}"',
-    "{{'token': '{}'}}",
-    "<password>{}</password>",
-    '<db:password encrypted="no">{}</db:password>',
-    '<add name="password" value="{}" />',
-    '<user password="{}"/>',
-    "<apiKey>{}</apiKey>",
-    "password: |\n  {}\n  more\nnext: 1",
-    "secret_key: >-\n    {}\nnext: 1",
-    "?token={}&x=1",
-    "https://host/?a=1&access_token={}&b=2",
-    "X-Amz-Signature={}&X-Amz-Date=1",
-    "?sig={}&se=2026",
-    "password%3D{}",
-    "%22token%22%3A%22{}%22",
-    "token%3d{}%26b",
-    "otpauth://totp/me?secret={}",
-    "Authorization: Bearer {}",
-    "Authorization: token {}",
-    "Proxy-Authorization: Basic {}=",
-    'curl -H "Authorization: ApiKey {}" https://host',
-    "authorization={}",
-    "> X-Api-Key: {}",
-    "x-auth-token: {}",
-    "Cookie: a=1; b={}",
-    "Set-Cookie: id={}; HttpOnly",
-    "bearer {}",
-    "Enter password: {}",
-    "Password for 'https://me@host': {}",
-    "curl -u admin:{} https://host",
-    "curl -uadmin:{} https://host",
-    "curl --user 'admin:{}' https://host",
-    "wget --password={} https://host",
-    "tool --token {} --quiet",
-    "tool --api-key={}",
-    "tool -password {}",
-    "mysql -h db -u root -p{} shop",
-    "mysqldump -uroot -p{} shop > dump",
-    "sshpass -p {} ssh host",
-    "sshpass -p'{}' ssh host",
-    "docker login -u me -p {} registry.example",
-    "zip -r -P {} x.zip dir",
-    "7z a -p{} x.7z dir",
-    "ldapsearch -x -D cn=admin -w {} -b dc=x",
-    "machine host login me password {}",
-    "machine host\nlogin me\npassword {}",
-    "CREATE USER me IDENTIFIED BY '{}'",
-    "ALTER USER me IDENTIFIED WITH mysql_native_password BY '{}';",
-    "ALTER ROLE me WITH PASSWORD '{}';",
-    "the password is {}",
-    "Your token is: {}",
-    "postgres://bob:{}@db/x",
-    "redis://:{}@cache:6379/0",
-    "mongodb+srv://bob:{}@cluster.example/x",
-    "https://{}@host/x",
-    "git clone https://oauth2:{}@git.example/x.git",
-    "jdbc:oracle:thin:scott/{}@//db:1521/x",
-    "sqlplus scott/{}@db",
-    "https://hooks.slack.com/services/T000/B000/{}",
-    "https://discord.com/api/webhooks/123/{}",
-    "https://acme.webhook.office.com/webhookb2/{}/IncomingWebhook/1",
-    "https://api.telegram.org/bot1:{}/sendMessage",
-    "-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----",
-    "-----BEGIN PGP PRIVATE KEY BLOCK-----\n{}",
-    "PuTTY\nPrivate-Lines: 1\n{}\n",
-    '{{"kty":"EC","d":"{}{}"}}',
-)
-
-
-def tokens() -> Iterator[str]:
-    """One token of each shape; the same at every run."""
-    chance = random.Random(12)
-    for shape in SHAPES:
-        parts = (part if isinstance(part, str) else "".join(chance.choices(part[0], k=part[1])) for part in shape)  # type: ignore[index]
-        yield "".join(parts)
-
-
-def contexts() -> Iterator[str]:
-    """``SECRET`` in each context."""
-    for context in CONTEXTS:
-        yield context.replace("{}", SECRET).replace("{{", "{").replace("}}", "}")
-
-
-_ORDINARY = (
-    "[{n}/{m}] Building C object src/CMakeFiles/core.dir/{word}.c.o",
-    "   Compiling {word} v{n}.{k}.{n} (/home/build/{word})",
-    "npm warn deprecated {word}@{n}.{k}.0: this version is no longer supported",
-    "added {m} packages, and audited {n} packages in {k}s",
-    "Requirement already satisfied: {word}>={n}.{k} in /usr/lib/python3/dist-packages (from {word}) ({n}.{k}.{n})",
-    "Collecting {word}=={n}.{k}.{n}",
-    "  Downloading {word}-{n}.{k}-py3-none-any.whl ({m} kB)",
-    "tests/test_{word}.py::test_{word}_{n} PASSED                       [ {k}%]",
-    "FAILED tests/test_{word}.py::test_{word} - AssertionError: assert {n} == {m}",
-    "Step {k}/{m} : RUN apt-get update && apt-get install -y {word}",
-    " ---> {hex}",
-    "sha256:{hex}{hex}{hex}: Pull complete",
-    "digest: sha256:{hex}{hex} size: {m}",
-    "commit {hex}{hex}",
-    "make[{k}]: Entering directory '/home/build/{word}'",
-    "gcc -O2 -Wall -pthread -pipe -I/usr/include/{word} -c {word}.c -o {word}.o",
-    "{word}.c:{m}:{k}: warning: unused variable '{word}' [-Wunused-variable]",
-    "ld: warning: object file ({word}.o) was built for newer version",
-    "Get:{n} http://deb.debian.org/debian bookworm/main amd64 {word} amd64 {n}.{k}-{n} [{m} kB]",
-    "Setting up {word} ({n}.{k}.{n}-{k}) ...",
-    "[INFO] Downloading from central: https://repo.maven.apache.org/maven2/org/{word}/{n}.{k}/{word}.pom",
-    "[INFO] Tests run: {m}, Failures: 0, Errors: 0, Skipped: {k}, Time elapsed: {n}.{k} s - in com.{word}.Test",
-    "> Task :{word}:compileJava UP-TO-DATE",
-    "ok  \tgithub.com/{word}/{word}\t0.{m}s\tcoverage: {n}.{k}% of statements",
-    "--- FAIL: Test{word} (0.{n}s)",
-    "asset {word}.{hex}.js {m} KiB [emitted] [immutable] [minimized] (name: {word})",
-    "webpack {n}.{k}.{n} compiled with {k} warnings in {m} ms",
-    "2026-0{k}-1{k}T10:{n}:{n}Z INFO  {word}: request {m} served in {n} ms",
-    "{n}:{k}:{n} {word}[{m}]: started worker {k}",
-    "drwxr-xr-x {k} root root {m} Nov {n} 10:{n} {word}",
-    "-rw-r--r-- 1 build build {m} Jan  {k} 2026 {word}.txt",
-    "aws_instance.{word}: Creation complete after {n}s [id=i-{hex}]",
-    "Plan: {n} to add, {k} to change, 0 to destroy.",
-    "PLAY [{word}] *******************************",
-    "ok: [{word}-{n}]",
-    "changed: [{word}-{n}] => (item={word})",
-    "PLAY RECAP: {word} : ok={n} changed={k} unreachable=0 failed=0",
-    "remote: Compressing objects: {n}% ({k}/{m}), done.",
-    "   {hex}..{hex}  main -> main",
-    "Cloning into '{word}'...",
-    "{n} files changed, {m} insertions(+), {k} deletions(-)",
-    "KeyError: '{word}'",
-    "Traceback (most recent call last):",
-    '  File "/home/build/{word}.py", line {m}, in {word}',
-    "ValueError: unexpected character {k} in column {n}",
-    "error[E0{m}]: mismatched types",
-    "  --> src/{word}.rs:{m}:{k}",
-    "SyntaxError: Unexpected token in JSON at position {m}",
-    "primary key ({word}_id) was added to {word}",
-    "creating index {word}_key on {word}",
-    "keyboard layout: {word}",
-    "Author: {word} <{word}@example.org>",
-    "pass {k} of {m}: {word}",
-    "All {m} checks passed",
-    "mkdir -p /home/build/{word}",
-    "ssh -p 22{n} {word}@host uptime",
-    "docker run --rm -p 80{n}:80 -v /home/{word}:/x {word}:latest",
-    "Successfully built {hex}",
-    "Signing in to registry.example as {word}",
-    "Verified signature of {word}.tar.gz",
-    "tokenizer loaded {m} tokens",
-    "  {word}:  {n} passed, {k} skipped",
-    "https://example.org/{word}/{hex}?page={n}",
-    "Finished `release` profile [optimized] target(s) in {n}.{k}s",
-    "",
-)
-_WORDS = (
+WORDS = (
     *("alpha", "broker", "cache", "driver", "engine", "filter", "graph", "handler"),
     *("index", "journal", "kernel", "loader", "matrix", "node", "parser"),
 )
 
 
+def section(name: str) -> list[str]:
+    text = Path(__file__).with_suffix(".txt").read_text(encoding="utf-8")
+    rows = re.search(rf"^\[{name}\]\n(.*?)(?:\n(?=\[[a-z]+\]\n)|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert rows
+    return rows[1].replace("␉", "\t").splitlines()
+
+
+def tokens() -> list[str]:
+    """One token of each shape; the same at every run."""
+    chance = random.Random(12)
+
+    def filled(kind: re.Match[str]) -> str:
+        return "".join(chance.choices(KINDS[kind[1]], k=int(kind[2])))
+
+    return [re.sub(r"\{(\w)\*(\d+)\}", filled, shape) for shape in section("tokens")]
+
+
+def contexts() -> list[str]:
+    """``SECRET`` in each context."""
+    return [context.replace("{}", SECRET).replace("␤", "\n") for context in section("contexts")]
+
+
 def ordinary_lines(count: int) -> list[str]:
     """Lines as builds write them, none of which has a secret; the same at every run."""
     chance = random.Random(7)
+    templates = section("ordinary")
 
     def filled(template: str) -> str:
-        word = chance.choice(_WORDS)
+        word = chance.choice(WORDS)
         hexadecimal = "".join(chance.choices(HEX, k=12))
         n, k, m = chance.randrange(10, 60), chance.randrange(1, 9), chance.randrange(100, 1000)
         return template.format(word=word, hex=hexadecimal, n=n, k=k, m=m)
 
-    return [filled(chance.choice(_ORDINARY)) for _ in range(count)]
+    return [filled(chance.choice(templates)) for _ in range(count)]
