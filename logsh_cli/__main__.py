@@ -62,14 +62,10 @@ def _hear_no_more() -> None:
     while True:
         try:
             for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, _do_nothing)
+                signal.signal(number, lambda _signum, _frame: None)
         except KeyboardInterrupt:
             continue
         return
-
-
-def _do_nothing(_signum: int, _frame: object) -> None:
-    """Handle a signal by nothing at all."""
 
 
 def _die_of(number: int) -> None:

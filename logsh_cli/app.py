@@ -50,7 +50,7 @@ class AppContext:
         return cls(os.environ, Streams.of_process(os.environ))
 
     def configured(self, *, json: bool = False, quiet: bool = False, verbose: bool = False) -> Self:
-        """Return this context, which shows results as the command's options say."""
+        """Return this context, set to show results as the command's options say."""
         self.printer.json, self.printer.quiet, self.printer.verbose = json, quiet, verbose
         return self
 
@@ -80,19 +80,14 @@ class AppContext:
         return settings
 
     def store(self, *, patience_s: float | None = None) -> Outbox:
-        """Return the outbox, or memory where none can be used (its ``unkept_because`` says why).
-
-        No lock is waited for longer than ``patience_s``, the outbox's own patience unless given.
-        """
-        from logsh_cli.outbox import PATIENCE_S  # noqa: PLC0415 - as in _open
-
-        store = self._open(patience_s=PATIENCE_S if patience_s is None else patience_s)
+        """Return the outbox, waiting for no lock longer than ``patience_s``, or memory where none can be used."""
+        store = self._open(**({} if patience_s is None else {"patience_s": patience_s}))
         if store.unkept_because is not None:
             self.printer.detail(f"no outbox, so a failed delivery would be lost: {store.unkept_because}")
         return store
 
     def existing_store(self) -> Outbox:
-        """Return the outbox for commands that only look or tidy up: none is made, and raise if it can't be used."""
+        """Return the outbox that there is, for commands that only look or tidy up. Raises ``NotKept``."""
         store = self._open(create=False)
         if store.is_full:
             raise NotDelivered(store.unkept_because or "", hint="what waits is kept; make room on that disk")
@@ -134,22 +129,19 @@ class AppContext:
         stopping: threading.Event | None = None,
         show: Callable[[str], None] | None = None,
     ) -> Road:
-        """Return the road of events to one destination, over the outbox or a ``store`` that is open already.
-
-        ``connector`` is one for this destination that was made before.
+        """Return the road of events to one destination; ``store`` and ``connector`` may have been made before.
 
         ``ahead``: the client will be needed, so it is loaded while the store's synced commit waits for the disk; not
         while the store is opened, since two threads that import take the interpreter from each other (4 ms).
-        ``stopping`` ends what is under way on it, waits first. ``show`` tells a person what is waited for.
+        ``stopping`` ends waits early. ``show`` tells a person what is waited for.
         """
         from logsh_cli.delivery.road import Road  # noqa: PLC0415 - built when asked for
 
         store = store or self.store()
-        owner = self.owner(store, destination)
         connector = connector or self.connector(destination)
         connect = Background(connector).result if ahead else connector
         clock = self.clock if stopping is None else self.clock._replace(sleep=stopping.wait)
-        return Road(store, owner, connect, clock, stopping=stopping, show=show)
+        return Road(store, self.owner(store, destination), connect, clock, stopping=stopping, show=show)
 
     def owner(self, store: Outbox, destination: Destination) -> Owner:
         """Return the owner of events for this destination: its profile and its key's fingerprint."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,22 +17,14 @@ if TYPE_CHECKING:
     from logsh_cli.app import AppContext
 
 
-class Context:
-    """What a command is given in place of ``typer.Context``, of which commands use ``obj`` alone."""
-
-    __slots__ = ("obj",)
-
-    def __init__(self, obj: AppContext) -> None:
-        self.obj = obj
-
-
 def run(argv: Sequence[str], context: AppContext) -> int | None:
     """Run a plain command line and return its exit code; ``None``, and nothing done, when it takes Typer to read it."""
     plain = read(argv)
     if plain is None:
         return None
     module, function, given = plain
-    return int(getattr(import_module(f"logsh_cli.commands.{module}"), function)(Context(context), **given) or 0)
+    ctx = SimpleNamespace(obj=context)  # all that commands use of a ``typer.Context``
+    return int(getattr(import_module(f"logsh_cli.commands.{module}"), function)(ctx, **given))
 
 
 def read(argv: Sequence[str]) -> tuple[str, str, dict[str, Any]] | None:
@@ -64,7 +57,7 @@ def table() -> Iterator[tuple[list[str], str]]:
 def _read_options(
     words: list[str], options: dict[str, tuple[str, str]], *, interspersed: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    """What the options say, and the other words; unless interspersed, no option follows the first of those."""
+    """Return what the options say, and the other words; unless interspersed, no option follows the first of those."""
     given: dict[str, Any] = {}
     others: list[str] = []
     words.reverse()
@@ -81,21 +74,16 @@ def _read_options(
         name, attached, value = word.partition("=") if is_long else (word[:2], word[2:], word[2:])
         dest, kind = options[name]
         if kind in ("on", "off"):
+            if attached and (is_long or value.startswith("-")):
+                raise ValueError
             if attached:
-                words.append(_other_letters(value, is_long=is_long))
+                words.append(f"-{value}")  # the other letters of ``-qv``
             given[dest] = kind == "on"
         elif kind == "texts":
             given.setdefault(dest, []).append(value if attached else words.pop())
         else:
             given[dest] = _converted(value if attached else words.pop(), kind)
     return given, [*others, *reversed(words)]
-
-
-def _other_letters(value: str, *, is_long: bool) -> str:
-    """``-v`` for what follows the ``q`` of ``-qv``."""
-    if is_long or value.startswith("-"):
-        raise ValueError
-    return f"-{value}"
 
 
 def _read_arguments(words: list[str], places: Sequence[Sequence[str]]) -> dict[str, Any]:

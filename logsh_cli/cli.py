@@ -7,7 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from logsh_cli.app import AppContext
-from logsh_cli.errors import ExitCode, InternalError, LogshError, interruption, raise_term_signal
+from logsh_cli.errors import InternalError, LogshError, interruption, raise_term_signal
 from logsh_cli.output import Result, Tally
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def main(argv: Sequence[str], context: AppContext | None = None) -> int:
     except LogshError as error:
         return _report(context, argv, error)
     except KeyboardInterrupt as stop:
-        return _stopped(context, argv, stop)
+        return _report(context, argv, interruption(stop))
     except Exception as fault:  # noqa: BLE001 - the last line of defence: no traceback reaches a user
         return _report(context, argv, _internal_error(context, fault))
     finally:
@@ -37,34 +37,19 @@ def main(argv: Sequence[str], context: AppContext | None = None) -> int:
 
 def _run(argv: Sequence[str], context: AppContext) -> int:
     name = argv[0] if argv else None
-    if name not in _OWN_SIGNALS:
-        _raise_on_term()
-    done = _run_plain(argv, context)
+    if name not in _OWN_SIGNALS and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, raise_term_signal)
+    try:
+        from logsh_cli.argv import run as run_plain  # noqa: PLC0415 - see below
+    except ImportError:  # everything works without it, and slower
+        done = None
+    else:
+        done = run_plain(argv, context)
     if done is not None:
         return done
     from logsh_cli import parser  # noqa: PLC0415 - Typer is most of what a short command costs
 
     return parser.run(argv, context)
-
-
-def _run_plain(argv: Sequence[str], context: AppContext) -> int | None:
-    try:
-        from logsh_cli import argv as accelerator  # noqa: PLC0415 - see below
-    except ImportError:  # everything works without it, and slower
-        return None
-    return accelerator.run(argv, context)
-
-
-def _raise_on_term() -> None:
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, raise_term_signal)
-
-
-def _stopped(context: AppContext, argv: Sequence[str], stop: KeyboardInterrupt) -> int:
-    error = interruption(stop)
-    if error.exit_code == ExitCode.INTERRUPTED:
-        context.fatal_signal = signal.SIGINT
-    return _report(context, argv, error)
 
 
 def _report(context: AppContext, argv: Sequence[str], error: LogshError) -> int:
@@ -74,8 +59,7 @@ def _report(context: AppContext, argv: Sequence[str], error: LogshError) -> int:
         context.printer.json = True
     many = context.printer.json and (list(argv[:1]) == ["batch"] or list(argv[:2]) == ["outbox", "flush"])
     code = error.exit_code
-    context.printer.show(Tally(exit_code=code, error=error) if many else Result("failed", exit_code=code, error=error))
-    return int(code)
+    return context.finish(Tally(exit_code=code, error=error) if many else Result("failed", exit_code=code, error=error))
 
 
 def _internal_error(context: AppContext, fault: Exception) -> InternalError:
