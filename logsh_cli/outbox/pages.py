@@ -57,7 +57,7 @@ class _Reader:
         size = _FRAME_HEADER + PAGE_BYTES
         frames = [wal[start : start + size] for start in range(_WAL_HEADER, len(wal) - size + 1, size)]
         salts = [frame[8:16] for frame in frames]
-        salt = next((salt for salt in (wal[16:24], *salts[:1]) if salt in salts), None)
+        salt = next((salt for salt in (wal[16:24], *salts) if any(salt) and salt in salts), None)
         uncommitted: dict[int, bytes] = {}
         for frame in frames[: len(salts) - salts[::-1].index(salt)] if salt else ():
             number, count = struct.unpack_from(">II", frame)
