@@ -114,14 +114,11 @@ def build_event(
     truncate: bool = False,
     extra_problems: Sequence[str] = (),
 ) -> Event:
-    """Check everything at once and make the event.
+    """Check everything at once and make the event; ``labels`` say what each field is called in a problem.
 
-    Args:
-        draft: what was given.
-        labels: what each field is called in a problem.
-        validate: ``False`` leaves judging to the service; then only what can't be sent at all is a problem.
-        truncate: shorten an event or a description of more than ``SAFE_LENGTH`` UTF-16 units.
-        extra_problems: found while parsing; a field that one of them begins with is not called missing as well.
+    Without ``validate`` judging is left to the service: only what can't be sent at all is a problem. ``truncate``
+    shortens an event or a description of more than ``SAFE_LENGTH`` UTF-16 units. ``extra_problems`` were found while
+    parsing; a field that one of them begins with is not called missing as well.
 
     Raises:
         InvalidEvent: with every problem, each a sentence that names the field, the rule and what was given.

@@ -23,8 +23,7 @@ _PRESENTATION = "\ufe0f"
 def resolve_icon(text: str) -> str:
     """Return the emoji itself, as given, or the one that a shortcode such as ``:rocket:`` (any case) stands for.
 
-    Raises:
-        ValueError: it is neither; the message is a sentence that lacks its subject, the flag or field.
+    Raises ``ValueError`` if it is neither; the message is a sentence that lacks its subject, the flag or field.
     """
     icon, advice = _look_up(text) if len(text) <= _LONGEST_NAME else (None, "")
     if icon is None:

@@ -42,20 +42,12 @@ _UNSENT_HINT = "nothing was sent; check the network, or try again later"
 class Client:
     """Posts events to one service with one key, over one connection that is kept open between posts.
 
-    For one thread at a time, which need not be the one that made it.
+    For one thread at a time, which need not be the one that made it. Raises ``BadConfig`` where the URL, the key, the
+    proxy or a certificate file can't be used.
 
-    Args:
-        api_url: the service's base URL; plain ``http`` to loopback only.
-        key: the API key; ``None`` sends none.
-        ca_file: trust the authorities in this PEM file, and only those.
-        env: where to look for a proxy, ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``.
-        context: what ``tls.make_context`` made of those, if that was done already.
-        connect_timeout: seconds for connecting, and again for the TLS handshake, within the budget of a post.
-        lookup: the resolver.
-        tell: takes a line for everything that a post did, when it is over; no line holds the key.
-
-    Raises:
-        BadConfig: the URL, the key, the proxy or a certificate file can't be used.
+    ``env`` names a proxy and certificates; ``context`` is what ``make_context`` made of those and ``ca_file``, if that
+    was done already. ``connect_timeout`` is in seconds, for connecting and again for the TLS handshake. ``tell`` takes
+    a line for everything that a post did, when it is over; no line holds the key.
     """
 
     exchange: wire.Exchange | None = None
@@ -101,12 +93,11 @@ class Client:
     def post(self, body: bytes, budget: Budget) -> wire.Answer:
         """Send one event and wait for the answer, all within ``budget``.
 
-        The body of a success is waited for briefly, that of any other answer as long as the budget lasts. At most
-        ``wire.MAX_ANSWER_BYTES`` are read, and a body that is cut off leaves just the status.
+        The body of a success is waited for briefly, that of any other answer as long as the budget lasts; one that is
+        cut off leaves just the status.
 
         Raises:
-            Unreachable: no connection to the service, or the proxy did not make one.
-            TlsFailure: the connection could not be secured.
+            Unreachable, TlsFailure: nothing was sent.
             Unanswered: the request went out, at least in part, and no answer came back.
             BadConfig: the proxy asks for credentials.
         """

@@ -39,7 +39,7 @@ class Background(Generic[T]):
         self._done.set()
 
     def result(self, patience: float | None = None) -> T:
-        """Wait for the value, at most ``patience`` seconds; raises ``TimeoutError``, or what making it raised."""
+        """Wait for the value, at most ``patience`` seconds; ``TimeoutError``, or what making it raised."""
         if not self._done.wait(patience):
             raise TimeoutError
         if self._error is not None:

@@ -47,12 +47,8 @@ _LOOKUP_HINT = "check the network and its name server, and the host in api_url"
 class Network(httpcore.NetworkBackend):
     """Makes connections that keep to the budget of the attempt under way, and note how far it came.
 
-    The timeouts that httpcore passes are not looked at, here and in ``Stream``: the budget says how long.
-
-    Args:
-        connect_timeout: seconds for connecting, all addresses together, and again for each TLS handshake.
-        tls_layers: how many layers of TLS there are around the event; bytes below the last one are for proxies.
-        lookup: the resolver.
+    The timeouts that httpcore passes are not looked at, here and in ``Stream``: the budget says how long. There are
+    ``tls_layers`` of TLS around the event; bytes below the last one are for proxies.
     """
 
     exchange: Exchange
@@ -64,22 +60,14 @@ class Network(httpcore.NetworkBackend):
         self._lookup = lookup
 
     def patience(self, limit: float = _LONGEST_WAIT_S) -> float:
-        """Return the seconds that the next operation may take, at most ``limit``.
-
-        Raises:
-            TimeoutError: the budget is spent.
-        """
+        """Return the seconds that the next step may take, at most ``limit``; ``TimeoutError`` if none are left."""
         left = min(limit, self.budget.remaining())
         if left <= 0:
             raise TimeoutError("the deadline has passed")
         return left
 
     def connect_tcp(self, host: str, port: int, *_: Any, **__: Any) -> Stream:
-        """Connect to whichever address of ``host`` answers first.
-
-        Raises:
-            Unreachable: none did, or the name has none, or time ran out.
-        """
+        """Connect to whichever address of ``host`` answers first; ``Unreachable`` if none does."""
         exchange = self.exchange
         exchange.reused = False
         where = exchange.host if exchange.proxy is None else f"the proxy {exchange.proxy}"
@@ -140,11 +128,7 @@ class Stream(httpcore.NetworkStream):
                 self._network.exchange.sent = True
 
     def start_tls(self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, *_: Any, **__: Any) -> Stream:
-        """Return the secured connection.
-
-        Raises:
-            TlsFailure: it can't be secured.
-        """
+        """Return the secured connection; ``TlsFailure`` if it can't be secured."""
         network, exchange = self._network, self._network.exchange
         name: Any = None if server_hostname is None else _ascii(server_hostname)
         start = time.monotonic()
@@ -195,11 +179,8 @@ def connect_to_first(addresses: Sequence[AddressInfo], patience: float) -> socke
     """Return a connection to the first address that answers, the families taking turns: RFC 8305, simplified.
 
     The next address is tried as soon as one fails, or beside it after a quarter of a second, so that a network that
-    swallows IPv6 costs no more than that.
-
-    Raises:
-        TimeoutError: none answered within ``patience`` seconds.
-        OSError: all refused; its text has each reason once.
+    swallows IPv6 costs no more than that. ``TimeoutError`` if none answered within ``patience`` seconds, ``OSError``
+    with each reason once if all refused.
     """
     waiting = families_in_turn(addresses)
     reasons: list[str] = []

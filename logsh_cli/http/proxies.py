@@ -45,8 +45,7 @@ class Proxy(Record):
 def proxy_for(host: str, port: int, env: Mapping[str, str]) -> Proxy | None:
     """Return the proxy for https to ``host``, a name or an address (an IPv6 one in brackets), or ``None``.
 
-    Raises:
-        BadConfig: the variable has no usable address. It is not repeated: it may have a password in it.
+    Raises ``BadConfig`` if it has no usable address, which is not repeated: it may have a password in it.
     """
     if is_loopback(host):
         return None

@@ -29,12 +29,9 @@ _TRUST_HINT = "if a private authority signed it, set ca_file or SSL_CERT_FILE to
 def make_context(
     ca_file: str | None, env: Mapping[str, str], system: ssl.DefaultVerifyPaths | None = None
 ) -> ssl.SSLContext:
-    """Return a context for one or many connections.
+    """Return a context for one or many connections; ``BadConfig`` if a named file or folder can't be used.
 
     ``system`` is where this machine keeps its certificates, if that is not where OpenSSL says.
-
-    Raises:
-        BadConfig: a named file is missing, can't be read or has no certificate in it.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -93,8 +90,8 @@ def explain(error: BaseException | None, where: str) -> TlsFailure:
     if isinstance(error, ssl.SSLCertVerificationError):
         return _explain_certificate(error, where)
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError)):
-        what = "the connection was closed during the TLS handshake"
-        return TlsFailure(f"{where}: {what}", hint="the server or a firewall in between refuses it; try again later")
+        hint = "the server or a firewall in between refuses it; try again later"
+        return TlsFailure(f"{where}: the connection was closed during the TLS handshake", hint=hint)
     if isinstance(error, TimeoutError):
         return TlsFailure(f"{where}: the TLS handshake took too long", hint="check the network, or try again later")
     reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__

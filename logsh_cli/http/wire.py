@@ -62,13 +62,9 @@ class Answer(Record):
 class Exchange:
     """One attempt: how far it came, and what ``-v`` shows of it. What was not reached stays ``None``.
 
-    Durations are in milliseconds. ``lookup_ms``, ``connect_ms`` and ``tls_ms`` are of those steps alone, and ``None``
-    on a connection that was open already (``reused``); ``first_byte_ms`` and ``total_ms`` count from the start.
-
-    Args:
-        request: what is sent; it holds the key, so only ``request`` gives it out, redacted.
-        host: where the event goes, as ``name:port``.
-        proxy: the proxy in between, without its credentials.
+    ``lookup_ms``, ``connect_ms`` and ``tls_ms`` are of those steps alone, and ``None`` on a connection that was open
+    already (``reused``); ``first_byte_ms`` and ``total_ms`` count from the start. ``host`` is ``name:port``, ``proxy``
+    the one in between, without its credentials.
     """
 
     # Not a dataclass: with this many fields that costs a millisecond at every start.
@@ -153,11 +149,7 @@ class Exchange:
 
 
 def encode_body(body: Mapping[str, Any]) -> bytes:
-    """Return compact UTF-8 JSON, as it is stored and sent.
-
-    Raises:
-        UnicodeEncodeError: a string holds a lone surrogate, which has no UTF-8 form.
-    """
+    """Return compact UTF-8 JSON, as it is stored and sent; ``UnicodeEncodeError`` for a lone surrogate."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 

@@ -78,8 +78,7 @@ class Streams:
     def ask(self, question: str, *, hidden: bool = False) -> str:
         """Return what the person at the terminal types, stripped; nothing of it is echoed if it is ``hidden``.
 
-        Raises:
-            KeyboardInterrupt: at Ctrl-C, and at the end of input: nobody is going to answer.
+        Raises ``KeyboardInterrupt`` at Ctrl-C, and at the end of input: nobody is going to answer.
         """
         from getpass import getpass  # noqa: PLC0415 - only where somebody is asked
 
