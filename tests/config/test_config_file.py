@@ -54,40 +54,34 @@ def test_top_level_keys_are_the_default_profile_and_tables_the_others(path: Path
     }
 
 
-@pytest.mark.parametrize(
-    ("content", "said", "hint"),
-    [
+def test_what_is_wrong_with_the_file_is_said_with_its_path(path: Path) -> None:
+    for content, said, hint in (
         ('workspace = "a"\napi-key = "x"', 'unknown key "api-key"', 'did you mean "api_key"?'),
         ('[profiles.work]\nworkspce = "x"', 'unknown key "profiles.work.workspce"', 'did you mean "workspace"?'),
         ("zzz = 1", 'unknown key "zzz"', "known are api_key"),
         ("[metadata]\na = 1", 'unknown key "metadata"', "known are"),
-        ("workspace = 3", '"workspace" must be a string', None),
-        ("notify = 1", '"notify" must be true or false', None),
-        ("deadline = true", '"deadline" must be a duration', None),
-        ("[profiles.a.api_key]", '"profiles.a.api_key" must be a string', None),
-        ("profiles = 3", '"profiles" must be tables', None),
-        ("[profiles]\nwork = 3", '"profiles.work" must be a table', None),
+        ("workspace = 3", '"workspace" must be a string', ""),
+        ("notify = 1", '"notify" must be true or false', ""),
+        ("deadline = true", '"deadline" must be a duration', ""),
+        ("[profiles.a.api_key]", '"profiles.a.api_key" must be a string', ""),
+        ("profiles = 3", '"profiles" must be tables', ""),
+        ("[profiles]\nwork = 3", '"profiles.work" must be a table', ""),
         ("[profiles.default]\nworkspace = 'x'", "[profiles.default] can't be used", "the keys at the top"),
-        ("[profiles.'']", "must not be empty", None),
-        ('[profiles."a\\u001b"]', "must be printable", None),
+        ("[profiles.'']", "must not be empty", ""),
+        ('[profiles."a\\u001b"]', "must be printable", ""),
         ("workspace = 'a'\nicon =\n", "line 2", "by hand"),
         (b"workspace = 'a'\nicon = '\xff'\n", "line 2: not valid UTF-8", "UTF-8"),
         ("workspace = 'a'\nworkspace = 'b'", "not valid TOML", "by hand"),
         ("deadline = " + "9" * 5000, "too long or nested", "by hand"),
         ("a = " + "[" * 5000, "too long or nested", "by hand"),
-        ("#" * (64 * 1024 + 1), "too large: at most 64 KiB", None),
+        ("#" * (64 * 1024 + 1), "too large: at most 64 KiB", ""),
         ("\n" + "a." * 2000 + "a = 1", "line 2: more than 64 dots in a line", "shorten"),
-    ],
-    ids=lambda value: ascii(value)[:24] if isinstance(value, (str, bytes)) else "",
-)
-def test_what_is_wrong_with_the_file_is_said_with_its_path(
-    content: str | bytes, said: str, hint: str | None, path: Path
-) -> None:
-    with pytest.raises(BadConfig) as caught:
-        read(written(path, content))
-    assert str(path) in caught.value.message
-    assert said in caught.value.message
-    assert hint is None or hint in str(caught.value.hint)
+    ):
+        with pytest.raises(BadConfig) as caught:
+            read(written(path, content))
+        assert str(path) in caught.value.message
+        assert said in caught.value.message
+        assert hint in str(caught.value.hint)
 
 
 def test_a_directory_in_its_place_is_an_error(path: Path) -> None:
@@ -119,13 +113,12 @@ def test_no_content_gives_anything_but_profiles_or_an_error_that_names_the_file(
 
 
 @posix_only
-@pytest.mark.parametrize("loose", [0o644, 0o640, 0o604, 0o666])
-def test_a_file_that_others_can_read_is_tightened_with_a_warning_once(loose: int, path: Path) -> None:
-    written(path, "workspace = 'a'").chmod(loose)
-    file = read(path)
-    assert mode(path) == 0o600
-    assert file.warning == (f"{path} could be read by others (mode {loose:04o}); tightened to 0600")
-    assert read(path).warning is None
+def test_a_file_that_others_can_read_is_tightened_with_a_warning_once(path: Path) -> None:
+    for loose in (0o644, 0o640, 0o604, 0o666):
+        written(path, "workspace = 'a'").chmod(loose)
+        assert read(path).warning == f"{path} could be read by others (mode {loose:04o}); tightened to 0600"
+        assert mode(path) == 0o600
+        assert read(path).warning is None
 
 
 @as_root
@@ -184,20 +177,17 @@ def test_a_new_file_is_private_in_a_private_directory(path: Path) -> None:
     assert mode(path.parent) == 0o700
 
 
-def test_an_update_sets_removes_and_keeps_the_rest(path: Path) -> None:
+def test_an_update_sets_removes_and_keeps_the_rest_even_an_empty_profile(path: Path) -> None:
     update(path, "default", {"api_key": "k", "workspace": "a"})
     update(path, "work", {"api_key": "w", "notify": True, "deadline": 2.5})
+    update(path, "bare", {"api_key": "w"})
     update(path, "default", {"api_key": None, "icon": None})
+    update(path, "bare", {"api_key": None})
     assert read(path).profiles == {
         "default": {"workspace": "a"},
         "work": {"api_key": "w", "notify": True, "deadline": 2.5},
+        "bare": {},
     }
-
-
-def test_a_profile_without_settings_is_still_there(path: Path) -> None:
-    update(path, "work", {"api_key": "w"})
-    update(path, "work", {"api_key": None})
-    assert read(path).profiles["work"] == {}
 
 
 COMMENTED = """\
@@ -238,30 +228,25 @@ def test_every_comment_stays_where_it_is(
         assert path.read_bytes().decode() == COMMENTED.replace(replace, by).replace("\n", newline)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
+def test_a_profile_is_changed_however_it_is_spelled(path: Path) -> None:
+    for content in (
         "profiles.work.api_key = 'a'\n",
         "profiles = {work = {api_key = 'a'}}\n",
         "[profiles]\nwork.api_key = 'a'\n",
         "[profiles]\nwork = {api_key = 'a'}\n",
         "[ profiles . 'work' ]\napi_key = 'a'\n[profiles.b]\nicon='x'",
-    ],
-)
-def test_a_profile_is_changed_however_it_is_spelled(content: str, path: Path) -> None:
-    update(written(path, content), "work", {"api_key": "b", "notify": True})
-    assert read(path).profiles["work"] == {"api_key": "b", "notify": True}
+    ):
+        update(written(path, content), "work", {"api_key": "b", "notify": True})
+        assert read(path).profiles["work"] == {"api_key": "b", "notify": True}
 
 
-@pytest.mark.parametrize(
-    "content", ["profiles = {work = {}}\n", 'workspace = """\n[profiles.new]\n"""\n'], ids=["inline", "look-alike"]
-)
-def test_a_file_that_can_not_be_changed_safely_is_left_alone(content: str, path: Path) -> None:
-    written(path, content)
-    with pytest.raises(BadConfig, match="without harming") as caught:
-        update(path, "new", {"workspace": "w"})
-    assert "by hand" in str(caught.value.hint)
-    assert path.read_text() == content
+def test_a_file_that_can_not_be_changed_safely_is_left_alone(path: Path) -> None:
+    for content in ("profiles = {work = {}}\n", 'workspace = """\n[profiles.new]\n"""\n'):
+        written(path, content)
+        with pytest.raises(BadConfig, match="without harming") as caught:
+            update(path, "new", {"workspace": "w"})
+        assert "by hand" in str(caught.value.hint)
+        assert path.read_text() == content
 
 
 @given(
@@ -308,7 +293,7 @@ def test_many_writers_at_once_lose_nothing(path: Path) -> None:
     def write(name: str) -> None:
         subprocess.run([sys.executable, "-c", program, str(path), name], cwd=REPOSITORY, check=True)
 
-    names = [f"p{number}" for number in range(12)]
+    names = [f"p{number}" for number in range(6)]
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(write, names))
     assert read(path).profiles == {"default": {}, **{name: {"workspace": name} for name in names}}
@@ -316,11 +301,11 @@ def test_many_writers_at_once_lose_nothing(path: Path) -> None:
 
 
 @posix_only
-@pytest.mark.parametrize("place", ["/proc/logsh/config.toml", "/dev/null/logsh/config.toml"])
-def test_a_place_that_can_not_be_written_is_said_with_a_way_out(place: str) -> None:
-    with pytest.raises(BadConfig, match=f"can't write {place}") as caught:
-        update(Path(place), "default", {"workspace": "a"})
-    assert "LOGSH_CONFIG_DIR" in str(caught.value.hint)
+def test_a_place_that_can_not_be_written_is_said_with_a_way_out() -> None:
+    for place in ("/proc/logsh/config.toml", "/dev/null/logsh/config.toml"):
+        with pytest.raises(BadConfig, match=f"can't write {place}") as caught:
+            update(Path(place), "default", {"workspace": "a"})
+        assert "LOGSH_CONFIG_DIR" in str(caught.value.hint)
 
 
 @posix_only

@@ -20,7 +20,7 @@ from tests.support import server as scripted
 from tests.support.certs import authority
 from tests.support.command import LOGSH, Completed, environment
 from tests.support.sending import kept_rows, wait_for_background
-from tests.support.server import COLUMNS, Answer, Server
+from tests.support.server import COLUMNS, Server
 
 KEY = "logsh_CANARY0123456789wxyz"
 pytestmark = pytest.mark.service(key=KEY, validate=True)
@@ -59,59 +59,43 @@ def test_a_good_key_is_verified_without_creating_an_event_and_saved_with_its_url
     assert service.events == []
 
 
-def test_json_is_one_line_with_the_key_masked(logsh: Logsh, service: Server, config: Path) -> None:
-    done = login(logsh, "--json", "--api-url", service.url)
-    assert done.json == {
-        "profile": "default",
-        "api_url": service.url,
-        "api_key": MASKED,
-        "verified": True,
-        "config": str(config),
-        "exit_code": 0,
-        "error": None,
-    }
-
-
-def test_quiet_success_says_nothing(logsh: Logsh, service: Server) -> None:
-    done = login(logsh, "-q", "--api-url", service.url)
-    assert (done.code, done.stdout, done.stderr) == (0, "", "")
-
-
-@pytest.mark.parametrize("column", COLUMNS.values(), ids=COLUMNS)
-@pytest.mark.parametrize("says", ["accepted", "refused", "limited", "quota_spent"])
-def test_every_answer_that_comes_after_the_key_was_read_means_that_it_is_good(
-    says: str, column: scripted.Column, logsh: Logsh, config: Path
+def test_json_is_one_line_with_the_key_masked_and_quiet_success_says_nothing(
+    logsh: Logsh, service: Server, config: Path
 ) -> None:
+    shown = {"profile": "default", "api_url": service.url, "api_key": MASKED, "verified": True, "config": str(config)}
+    assert login(logsh, "--json", "--api-url", service.url).json == {**shown, "exit_code": 0, "error": None}
+    assert login(logsh, "-q", "--api-url", service.url) == Completed(0, b"", b"")
+
+
+def test_every_answer_that_comes_after_the_key_was_read_means_that_it_is_good(logsh: Logsh, config: Path) -> None:
     with Server() as service:
-        service.script(getattr(column, says))
-        assert login(logsh, "--api-url", service.url).code == 0
-    assert saved(config)["api_key"] == KEY
+        for column in COLUMNS.values():
+            for answer in (column.accepted, column.refused, column.limited, column.quota_spent):
+                service.script(answer)
+                assert login(logsh, "--api-url", service.url).code == 0, answer
+                assert saved(config)["api_key"] == KEY
+                config.unlink()
 
 
-@pytest.mark.parametrize(
-    ("answer", "code"),
-    [
-        (scripted.error(401, "unauthorized", "Your Bearer Token is missing, invalid or expired."), 77),
-        (scripted.error(403, "forbidden", "no"), 77),
-        (scripted.html404(), 78),
-        (scripted.empty(400), 78),
-        (scripted.redirect("https://elsewhere.example"), 78),
-        (scripted.error(500), 69),
-        (scripted.error(503), 69),
-        (scripted.drop(), 69),
-        (scripted.raw(b"SSH-2.0-x\r\n", hang_up=True), 69),
-    ],
-    ids=repr,
-)
-def test_a_key_that_nobody_vouches_for_is_not_saved(answer: Answer, code: int, logsh: Logsh, config: Path) -> None:
+def test_a_key_that_nobody_vouches_for_is_not_saved(logsh: Logsh, config: Path) -> None:
     config.parent.mkdir()
     config.write_text("workspace = 'kept'\n")
     config.chmod(0o600)
     with Server() as service:
-        service.default = answer
-        done = login(logsh, "--api-url", service.url)
-    assert done.code == code
-    assert done.stdout == ""
+        for answer, code in (
+            (scripted.error(401, "unauthorized", "Your Bearer Token is missing, invalid or expired."), 77),
+            (scripted.error(403, "forbidden", "no"), 77),
+            (scripted.html404(), 78),
+            (scripted.empty(400), 78),
+            (scripted.redirect("https://elsewhere.example"), 78),
+            (scripted.error(500), 69),
+            (scripted.error(503), 69),
+            (scripted.drop(), 69),
+            (scripted.raw(b"SSH-2.0-x\r\n", hang_up=True), 69),
+        ):
+            service.default = answer
+            done = login(logsh, "--api-url", service.url)
+            assert (done.code, done.stdout) == (code, ""), answer
     assert config.read_text() == "workspace = 'kept'\n"
 
 
@@ -148,15 +132,11 @@ def test_a_new_key_of_a_profile_is_verified_at_the_profiles_own_url(
     assert saved(config)["profiles"]["work"]["api_url"] == service.url
 
 
-def test_the_environments_url_is_saved_with_the_key_that_was_verified_there(
+def test_the_environments_url_is_saved_with_its_key_and_two_different_urls_are_a_question(
     logsh: Logsh, service: Server, config: Path
 ) -> None:
     assert login(logsh, LOGSH_API_URL=service.url).code == 0
     assert saved(config) == {"api_key": KEY, "api_url": service.url}
-
-
-def test_two_different_urls_are_a_question_not_a_guess(logsh: Logsh, service: Server, config: Path) -> None:
-    login(logsh, "--api-url", service.url)
     done = login(logsh, key="logsh_CANARY_another", LOGSH_API_URL="https://elsewhere.example")
     assert done.code == 78
     assert "--api-url" in done.stderr
@@ -172,9 +152,8 @@ def test_a_private_authority_is_trusted_where_the_profile_says_so(logsh: Logsh, 
         assert login(logsh, "--api-url", service.url).code == 0
 
 
-@pytest.mark.parametrize(
-    ("stdin", "said"),
-    [
+def test_what_can_not_be_a_key_is_wrong_usage(logsh: Logsh, config: Path) -> None:
+    for stdin, said in (
         (b"", "first line of standard input is empty"),
         (b"\nlogsh_CANARY\n", "first line of standard input is empty"),
         (b"logsh CANARY\n", "must not contain white space"),
@@ -182,15 +161,13 @@ def test_a_private_authority_is_trusted_where_the_profile_says_so(logsh: Logsh, 
         (b"logsh_CANARY\x1b[0m\n", "without control characters"),
         (b'"logsh_CANARY"\n', "quotation marks"),
         (b"x" * 100_000 + b"CANARY", "at most 1024 characters"),
-    ],
-    ids=lambda value: ascii(value)[:20],
-)
-def test_what_can_not_be_a_key_is_wrong_usage(stdin: bytes, said: str, logsh: Logsh, config: Path) -> None:
-    done = logsh("login", "--key-stdin", "--no-verify", stdin=stdin)
-    assert done.code == 2
-    assert said in done.stderr
-    assert "CANARY" not in done.stdout + done.stderr
+    ):
+        done = logsh("login", "--key-stdin", "--no-verify", stdin=stdin)
+        assert done.code == 2
+        assert said in done.stderr
+        assert "CANARY" not in done.stdout + done.stderr
     assert saved(config) is None
+    assert "--key-stdin" in logsh("login").stderr
 
 
 def test_only_the_first_line_counts_and_white_space_around_it_does_not(logsh: Logsh, config: Path) -> None:
@@ -206,35 +183,21 @@ def test_a_key_of_another_look_is_saved_with_a_warning(logsh: Logsh, config: Pat
     assert saved(config) == {"api_key": "sk-CANARY-12345678901234567"}
 
 
-def test_without_a_terminal_and_without_key_stdin_it_says_so(logsh: Logsh) -> None:
-    done = logsh("login")
-    assert done.code == 2
-    assert "--key-stdin" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("args", "said"),
-    [
-        (["--workspace", "x" * 36], "--workspace must be at most 35 characters; yours has 36"),
-        (["--workspace", " "], "--workspace must not be empty"),
-        (["--api-url", "http://logsh.example"], "--api-url must start with https://"),
-        (
-            ["--api-url", "logsh_CANARY0123456789"],
-            "(that looks like an API key, which goes into LOGSH_API_KEY, or to `logsh login --key-stdin`)",
-        ),
-        (["--api-url", "https://me:secret@logsh.example"], "--api-url must not contain a user name or password"),
-        (["--profile", ""], "--profile: a profile's name must not be empty"),
-        (["--profile", "logsh_CANARY0123456789"], "--profile: a profile's name must not look like an API key (that"),
-        (["--profile", "a\tb"], "--profile: a profile's name must be printable"),
-    ],
-)
-def test_what_is_wrong_with_the_options_is_said_before_the_key_is_read(
-    args: list[str], said: str, logsh: Logsh
-) -> None:
-    done = logsh("login", "--key-stdin", *args, stdin=b"")
-    assert done.code == 2
-    assert said in done.stderr
-    assert not re.search("secret|CANARY", done.stderr)
+def test_what_is_wrong_with_the_options_is_said_before_the_key_is_read(logsh: Logsh) -> None:
+    for option, value, said in (
+        ("--workspace", "x" * 36, "--workspace must be at most 35 characters; yours has 36"),
+        ("--workspace", " ", "--workspace must not be empty"),
+        ("--api-url", "http://logsh.example", "--api-url must start with https://"),
+        ("--api-url", "logsh_CANARY0123456789", "(that looks like an API key, which goes into LOGSH_API_KEY, or to"),
+        ("--api-url", "https://me:secret@logsh.example", "--api-url must not contain a user name or password"),
+        ("--profile", "", "--profile: a profile's name must not be empty"),
+        ("--profile", "logsh_CANARY0123456789", "--profile: a profile's name must not look like an API key (that"),
+        ("--profile", "a\tb", "--profile: a profile's name must be printable"),
+    ):
+        done = logsh("login", "--key-stdin", option, value, stdin=b"")
+        assert done.code == 2
+        assert said in done.stderr
+        assert not re.search("secret|CANARY", done.stderr)
 
 
 def test_a_wrong_configuration_file_is_an_error_and_stays_as_it_is(logsh: Logsh, config: Path) -> None:
@@ -364,18 +327,12 @@ def test_logout_removes_the_key_and_nothing_else(logsh: Logsh, config: Path) -> 
     assert saved(config) == {"workspace": "shop", "profiles": {"work": {}}}
 
 
-def test_logout_without_a_key_changes_nothing(logsh: Logsh, config: Path) -> None:
-    for _ in range(2):
-        done = logsh("logout")
-        assert (done.code, done.stdout) == (0, "profile default has no key\n")
-    assert not config.exists()
-    assert logsh("logout", "-q").stdout == ""
-
-
-def test_logout_of_a_profile_that_does_not_exist_is_an_error(logsh: Logsh) -> None:
-    assert logsh("logout", "-p", "nope").code == 78
-
-
-def test_logout_says_when_the_environment_still_has_a_key(logsh: Logsh) -> None:
+def test_logout_without_a_key_changes_nothing_and_says_if_the_environment_still_has_one(
+    logsh: Logsh, config: Path
+) -> None:
     done = logsh("logout", env={"LOGSH_API_KEY": KEY})
+    assert (done.code, done.stdout) == (0, "profile default has no key\n")
     assert "LOGSH_API_KEY is still set" in done.stderr
+    assert not config.exists()
+    assert logsh("logout", "-q") == Completed(0, b"", b"")
+    assert logsh("logout", "-p", "nope").code == 78

@@ -141,17 +141,13 @@ def test_the_project_file_brings_metadata(config: Path) -> None:
     assert found.metadata == ({"team": "shop", "level": 3}, path)
 
 
-@pytest.mark.parametrize(
-    ("flags", "env"), [({"profile": "nope"}, {}), ({}, {"LOGSH_PROFILE": "nope"})], ids=["flag", "env"]
-)
-def test_a_profile_that_does_not_exist_is_an_error_that_lists_the_others(
-    flags: dict[str, Any], env: dict[str, str], config: Path
-) -> None:
+def test_a_profile_that_does_not_exist_is_an_error_that_lists_the_others(config: Path) -> None:
     config.write_text(ALL)
-    with pytest.raises(UnknownProfile, match='there is no profile "nope"') as caught:
-        load(config, {**env, "LOGSH_API_KEY": KEY}, **flags)
-    assert caught.value.exit_code == 78
-    assert "bare, default, work" in str(caught.value.hint)
+    for flags, env in (({"profile": "nope"}, {}), ({}, {"LOGSH_PROFILE": "nope"})):
+        with pytest.raises(UnknownProfile, match='there is no profile "nope"') as caught:
+            load(config, {**env, "LOGSH_API_KEY": KEY}, **flags)
+        assert caught.value.exit_code == 78
+        assert "bare, default, work" in str(caught.value.hint)
 
 
 def test_an_empty_profile_flag_is_not_the_default_profile(config: Path) -> None:
@@ -159,18 +155,11 @@ def test_an_empty_profile_flag_is_not_the_default_profile(config: Path) -> None:
         load(config, profile="")
 
 
-@pytest.mark.parametrize("word", ["1", "true", "YES", "On"])
-def test_words_for_true(word: str, config: Path) -> None:
-    found = load(config, {"LOGSH_BEST_EFFORT": word, "LOGSH_NOTIFY": word})
-    assert found.best_effort.value is True
-    assert found.notify.value is True
-
-
-@pytest.mark.parametrize("word", ["0", "false", "No", "OFF"])
-def test_words_for_false(word: str, config: Path) -> None:
-    found = load(config, {"LOGSH_BEST_EFFORT": word, "LOGSH_NOTIFY": word})
-    assert found.best_effort.value is False
-    assert found.notify.value is False
+def test_words_for_true_and_false(config: Path) -> None:
+    for words, meant in ((("1", "true", "YES", "On"), True), (("0", "false", "No", "OFF"), False)):
+        for word in words:
+            found = load(config, {"LOGSH_BEST_EFFORT": word, "LOGSH_NOTIFY": word})
+            assert (found.best_effort.value, found.notify.value) == (meant, meant), word
 
 
 def test_skipping_without_a_key_can_be_set_in_the_environment(config: Path) -> None:
@@ -178,45 +167,40 @@ def test_skipping_without_a_key_can_be_set_in_the_environment(config: Path) -> N
     assert load(config, {"LOGSH_ON_MISSING_KEY": "fail"}).on_missing_key.value == "fail"
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "said"),
-    [
-        ("LOGSH_NOTIFY", "maybe", 'must be true or false (or 1/0, yes/no, on/off); got "maybe"'),
-        ("LOGSH_BEST_EFFORT", "2", "must be true or false"),
-        ("LOGSH_ON_MISSING_KEY", "ignore", 'must be "fail" or "skip"; got "ignore"'),
-        ("LOGSH_DEADLINE", "10x", 'must be a duration such as 90s, 15m or 2h; got "10x"'),
-        ("LOGSH_DEADLINE", "nan", 'must be a duration such as 90s, 15m or 2h; got "nan"'),
-        ("LOGSH_DEADLINE", "inf", 'got "inf"'),
-        ("LOGSH_DEADLINE", "0", 'must be above 0 and at most 86400 seconds; got "0"'),
-        ("LOGSH_DEADLINE", "-1", 'got "-1"'),
-        ("LOGSH_DEADLINE", "86401", 'got "86401"'),
-        ("LOGSH_NOTIFY", "\x1b[31m", r"\x1b[31m"),
-    ],
-)
-def test_a_variable_that_can_not_be_understood_is_named(variable: str, value: str, said: str, config: Path) -> None:
-    with pytest.raises(BadConfig) as caught:
-        load(config, {variable: value})
-    assert variable in caught.value.message
-    assert said in caught.value.message
-    assert "\x1b" not in caught.value.message
+def test_a_variable_that_can_not_be_understood_is_named(config: Path) -> None:
+    for name, value, said in (
+        ("NOTIFY", "maybe", 'must be true or false (or 1/0, yes/no, on/off); got "maybe"'),
+        ("BEST_EFFORT", "2", "must be true or false"),
+        ("ON_MISSING_KEY", "ignore", 'must be "fail" or "skip"; got "ignore"'),
+        ("DEADLINE", "10x", 'must be a duration such as 90s, 15m or 2h; got "10x"'),
+        ("DEADLINE", "nan", 'must be a duration such as 90s, 15m or 2h; got "nan"'),
+        ("DEADLINE", "inf", 'got "inf"'),
+        ("DEADLINE", "0", 'must be above 0 and at most 86400 seconds; got "0"'),
+        ("DEADLINE", "-1", 'got "-1"'),
+        ("DEADLINE", "86401", 'got "86401"'),
+        ("NOTIFY", "\x1b[31m", r"\x1b[31m"),
+    ):
+        with pytest.raises(BadConfig) as caught:
+            load(config, {f"LOGSH_{name}": value})
+        assert f"LOGSH_{name}" in caught.value.message
+        assert said in caught.value.message
+        assert "\x1b" not in caught.value.message
 
 
-@pytest.mark.parametrize("seconds", [0, -1, math.nan, math.inf, 86400.5])
-def test_an_impossible_deadline_is_wrong_usage_as_a_flag_and_bad_configuration_in_a_file(
-    seconds: float, config: Path
-) -> None:
-    with pytest.raises(UsageError, match="--deadline must be"):
-        load(config, deadline=seconds)
-    config.write_text(f"deadline = {seconds}\n")
-    with pytest.raises(BadConfig, match=r"the deadline from profile default \(.*config.toml\) must be"):
-        load(config)
+def test_an_impossible_deadline_is_wrong_usage_as_a_flag_and_bad_configuration_in_a_file(config: Path) -> None:
+    for seconds in (0, -1, math.nan, math.inf, 86400.5):
+        config.write_text(f"deadline = {seconds}\n")
+        with pytest.raises(UsageError, match="--deadline must be"):
+            load(config, deadline=seconds)
+        with pytest.raises(BadConfig, match=r"the deadline from profile default \(.*config.toml\) must be"):
+            load(config)
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90.0), ("1m", 60.0), ("1h30m", 5400.0), (" 2.5s ", 2.5)])
-def test_a_deadline_is_a_duration_wherever_it_is_set(text: str, seconds: float, config: Path) -> None:
-    assert load(config, {"LOGSH_DEADLINE": text}).deadline == (seconds, "LOGSH_DEADLINE")
-    config.write_text(f"deadline = '{text}'\n")
-    assert load(config).deadline.value == seconds
+def test_a_deadline_is_a_duration_wherever_it_is_set(config: Path) -> None:
+    for text, seconds in (("90", 90.0), ("1m", 60.0), ("1h30m", 5400.0), (" 2.5s ", 2.5)):
+        config.write_text(f"deadline = '{text}'\n")
+        assert load(config).deadline.value == seconds
+        assert load(config, {"LOGSH_DEADLINE": text}).deadline == (seconds, "LOGSH_DEADLINE")
     config.write_text("deadline = 'soon'\n")
     with pytest.raises(BadConfig, match=r"the deadline from profile default .* must be a duration .*; got \"soon\""):
         load(config)
@@ -252,22 +236,17 @@ def test_other_credentials_of_a_unit_are_no_key(config: Path, tmp_path: Path) ->
     assert load(config, {"CREDENTIALS_DIRECTORY": str(tmp_path)}).destination().key == KEY
 
 
-@pytest.mark.parametrize(
-    ("content", "error"), [(None, BadConfig), ("", MissingKey), (" \n", MissingKey), ("a b", BadConfig)]
-)
-@pytest.mark.parametrize("way", ["LOGSH_API_KEY_FILE", "CREDENTIALS_DIRECTORY"])
-def test_a_named_key_file_without_a_key_is_an_error_and_never_another_key(
-    way: str, content: str | None, error: type[ConfigError], config: Path, tmp_path: Path
-) -> None:
+def test_a_named_key_file_without_a_key_is_an_error_and_never_another_key(config: Path, tmp_path: Path) -> None:
     config.write_text(f'api_key = "{KEY}"\n')
     file = tmp_path / "logsh-api-key"
-    if content is None:
-        file.symlink_to("nowhere")
-    else:
-        file.write_text(content)
-    found = load(config, {way: str(file if way == "LOGSH_API_KEY_FILE" else tmp_path)})
-    with pytest.raises(error):
-        found.destination()
+    file.symlink_to("nowhere")
+    for content, error in ((None, BadConfig), ("", MissingKey), (" \n", MissingKey), ("a b", BadConfig)):
+        if content is not None:
+            file.unlink()
+            file.write_text(content)
+        for env in ({"LOGSH_API_KEY_FILE": str(file)}, {"CREDENTIALS_DIRECTORY": str(tmp_path)}):
+            with pytest.raises(error):
+                load(config, env).destination()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
@@ -344,22 +323,16 @@ def test_a_key_goes_only_where_it_belongs(
     assert caught.value.hint
 
 
-@pytest.mark.parametrize(
-    ("file", "env", "hint"),
-    [
-        (f'api_key = "{KEY}"', {"LOGSH_API_URL": THERE}, "set LOGSH_API_KEY as well"),
-        (f'api_url = "{HERE}"', {"LOGSH_API_KEY": KEY}, "set LOGSH_API_URL as well"),
-    ],
-    ids=["url-without-key", "key-without-url"],
-)
-def test_a_misplaced_key_is_an_error_that_says_what_to_set(
-    file: str, env: dict[str, str], hint: str, config: Path
-) -> None:
-    config.write_text(file)
-    with pytest.raises(MisplacedKey) as caught:
-        load(config, env).destination()
-    assert hint in str(caught.value.hint)
-    assert "--profile default" in str(caught.value.hint)
+def test_a_misplaced_key_is_an_error_that_says_what_to_set(config: Path) -> None:
+    for file, env, variable in (
+        (f'api_key = "{KEY}"', {"LOGSH_API_URL": THERE}, "LOGSH_API_KEY"),
+        (f'api_url = "{HERE}"', {"LOGSH_API_KEY": KEY}, "LOGSH_API_URL"),
+    ):
+        config.write_text(file)
+        with pytest.raises(MisplacedKey) as caught:
+            load(config, env).destination()
+        assert f"set {variable} as well" in str(caught.value.hint)
+        assert "--profile default" in str(caught.value.hint)
 
 
 def test_what_mends_a_missing_key_and_workspace_is_for_the_profile_that_was_named(config: Path) -> None:
@@ -370,57 +343,39 @@ def test_what_mends_a_missing_key_and_workspace_is_for_the_profile_that_was_name
     assert load(config, profile="other").missing(without) is without
 
 
-KEY_SHAPED = "logsh_0123456789abcdef"
+def test_a_key_in_the_wrong_place_is_told_where_it_belongs(config: Path) -> None:
+    given = "logsh_0123456789abcdef"
+    for env in (
+        {"LOGSH_API_KEY_FILE": given},
+        {"LOGSH_PROFILE": given},
+        {"LOGSH_API_URL": given, "LOGSH_API_KEY": KEY},
+        {"LOGSH_API_URL": f"https://logsh.example?api_key={given}", "LOGSH_API_KEY": KEY},
+    ):
+        with pytest.raises(ConfigError) as caught:
+            load(config, env).destination()
+        assert "LOGSH_API_KEY" in str(caught.value.hint)
+        assert "--key-stdin" in str(caught.value.hint)
 
 
-@pytest.mark.parametrize(
-    "env",
-    [
-        {"LOGSH_API_KEY_FILE": KEY_SHAPED},
-        {"LOGSH_PROFILE": KEY_SHAPED},
-        {"LOGSH_API_URL": KEY_SHAPED, "LOGSH_API_KEY": KEY},
-        {"LOGSH_API_URL": f"https://logsh.example?api_key={KEY_SHAPED}", "LOGSH_API_KEY": KEY},
-    ],
-    ids=lambda env: next(iter(env)),
-)
-def test_a_key_in_the_wrong_place_is_told_where_it_belongs(env: dict[str, str], config: Path) -> None:
-    with pytest.raises(ConfigError) as caught:
-        load(config, env).destination()
-    assert "LOGSH_API_KEY" in str(caught.value.hint)
-    assert "--key-stdin" in str(caught.value.hint)
+def test_a_url_without_its_scheme_is_told_the_whole(config: Path) -> None:
+    for given_url, meant in (
+        ("localhost:1234", "http://localhost:1234"),
+        ("logsh.example/x", "https://logsh.example/x"),
+        ("??", LOGSH),
+    ):
+        with pytest.raises(BadConfig, match="must start with https://") as caught:
+            load(config, {"LOGSH_API_URL": given_url, "LOGSH_API_KEY": KEY}).destination()
+        assert caught.value.hint == f"it takes a base URL such as {meant}"
 
 
-@pytest.mark.parametrize(
-    ("given", "meant"),
-    [("localhost:1234", "http://localhost:1234"), ("logsh.example/x", "https://logsh.example/x"), ("??", LOGSH)],
-)
-def test_a_url_without_its_scheme_is_told_the_whole(given: str, meant: str, config: Path) -> None:
-    with pytest.raises(BadConfig, match="must start with https://") as caught:
-        load(config, {"LOGSH_API_URL": given, "LOGSH_API_KEY": KEY}).destination()
-    assert caught.value.hint == f"it takes a base URL such as {meant}"
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        "a b",
-        "a\tb",
-        "Bearer abc",
-        "logsh_ä",
-        "a\x00b",
-        "a\x7fb",
-        "a\u2028b",
-        "a\udc80",
-        '"quoted"',
-        "'quoted'",
+def test_a_key_that_no_header_can_carry_is_refused_without_being_shown(config: Path) -> None:
+    for key in (
+        *("a b", "a\tb", "Bearer abc", "logsh_ä", "a\x00b", "a\x7fb", "a\u2028b", "a\udc80", '"quoted"', "'quoted'"),
         "x" * 1025,
-    ],
-    ids=ascii,
-)
-def test_a_key_that_no_header_can_carry_is_refused_without_being_shown(key: str, config: Path) -> None:
-    with pytest.raises(BadConfig, match="the API key from LOGSH_API_KEY must") as caught:
-        load(config, {"LOGSH_API_KEY": key}).destination()
-    assert key not in caught.value.message + str(caught.value.hint)
+    ):
+        with pytest.raises(BadConfig, match="the API key from LOGSH_API_KEY must") as caught:
+            load(config, {"LOGSH_API_KEY": key}).destination()
+        assert key not in caught.value.message + str(caught.value.hint)
 
 
 def test_a_url_that_can_not_be_used_is_an_error_only_where_it_is_needed(config: Path) -> None:
@@ -458,15 +413,9 @@ def test_warnings_about_files_are_handed_on(config: Path) -> None:
     env=st.dictionaries(
         st.sampled_from(
             [
-                *(
-                    "LOGSH_API_KEY",
-                    "LOGSH_API_KEY_FILE",
-                    "LOGSH_API_URL",
-                    "LOGSH_WORKSPACE",
-                    "LOGSH_ICON",
-                    "LOGSH_NOTIFY",
-                ),
+                *("LOGSH_API_KEY", "LOGSH_API_KEY_FILE", "LOGSH_API_URL", "LOGSH_WORKSPACE", "LOGSH_ICON"),
                 *("LOGSH_DEADLINE", "LOGSH_CA_FILE", "LOGSH_PROFILE", "LOGSH_BEST_EFFORT", "CREDENTIALS_DIRECTORY"),
+                "LOGSH_NOTIFY",
             ]
         ),
         # What an environment can hold: anything but NUL, undecodable bytes as surrogates.
