@@ -53,7 +53,10 @@ SET_ELSEWHERE = {
 }
 """Settings that no profile holds, and how each is set."""
 
-_BLOCK_START = r"(?m)^(?:[ \t]*#[^\n]*\n)*[ \t]*\["
+_BLOCK_START = r"(?m)^(?:[ \t]*#[^\n]*\n)*([ \t]*\[)?"
+"""A run of comment lines is matched whether a header follows or not: one that was only looked at would be looked at
+again from its second line, and so on."""
+
 _LOCK_PATIENCE_S = 10.0
 _PEM_MARKS = (b"-----BEGIN CERTIFICATE-----", b"-----BEGIN TRUSTED CERTIFICATE-----")
 _LONGEST_BUNDLE = 10 * 1024 * 1024
@@ -131,7 +134,7 @@ def edit(text: str, table: Sequence[str], changes: Changes) -> str:
 
     newline = "\r\n" if "\r\n" in text else "\n"
     text = text.replace("\r\n", "\n")
-    starts = [match.start() for match in re.finditer(_BLOCK_START, text)]
+    starts = [match.start() for match in re.finditer(_BLOCK_START, text) if match[1]]
     blocks = [text[start:end] for start, end in zip([0, *starts], [*starts, len(text)], strict=True)]
     for index, block in enumerate(blocks):
         body = block.rstrip()

@@ -31,7 +31,7 @@ _USES = {"search", "match", "fullmatch", "sub", "subn", "split", "findall", "fin
 
 _REPEATED = (
     *'aA0-_.:@/\\"= \n<[\x1b',
-    *("://a", "a:", "a@", "a.", "a=", "-a ", "a b", '"a":', "\\n", "%3D", "&a=", "a:\n ", "https://a:"),
+    *("://a", "a:", "a@", "a.", "a=", "-a ", "a b", '"a":', "\\n", "%3D", "&a=", "a:\n ", "#\n", "https://a:"),
 )
 _ALONE = (
     *("'", "\t", "{", "%", "…", "://", "a-", "--a ", "a: ", "\\\\", "logsh_", "eyJ", "eyJ.", "key", "key=", "token "),
