@@ -10,7 +10,6 @@ import re
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
@@ -142,20 +141,6 @@ def test_a_delivery_killed_at_any_step_loses_nothing(service: Server, traced: Tr
 
 
 # The same without strace, at the steps that the service can hold a process at
-
-
-def test_a_courier_killed_in_mid_flight_loses_nothing(logsh: Logsh, service: Server, tmp_path: Path) -> None:
-    gate = threading.Event()
-    service.default = says.gated(gate)
-    assert logsh("send", *EVENT, "-b", env=settings_for(service)).code == 0
-    service.wait_for(1)
-    kill_what_is_left(tmp_path / "state")
-    wait_until_none_is_left(tmp_path / "state")
-    assert [row.state for row in kept_rows(tmp_path)] == ["leased"]
-    service.default = says.ok()
-    flush_once_leases_have_ended(service)
-    assert kept_rows(tmp_path) == []
-    gate.set()
 
 
 def test_killed_while_it_waits_for_its_next_attempt_the_event_is_kept(service: Server) -> None:
