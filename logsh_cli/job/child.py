@@ -40,6 +40,7 @@ _JOB_STOPS = frozenset({signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}) if sys.
 _PATIENCE_S = 5.0
 """For a reader of the output, once time is out."""
 _LOOK_AGAIN_S = 0.05
+_LOOK_AROUND_S = 1.0
 
 
 class Ending(Record):
@@ -125,6 +126,7 @@ class Child:
         self._ended_at: float | None = None
         self._status: int | None = None
         self._ordered: set[int] = set()
+        self._next_look = self._started_at + _LOOK_AROUND_S
         self._doubtful: deque[tuple[float, Arrival]] = deque()
         self._timeout: Timeout | None = None
 
@@ -187,6 +189,9 @@ class Child:
             if arrival is not None and arrival.number == signal.SIGTSTP:
                 self._consider(arrival, self.pid)  # first: we would stop once more for the command's having stopped
             self._reap(self.pid)
+            if arrival is None and time.monotonic() >= self._next_look:
+                self._witness.look_around()
+                self._next_look = time.monotonic() + _LOOK_AROUND_S
             if arrival is not None and arrival.number not in (signal.SIGCHLD, signal.SIGTSTP):
                 self._consider(arrival, self.pid)
             self._hand_on(self.pid)
@@ -211,7 +216,9 @@ class Child:
 
     def _patience_s(self) -> float | None:
         """For how long nothing has to be done unless a signal arrives."""
-        waits = [self._timeout.remaining_s()] if self._timeout else []
+        waits = [self._next_look - time.monotonic()] if self._witness.pids else []
+        if self._timeout:
+            waits.append(self._timeout.remaining_s())
         if self._doubtful:
             waits.append(self._doubtful[0][0] - time.monotonic())
         return min(waits, default=None)

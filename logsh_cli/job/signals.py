@@ -146,6 +146,7 @@ class Witness:
 
     def __init__(self) -> None:
         self._posts: dict[int, _Bystander] = {}
+        self._left: set[int] = set()
 
     @property
     def pids(self) -> set[int]:
@@ -164,12 +165,20 @@ class Witness:
         not have come to the bystander yet: ask again after ``GRACE_S``.
         """
         post = number if number in self._posts else 0
-        if post not in self._posts or not self._posts[post].has(number):
+        if post not in self._posts or number not in self._posts[post].pending():
             return False
         if post:
             self._posts[post].dismiss()
         self._posts[number] = _Bystander()
         return True
+
+    def look_around(self) -> None:
+        """Use up what was there at the last look as well: it came to a bystander alone, and would hide the next one."""
+        pending = [(post, number) for post, bystander in self._posts.items() for number in bystander.pending()]
+        left = {number for post, number in pending if post == number or (not post and number not in self._posts)}
+        for number in left & self._left:
+            self.saw(number)
+        self._left = left - self._left
 
     def replace(self, pid: int) -> None:
         """Fill the post of a process that was reaped, if it was one of ours: somebody ended it."""
@@ -210,12 +219,12 @@ class _Bystander:
                     break
             os.close(reading)
 
-    def has(self, number: int) -> bool:
-        """Return whether it was sent this signal."""
+    def pending(self) -> frozenset[int]:
+        """Return the signals that it was sent."""
         if self.pid is not None:
             with suppress(OSError):
-                return number in signal_set(read_whole(f"/proc/{self.pid}/status"), b"ShdPnd")
-        return False
+                return signal_set(read_whole(f"/proc/{self.pid}/status"), b"ShdPnd")
+        return frozenset()
 
     def dismiss(self) -> None:
         """End it."""
