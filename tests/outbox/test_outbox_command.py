@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from logsh_cli.outbox import Outbox
+from logsh_cli.outbox.rows import age
 from tests.support.command import LOGSH, environment
 from tests.support.inprocess import call_main
 from tests.support.kept import arrived, body_of, keep, shelve
@@ -87,6 +88,8 @@ def test_a_list_is_a_line_for_each_event_with_what_a_person_asks_about(tmp_path:
         ["3", "refused", "20d", "1", "refused", "Icon must be a valid emoji."],
         ["4", "waiting", "0s", "0", "leased", ""],
     ]
+    ages = [age(seconds) for seconds in (-1, 59, 60, 3_599, 3_600, 86_399, 86_400)]
+    assert ages == ["0s", "59s", "1m", "59m", "1h", "23h", "1d"]
     assert "3 waiting; they go out with the next event, or with `logsh outbox flush`" in done.stderr
     assert "1 refused by the service; `logsh outbox show ID` says why" in done.stderr
 

@@ -351,7 +351,7 @@ def test_a_row_that_can_not_be_read_is_shelved_and_stops_nobody(tmp_path: Path) 
     outbox = Outbox.open(tmp_path)
     for change in (
         *("body = 'text'", "body = x'ff'", "body = '[1]'", "body = CAST('{}' AS BLOB)"),
-        *("accepted_at = 1e300", "attempts = 'many'", 'body = CAST(\'{"event":"z"}\' AS BLOB)'),
+        *("accepted_at = 1e300", "accepted_at = -0.5", "attempts = 'many'", 'body = CAST(\'{"event":"z"}\' AS BLOB)'),
     ):
         bad, *good = outbox.add(ME, [body("a"), body("b"), body("c")])
         spoil(tmp_path, f"UPDATE events SET {change} WHERE id = {bad}")
@@ -366,9 +366,9 @@ def test_a_row_that_can_not_be_read_is_shelved_and_stops_nobody(tmp_path: Path) 
         assert outbox.drop([bad]) == Changed(1)
         outbox.delivered(good, "l")
     outbox.add(ME, [body("a"), body("b")])
-    spoil(tmp_path, "UPDATE events SET profile = CAST(x'ff' AS TEXT) WHERE id = 22")
-    assert [row.id for row in outbox.rows()] == [22, 23], "one spoilt byte keeps only its own event back"
-    assert [row.id for row in outbox.take(ME, lease="l", limit=9)] == [23]
+    spoil(tmp_path, "UPDATE events SET profile = CAST(x'ff' AS TEXT) WHERE id = 25")
+    assert [row.id for row in outbox.rows()] == [25, 26], "one spoilt byte keeps only its own event back"
+    assert [row.id for row in outbox.take(ME, lease="l", limit=9)] == [26]
     assert outbox.notices == []
 
 
