@@ -501,7 +501,7 @@ def test_a_log_cut_short_or_spoilt_costs_no_event_without_a_word(tmp_path: Path)
         outbox = Outbox.open(directory)
         if number < len(cuts):
             assert "the end of its log is lost" in outbox.notices[0] or "no tables" in outbox.notices[0]
-        assert bodies(outbox) == THREE or (outbox.notices and outbox.set_aside()), number
+        assert bodies(outbox) == THREE or (outbox.notices and outbox.set_aside() and number < len(cuts)), number
         assert outbox.add(ME, [body("new")]) == [4], "the ids of those lost are not given again"
 
 
