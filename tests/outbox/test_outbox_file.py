@@ -204,6 +204,10 @@ with Outbox.open(directory).flush_lock(patience_s=60) as held:
             assert held is True
     with pytest.raises(ConnectionError), outbox.flush_lock():  # stays what it is
         raise ConnectionError
+    (tmp_path / "flush.lock").unlink()
+    (tmp_path / "flush.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreUnavailable, match=r"flush\.lock can't be used"), outbox.flush_lock():
+        pass
 
 
 # Killed processes
@@ -229,6 +233,11 @@ def traced(script: str, directory: Path, *calls: str) -> list[str]:
     if subprocess.run([*command, script, str(directory)], env=environment, check=False).returncode != 0:
         pytest.skip("tracing is not permitted here")
     return log.read_text().splitlines()
+
+
+LOCKED = (
+    "db = __import__('sqlite3').connect(directory / 'outbox.db', isolation_level=None); db.execute('BEGIN IMMEDIATE'); "
+)
 
 
 def syncs_of(script: str, directory: Path) -> int:
@@ -258,6 +267,7 @@ def test_accepting_is_synced_and_acknowledging_is_not(tmp_path: Path) -> None:
         (f"{refused}; outbox.retry()", 1),
         ("outbox.release(ids, 'l'); outbox.drop(ids)", 1),
         ("outbox.release(ids, 'l'); outbox.drop()", 1),
+        (LOCKED + "Outbox.open(directory, patience_s=0.1).delivered(ids, 'l')", 1),  # in the ledger
     ):
         assert syncs(f"{accepted}; {script}") == one_add + more, script
     assert syncs("pass") == 0
