@@ -468,7 +468,9 @@ def test_of_a_damaged_file_of_a_later_version_what_this_one_knows_is_read(tmp_pa
     spoil(tmp_path, "ALTER TABLE events ADD COLUMN colour TEXT DEFAULT 'red'", "PRAGMA user_version = 9")
     Outbox.open(tmp_path).add(ME, [body("a")])
     spoil(tmp_path, "UPDATE events SET colour = 'blue'", "DELETE FROM store")
-    assert bodies(Outbox.open(tmp_path)) == [body("a")]
+    outbox = Outbox.open(tmp_path)
+    assert bodies(outbox) == [body("a")]
+    assert outbox.notices[0].endswith("a new one was begun with the 1 event that could be read")
 
 
 def test_many_processes_set_a_damaged_file_aside_once(tmp_path: Path) -> None:
