@@ -78,7 +78,7 @@ def _one_job(dice: random.Random, signals: int, send: Callable[[int, Path], obje
 def _one_by_one(group: int, dice: random.Random) -> None:
     """As systemd does it: every process of the group, in any order, a moment between them."""
     listing = subprocess.run(["ps", "-A", "-o", "pid=,pgid=,comm="], capture_output=True, check=True, text=True).stdout
-    rows = [line.split() for line in listing.splitlines()]
+    rows = [line.split(None, 2) for line in listing.splitlines()]  # a name may have spaces in it
     pids = [int(pid) for pid, pgid, name in rows if int(pgid) == group and name != "sleep"]
     dice.shuffle(pids)
     for pid in pids:
