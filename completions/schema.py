@@ -40,7 +40,7 @@ def closed(properties: Mapping[str, Schema], description: str, optional: tuple[s
 
 
 ENDED = {"exit_code": ref("exit_code"), "error": nullable(ref("error"))}
-"""What tells of a failure, in every form that has it."""
+"""The fields that tell of a failure, in every form that has them."""
 
 HANDWRITTEN: Mapping[str, Schema] = {
     "outbox_event": closed(

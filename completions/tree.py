@@ -35,7 +35,7 @@ _BRACKETED = re.compile(r"\s*\[[^]]*\]")
 
 
 class Values(NamedTuple):
-    """What may follow an option or stand as an argument.
+    """The values that may follow an option or stand as an argument.
 
     ``kind`` is ``text``, ``words`` (one of ``words``), ``files``, ``profiles``, ``emoji``, ``setting`` (a value of the
     configuration key before it) or ``command`` (a command line of its own). ``label`` is what the help calls it.

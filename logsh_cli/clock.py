@@ -7,9 +7,9 @@ import re
 import time as _time
 from typing import TYPE_CHECKING
 
+from logsh_cli import Record
 from logsh_cli.errors import UsageError
 from logsh_cli.output.text import excerpt
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -60,7 +60,7 @@ _SHOWS_ONLY = frozenset({"--help", "-h", "--version", "-V"})
 """Options whose text Typer itself writes, and so stumbles over a reader that has gone or a full disk."""
 
 _NAMES = {**vars(options), "options": options}
-"""What the signatures of commands name beside what their modules import."""
+"""Names in the signatures of commands beside what their modules import."""
 
 
 class RootGroup(ArrangedGroup):

@@ -49,7 +49,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where workers share the tests, start what takes long first, and spread each file over the whole run.
+    """With several workers, start what takes long first, and spread each file over the whole run.
 
     Some files wait and others compute; side by side they keep the processors busy.
     """

@@ -62,7 +62,7 @@ TYPER = typer.main.get_command(with_recorders(build_app((*COMMANDS, *HIDDEN))))
 
 
 def read_by_typer(argv: Sequence[str]) -> Call | None:
-    """What Typer calls with which arguments; ``None`` where it calls nothing."""
+    """Return the command that Typer calls and its arguments; ``None`` where it calls nothing."""
     CALLS.clear()
     try:
         with redirect_stdout(io.StringIO()), TYPER.make_context("logsh", [*argv]) as parsed:

@@ -36,7 +36,7 @@ PART = 8
 
 
 def leaks(text: str, key: str = KEY) -> list[str]:
-    """What of the key is in a text: the whole, or a piece of it."""
+    """Return the part of the key that is in a text: the whole, or a piece of it."""
     tail = key.removeprefix("logsh_")
     forms = {key, tail[:PART], tail[-PART:], json.dumps(key)[1:-1], key.encode().hex()}
     return [form for form in forms if form in text]
@@ -182,7 +182,7 @@ COMMANDS = (
     *(("config", "list"), ("config", "get", "api_key"), ("config", "get", "api_url"), ("config", "set", "icon", "🚀")),
     *(("config", "path"), ("doctor",), ("login", "--key-stdin", "--no-verify"), ("logout",)),
 )
-"""What reads variables and files."""
+"""Commands that read variables and files."""
 
 SETTINGS = ("workspace", "icon", "notify", "api_key", "api_url", "deadline", "x", "[metadata]\na", "[profiles.x]\nicon")
 SHAPES = ("{}", " {} ", "https://x.invalid/?api_key={}", "http://127.0.0.1:1/{}", "https://{}@x.invalid", "Bearer {}")

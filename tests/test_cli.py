@@ -107,7 +107,7 @@ USAGE = {
     "login logsh_0123456789abcdef": 'unexpected argument "[redacted]": a key on a command line can be read by every '
     "user of the machine (logsh login --key-stdin < key-file, or let it ask)",
 }
-"""What each of these says, whole: one voice, and a way forward where there is one."""
+"""The whole message of each of these: one voice, and a way forward where there is one."""
 
 
 def test_wrong_usage_is_one_line_that_says_what_and_what_to_do() -> None:

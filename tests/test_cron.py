@@ -178,7 +178,7 @@ def test_crons_own_environment_pipes_and_mail(service: Server, tmp_path: Path) -
 
 
 def processes_of(home: Path) -> list[int]:
-    """What the jobs left behind, which has this HOME."""
+    """Return what is left behind by the jobs, which have this HOME."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

@@ -1,4 +1,4 @@
-"""What every adapter does with files: one lock, one way to replace a file, one rule about owners and modes."""
+"""Rules about files that every adapter keeps: one lock, one way to replace a file, one rule about owners and modes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``--help`` and ``logsh help`` say is true, fits, and reads the same everywhere."""
+"""The text of ``--help`` and ``logsh help`` is true, fits, and reads the same everywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where nothing is as it should be: locales, streams, directories, arguments and signals."""
+"""Machines on which nothing is as it should be: locales, streams, directories, arguments and signals."""
 
 from __future__ import annotations
 

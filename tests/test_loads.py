@@ -1,4 +1,4 @@
-"""What a command loads, which every user pays for at every call."""
+"""The modules that a command loads: every user pays for them at every call."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEAVY = {
     *("urllib.request", "multiprocessing", "unittest", "xml", "pydantic", "tomllib"),
 }
 UNUSED = {"httpx._main", "anyio", "trio", "bz2", "lzma", "encodings.idna", "certifi", "idna", "mimetypes"}
-"""What httpx and a request load, and logsh has no use for."""
+"""Modules that httpx and a request load, and that logsh has no use for."""
 NETWORK = {"httpx", "httpcore", "h11", "ssl", "_ssl", "certifi", "idna", "anyio", "http.client", "email", "socket"}
 STORE = {"sqlite3", "_sqlite3", "hashlib", "_hashlib"}
 
@@ -49,7 +49,7 @@ def loaded_by_python(code: str) -> set[str]:
 
 @pytest.fixture(scope="session")
 def httpx_alone() -> set[str]:
-    """What the smallest httpx script has loaded; it pays for this anyway."""
+    """Return the modules of the smallest httpx script, which are paid for anyway."""
     return loaded_by_python(
         "import httpx\ntry: httpx.post('http://127.0.0.1:1', trust_env=False)\nexcept httpx.ConnectError: pass"
     )

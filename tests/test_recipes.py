@@ -102,7 +102,7 @@ LINTED = {
     "kubernetes": ("kubernetes-validate", "--strict"),
     "ansible": ("ansible-playbook", "--syntax-check"),
 }
-"""What each kind of file's own tool says; systemd's is asked in the tests of the units."""
+"""The verdict of each kind of file's own tool; systemd's is asked in the tests of the units."""
 
 
 @pytest.mark.parametrize("name", LINTED)
@@ -149,7 +149,7 @@ class Units:
         return text.replace("/var/lib/logsh", str(self.machine.state))
 
     def verify(self) -> str:
-        """What systemd has to say against them."""
+        """Return systemd's objections to them."""
         if shutil.which("systemd-analyze") is None:
             return ""
         # A template is verified as an instance of it.
@@ -160,7 +160,7 @@ class Units:
         return "\n".join(line for line in (done.stdout + done.stderr).splitlines() if str(self.directory) in line)
 
     def start(self, name: str, **specifiers: str) -> subprocess.CompletedProcess[str]:
-        """What systemd does with ``ExecStart`` of a system service: hardly any environment, no HOME, no shell."""
+        """Run ``ExecStart`` as systemd does for a system service: hardly any environment, no HOME, no shell."""
         text = (self.directory / name).read_text()
         env = dict(re.findall(r"^Environment=(\w+)=(\S+)$", text, re.MULTILINE))
         if "LoadCredential=logsh-api-key:" in text:

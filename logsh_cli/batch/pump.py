@@ -14,12 +14,12 @@ import select
 import threading
 from typing import TYPE_CHECKING, Any
 
+from logsh_cli import Record
 from logsh_cli.delivery.drain import Drain, Totals
 from logsh_cli.errors import EventRefused, InvalidEvent, MissingWorkspace, NotKept
 from logsh_cli.event import FIELD_LABELS, WHITE_SPACE, Event, build_event, draft_from_json
 from logsh_cli.http.wire import encode_body
 from logsh_cli.output.text import excerpt
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

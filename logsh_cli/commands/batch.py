@@ -8,6 +8,7 @@ import stat
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
+from logsh_cli import Record
 from logsh_cli.app import AppContext
 from logsh_cli.batch.pump import BatchJob, LineReader, parse_line
 from logsh_cli.clock import option_seconds
@@ -18,7 +19,6 @@ from logsh_cli.delivery.road import FORGIVABLE
 from logsh_cli.delivery.stop import StopRequest
 from logsh_cli.errors import EventRefused, ExitCode, MissingKey, UsageError, interruption
 from logsh_cli.output import Tally
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     import typer

@@ -8,10 +8,10 @@ from importlib.resources import files as resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from logsh_cli import Record
 from logsh_cli.app import AppContext
 from logsh_cli.errors import ConfigError, InternalError, UsageError
 from logsh_cli.files import make_directory, write_atomically
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,7 +65,7 @@ def read(shell: Reader) -> bytes:
 
 
 class Place(Record):
-    """Where a file goes, and what its reader may need to be told, if anything."""
+    """The place of a file, and a line that its reader may need, if any."""
 
     path: Path
     note: str | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
+from logsh_cli import Record
 from logsh_cli.app import AppContext
 from logsh_cli.clock import Budget
 from logsh_cli.config import DEFAULT_API_URL
@@ -17,7 +18,6 @@ from logsh_cli.delivery.flush import adopt, under_other_keys
 from logsh_cli.delivery.retry import check_key_taken
 from logsh_cli.errors import BadConfig, ConfigError, KeyRefused, NotDelivered, NotKept, UsageError
 from logsh_cli.output import DONE
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     import typer

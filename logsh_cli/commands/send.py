@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
+from logsh_cli import Record
 from logsh_cli.app import AppContext
 from logsh_cli.clock import Budget, option_seconds
 from logsh_cli.config.resolve import Flags, Settings
@@ -15,7 +16,6 @@ from logsh_cli.event import FLAG_LABELS, Draft, Event, build_event, parse_metada
 from logsh_cli.http import wire
 from logsh_cli.output import Result
 from logsh_cli.output.text import REDACTED
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     import typer

@@ -1,4 +1,4 @@
-"""Where settings come from, and where a key may go: the user's file, the project's file, the environment.
+"""The sources of settings, and the places where a key may go: the user's file, the project's file, the environment.
 
 Here are the places themselves, without I/O. The directories are platformdirs' ones; on Linux they are worked out here,
 since importing it costs 5 ms at every call, and its rule there is XDG's, in two lines. A test holds the two together.

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from logsh_cli import Record
 from logsh_cli.config import clean_api_url, config_dir
 from logsh_cli.config.files import (
     CONFIG_FILE,
@@ -35,7 +36,6 @@ from logsh_cli.event import MAX_WORKSPACE, WHITE_SPACE
 from logsh_cli.event.icons import resolve_icon
 from logsh_cli.files import check_owner, file_lock, make_directory, write_atomically
 from logsh_cli.output.text import excerpt, nearest, without_userinfo
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -284,4 +284,4 @@ _PARSERS: dict[str, tuple[Callable[[str], Value], Callable[[str], str] | None]] 
     "notify": (parse_boolean, str),
     "deadline": (_deadline, str),
 }
-"""How each value is read, and how what was given is quoted, where the complaint doesn't."""
+"""The reader of each value, and what quotes the text that was given, where the complaint doesn't."""

@@ -14,10 +14,10 @@ import stat
 import sys
 from typing import TYPE_CHECKING, Any
 
+from logsh_cli import Record
 from logsh_cli.errors import BadConfig
 from logsh_cli.files import PRIVATE_FILE, NotOurs, check_owner, tighten
 from logsh_cli.output.text import KEY_SHAPE, excerpt, nearest
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

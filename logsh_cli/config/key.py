@@ -12,9 +12,9 @@ import stat
 import time
 from typing import TYPE_CHECKING, Any
 
+from logsh_cli import Record
 from logsh_cli.config import DEFAULT_API_URL, clean_api_url
 from logsh_cli.errors import BadConfig, MisplacedKey, MissingKey
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from logsh_cli import Record
 from logsh_cli.clock import parse_duration
 from logsh_cli.config import DEFAULT_API_URL, clean_api_url, config_dir, is_loopback
 from logsh_cli.config.files import (
@@ -33,7 +34,6 @@ from logsh_cli.config.key import (
 )
 from logsh_cli.errors import BadConfig, ConfigError, MissingKey, UnknownProfile, UsageError
 from logsh_cli.output.text import excerpt, without_userinfo
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -121,7 +121,7 @@ _NAMES = frozenset(
         *("SYSTEMROOT", "APPDATA", "LOCALAPPDATA", "USERPROFILE", "TEMP", "TMP"),
     }
 )
-"""What settings, proxies, certificates and the start of Python need; other secrets of a job are not for a courier."""
+"""For settings, proxies, certificates and the start of Python; other secrets of a job are no business of a courier."""
 
 _LISTS = frozenset({"SSL_CERT_DIR", "PYTHONPATH"})
 _PATHS = _LISTS | {

@@ -45,7 +45,7 @@ SERVER_ERROR = 500
 
 
 class Totals:
-    """What came of many events: how many ended in each status, and one error for each exit code met."""
+    """The results of many events: how many ended in each status, and one error for each exit code met."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -78,7 +78,7 @@ class Drain:
         self.road = road
         self.totals = Totals()
         self.in_flight = 0
-        """How many events were handed in and not yet acknowledged."""
+        """The number of events that were handed in and not yet acknowledged."""
         self.in_vain: set[int | None] = set()
         """Those that were tried, and are kept."""
         self._deadline_s = deadline_s

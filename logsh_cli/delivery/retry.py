@@ -1,4 +1,4 @@
-"""What to do with an answer, or with the lack of one. Pure: no clock, no sleep, no network.
+"""Rules about an answer, or the lack of one. Pure: no clock, no sleep, no network.
 
 The rules come from the documented statuses and from the service's observed behaviour: a validation error is a 403,
 a per-second limit a 429 with ``Retry-After``, a spent monthly quota a 429 without one (a 402 in older versions).
@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from logsh_cli import errors
+from logsh_cli import Record, errors
 from logsh_cli.errors import LogshError
 from logsh_cli.output.text import printable
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -56,11 +55,11 @@ _STATUS_OF_NAME = {
     "not_found": 404,
     "method_not_allowed": 405,
 }
-"""What a name in an error body means, as the status that says the same. The name is the service's own word; a proxy
+"""Names in an error body, each as the status that says the same. The name is the service's own word; a proxy
 or an older version may have changed the number."""
 
 _AFTER_THE_KEY = (*REFUSED_STATUSES, _PAYMENT, 403, LIMIT_STATUS)
-"""What a service that is "not available" may answer only once it has accepted the key: plan, quota, limit."""
+"""Subjects of a "not available" that a service answers only once it has accepted the key: plan, quota, limit."""
 
 
 class Failure(Record):

@@ -12,13 +12,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from logsh_cli import errors
+from logsh_cli import Record, errors
 from logsh_cli.clock import Budget
 from logsh_cli.delivery import retry
 from logsh_cli.errors import ExitCode, LogshError, NotKept
 from logsh_cli.http.wire import encode_body
 from logsh_cli.output import Result
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -42,7 +41,7 @@ SILENT_S = 1.0  # nobody is told of waits before this
 LAST_PATIENCE_S = 2.0  # for acknowledgements that could not be written, before the process ends
 
 FORGIVABLE = frozenset({ExitCode.REFUSED, ExitCode.NOT_KEPT, ExitCode.KEPT, ExitCode.KEY_REFUSED})
-"""What ``--best-effort`` makes a warning; usage and configuration it does not, for those never heal by themselves."""
+"""Failures that ``--best-effort`` makes a warning; not usage and configuration, for those never heal by themselves."""
 
 _TAKEN_OVER = retry.Failure(errors.NotDelivered("another process has taken over its delivery"))
 
@@ -64,7 +63,7 @@ class Accepted(Record):
 
 
 class Tried(Record):
-    """How the attempts for one event ended.
+    """The end of the attempts for one event.
 
     ``failed`` has its failure. ``lost``: another process holds the event now, so it is neither ours to send nor to
     acknowledge. ``untried``: a stop came before the first attempt.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from logsh_cli import Record
 from logsh_cli.delivery.drain import SEVERITY
 from logsh_cli.errors import ExitCode, InternalError, LogshError
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""What is on this machine, as ``logsh doctor`` shows it: each source of settings by itself, and the outbox."""
+"""This machine's part of ``logsh doctor``: each source of settings by itself, and the outbox."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Any
 
+from logsh_cli import Record
 from logsh_cli.clock import Budget
 from logsh_cli.config.key import COPY_AGAIN
 from logsh_cli.config.resolve import BUILT_IN
@@ -19,7 +20,6 @@ from logsh_cli.http.client import Client
 from logsh_cli.http.network import system_lookup
 from logsh_cli.http.proxies import proxy_for
 from logsh_cli.output.text import excerpt
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

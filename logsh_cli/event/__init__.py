@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from logsh_cli import Record
 from logsh_cli.errors import InvalidEvent, MissingWorkspace
 from logsh_cli.output.text import excerpt, nearest
-from logsh_cli.record import Record
 
 Scalar: TypeAlias = str | int | float | bool
 Labels: TypeAlias = Mapping[str, str]

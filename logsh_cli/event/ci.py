@@ -15,9 +15,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from logsh_cli import Record
 from logsh_cli.event import MAX_META_VALUE, shorten, utf16_length
 from logsh_cli.output.text import USERINFO, printable
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How ``--help`` looks: options under headings, commands in groups, rarely used options by name alone.
+"""The look of ``--help``: options under headings, commands in groups, rarely used options by name alone.
 
 The headings are the ``rich_help_panel`` of the options, which Typer itself heeds only where rich draws the help, and
 rich is too slow to load for it.

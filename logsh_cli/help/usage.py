@@ -10,15 +10,15 @@ import shlex
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
+from logsh_cli import Record
 from logsh_cli.errors import UsageError
 from logsh_cli.output.text import excerpt, nearest
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 ALIKE = 0.7
-"""How alike two names must be; ``auth`` and ``batch`` are 0.67."""
+"""The likeness that two names must have; ``auth`` and ``batch`` are 0.67."""
 
 SHOWN = 3
 """So many of the words that are too many are repeated."""

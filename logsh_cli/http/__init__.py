@@ -13,7 +13,7 @@ for _unused in ("httpx._main", "anyio", "trio", "bz2", "lzma"):
     sys.modules.setdefault(_unused, None)  # type: ignore[arg-type]
 
 PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
-"""Where a proxy is named, the first that is set; lower case goes before upper case, as in curl."""
+"""Variables that name a proxy; the first that is set counts; lower case goes before upper case, as in curl."""
 
 
 class _Later(ModuleType):

@@ -32,7 +32,7 @@ REUSE_WITHIN_S = 3.0
 crosses with the close would have to be counted as unanswered."""
 
 PATIENCE_AFTER_SUCCESS_S = 0.5
-"""How long the body of a success is waited for: time enough for one that denies the success, and no more."""
+"""The wait for the body of a success: time enough for one that denies the success, and no more."""
 
 _KEY = re.compile(r"[!-~]+")
 _SENT_HINT = "the service may have the event or not: sending it again can make a second one"

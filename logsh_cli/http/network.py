@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     """Host name and port to what ``socket.getaddrinfo`` returns; raises ``OSError``."""
 
 NEXT_ADDRESS_AFTER_S = 0.25
-"""How long one address is tried alone: the "Connection Attempt Delay" that RFC 8305 recommends."""
+"""The time for which one address is tried alone: the "Connection Attempt Delay" that RFC 8305 recommends."""
 
 _LONGEST_WAIT_S = 24 * 3600.0  # a socket takes no infinite timeout
 _WRITE_BYTES = 16 * 1024  # a TLS record; httpcore gives a whole buffer one timeout for each of its parts

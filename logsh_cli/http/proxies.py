@@ -11,10 +11,10 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from logsh_cli import Record
 from logsh_cli.config import is_loopback
 from logsh_cli.errors import BadConfig
 from logsh_cli.http import PROXY_VARIABLES
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,10 +10,9 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from logsh_cli import __version__
+from logsh_cli import Record, __version__
 from logsh_cli.config import EVENT_PATH
 from logsh_cli.output.text import REDACTED, shown_value
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -12,8 +12,8 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from logsh_cli import Record
 from logsh_cli.errors import UsageError
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -25,7 +25,7 @@ On: TypeAlias = Literal["always", "failure", "success", "change"]
 NotifyOn: TypeAlias = Literal["failure", "change", "always", "never"]
 
 SIGNAL_BASE = 128
-"""What shells add to the number of the signal that a command died of."""
+"""Shells add this to the number of the signal that a command died of."""
 
 _HIGHEST_CODE = 255
 _SWITCH_S = 0.0005

@@ -15,9 +15,9 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from logsh_cli import Record
 from logsh_cli.job import SIGNAL_BASE
 from logsh_cli.job.spawn import CannotStart, environment_at_start, spawn
-from logsh_cli.record import Record
 
 if sys.platform != "win32":
     from logsh_cli.job.signals import GRACE_S, HeldSignals, Witness, in_foreground, is_for_child, send, stop_here

@@ -10,10 +10,10 @@ import re
 import signal
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
+from logsh_cli import Record
 from logsh_cli.event import SAFE_LENGTH, shorten, utf16_length
 from logsh_cli.job import SIGNAL_BASE
 from logsh_cli.job.child import shell_status
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -33,7 +33,7 @@ _UNIT_S = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
 class Outcome(Record):
-    """How a run is judged. ``reason`` says why a command could not start; times are in seconds."""
+    """The judgement of a run. ``reason`` says why a command could not start; times are in seconds."""
 
     status: Status
     exit_code: int | None

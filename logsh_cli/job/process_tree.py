@@ -12,10 +12,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from logsh_cli import ENTRY
+from logsh_cli import ENTRY, Record
 from logsh_cli.job.signals import send
 from logsh_cli.job.spawn import read_whole
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping

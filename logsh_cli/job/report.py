@@ -12,6 +12,7 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from logsh_cli import Record
 from logsh_cli.clock import Budget
 from logsh_cli.config.files import read_config
 from logsh_cli.config.key import KEY_VARIABLES, environment_key
@@ -36,7 +37,6 @@ from logsh_cli.job.signals import JOB_CONTROL, handed_on
 from logsh_cli.output import Result
 from logsh_cli.output.streams import Streams
 from logsh_cli.output.text import REDACTED
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

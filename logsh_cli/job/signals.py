@@ -16,8 +16,8 @@ import signal
 import sys
 from contextlib import suppress
 
+from logsh_cli import Record
 from logsh_cli.job.spawn import inheritable, open_pipe, read_whole, signal_set
-from logsh_cli.record import Record
 
 _LONGEST_WAIT_S = 86400.0
 

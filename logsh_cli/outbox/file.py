@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from zlib import crc32
 
+from logsh_cli import Record
 from logsh_cli.errors import NotKept
 from logsh_cli.files import (
     PRIVATE_DIRECTORY,
@@ -31,7 +32,6 @@ from logsh_cli.files import (
     write_atomically,
 )
 from logsh_cli.outbox.rows import BREAKING_VERSION, COLUMNS, SALT_BYTES, STEPS, Salvage
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

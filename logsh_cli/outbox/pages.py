@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
+from logsh_cli import Record
 from logsh_cli.outbox.rows import SALT_BYTES, Salvage, read_row
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

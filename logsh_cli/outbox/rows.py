@@ -9,13 +9,13 @@ import json
 from typing import Any, Literal, TypedDict
 from zlib import crc32
 
+from logsh_cli import Record
 from logsh_cli.output.text import shown_value
-from logsh_cli.record import Record
 
 State = Literal["pending", "leased", "rejected", "damaged"]
 
 LEASE_S = 60.0
-"""How long a lease lasts unless it is renewed."""
+"""The time that a lease lasts unless it is renewed."""
 
 MAX_WAIT_S = 86_400.0
 """No event waits longer than this for its next attempt, whatever was asked for."""
@@ -134,7 +134,7 @@ class AttemptFacts(TypedDict):
 
 
 class Counts(Record):
-    """How many events there are, and how many refused ones were dropped, ever. ``pending`` has the ``leased`` ones."""
+    """The number of events in each state, and of refused ones ever dropped. ``pending`` has the ``leased`` ones."""
 
     pending: int
     leased: int
@@ -143,7 +143,7 @@ class Counts(Record):
 
 
 class Changed(Record):
-    """How many events ``retry`` or ``drop`` changed, and the ids it left alone: being delivered, or not there."""
+    """The number of events that ``retry`` or ``drop`` changed, and ids left alone: being delivered, or not there."""
 
     done: int
     leased: tuple[int, ...] = ()

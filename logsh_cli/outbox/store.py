@@ -45,7 +45,7 @@ MAX_REJECTED = 1_000
 MAX_OUTCOMES = 10_000  # of which `run --on change` remembers the last; the one not heard of for longest goes
 
 PATIENCE_S = 60.0
-"""How long a process waits for the others, unless told otherwise: enough for hundreds of them on a slow disk."""
+"""A process waits so long for the others, unless told otherwise: enough for hundreds of them on a slow disk."""
 
 FLUSH_LOCK_NAME = "flush.lock"
 DAMAGED = "damaged"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from logsh_cli import Record
 from logsh_cli.errors import ExitCode, LogshError
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,14 +15,14 @@ ResultStatus = Literal["delivered", "stored", "queued", "rejected", "skipped", "
 
 SKIPPED = "skipped"
 DONE = {"exit_code": 0, "error": None}
-"""What the objects of commands that change something end with."""
+"""The last fields in the object of a command that changes something."""
 
 _HEADINGS = {"queued": "not delivered, kept", "rejected": "refused", "skipped": SKIPPED}
 _LEFT_OUT = ("request", "last_line")
 
 
 class Result(Record):
-    """How it ended for one event."""
+    """The result for one event."""
 
     status: ResultStatus
     event: Mapping[str, Any] | None = None
@@ -42,7 +42,7 @@ class Result(Record):
 
     @property
     def facts(self) -> list[str]:
-        """How it went, for people: the number in the outbox or the answer, the attempts, the time."""
+        """Tell people how it went: the number in the outbox or the answer, the attempts, the time."""
         facts = [f"#{self.id}"] if self.status == "stored" else [f"HTTP {self.http_status}"]
         if self.attempts > 1:
             facts.append(f"{self.attempts} attempts")
@@ -50,7 +50,7 @@ class Result(Record):
 
 
 class Tally(Record):
-    """How it ended for many events at once (``batch``, ``outbox flush``).
+    """The result for many events at once (``batch``, ``outbox flush``).
 
     ``last_line`` is the one that a batch stopped after, where that was not the last of its input.
     """

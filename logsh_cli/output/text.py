@@ -19,7 +19,7 @@ USERINFO = r"(?<=://)[^/?#\s]*@"
 """The user information of a URL, a lone token included. One run of characters from each ``://``: linear time."""
 
 KEY_SHAPE = r"logsh_(?:[A-Za-z0-9_-]{8,}|[A-Za-z0-9_-]+(?=…))"
-"""What looks like one of Logsh's keys, whole or cut by ``excerpt``; a masked one (``logsh_…wxyz``) does not."""
+"""Text that looks like one of Logsh's keys, whole or cut by ``excerpt``; a masked one (``logsh_…wxyz``) does not."""
 
 _LONGEST_NAME = 100
 _SHORTEST_BEGINNING = 2

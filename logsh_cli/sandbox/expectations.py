@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from logsh_cli import Record
 from logsh_cli.errors import UsageError
 from logsh_cli.output.text import nearest, shown_value
-from logsh_cli.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

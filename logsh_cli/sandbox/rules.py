@@ -13,15 +13,15 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from logsh_cli import Record
 from logsh_cli.config import EVENT_PATH
 from logsh_cli.errors import InvalidEvent, UsageError
 from logsh_cli.event import FIELD_LABELS, WHITE_SPACE, build_event, draft_from_json
 from logsh_cli.output.text import excerpt
-from logsh_cli.record import Record
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 SLOW_S: Final = 5.0
-"""How long ``--fail slow`` holds an answer back."""
+"""The time for which ``--fail slow`` holds an answer back."""
 
 _NAMED: Final = {
     400: ("bad_request", "Invalid body parameters provided."),

@@ -15,9 +15,8 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from logsh_cli import __version__
+from logsh_cli import Record, __version__
 from logsh_cli.errors import UsageError
-from logsh_cli.record import Record
 from logsh_cli.sandbox.rules import MAX_BODY_BYTES, SLOW_S, fault_reply, judge, misrouted
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from logsh_cli import own_command
+from logsh_cli import Record, own_command
 from logsh_cli.config import config_dir
 from logsh_cli.config.edit import update
 from logsh_cli.config.files import CONFIG_FILE, DEFAULT_PROFILE, read_config
@@ -25,7 +25,6 @@ from logsh_cli.delivery.stop import StopRequest
 from logsh_cli.errors import BadConfig, ExitCode, NotKept, Unexpected, UsageError, raise_term_signal
 from logsh_cli.job import child, signals
 from logsh_cli.outbox import open_store
-from logsh_cli.record import Record
 from logsh_cli.sandbox.server import Received, SandboxServer
 
 if TYPE_CHECKING:

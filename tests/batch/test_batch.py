@@ -54,7 +54,7 @@ def write(path: Path, content: bytes) -> str:
 
 
 def names(server: Server) -> list[str]:
-    """What arrived, in the order of its numbers: workers overtake one another."""
+    """Return the events that arrived, in the order of their numbers: workers overtake one another."""
     return sorted((body["event"] for body in server.events), key=lambda name: (len(name), name))
 
 

@@ -1,1 +1,1 @@
-"""What a call of logsh costs, beside what people would use instead: ``python -m tests.benchmarks``."""
+"""The cost of a call of logsh, beside other programs that people could use: ``python -m tests.benchmarks``."""

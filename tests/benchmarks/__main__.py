@@ -25,7 +25,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 
 
 class Plan(NamedTuple):
-    """How much of everything is done."""
+    """The amount of everything that is done."""
 
     programs: int | None = None
     events: int = 2000

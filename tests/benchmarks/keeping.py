@@ -1,4 +1,4 @@
-"""What it costs to keep an event before it is sent: the same call with a store on disk, and where there can be none."""
+"""The cost of keeping an event before it is sent: the same call with a store on disk, and where there can be none."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def table(lab: Lab, runs: int) -> Table:
 
 
 def _syncs(lab: Lab, env: Mapping[str, str]) -> str:
-    """How often one ``send`` waits for the disk; empty without a strace that works."""
+    """Count how often one ``send`` waits for the disk; empty without a strace that works."""
     log = lab.directory / "strace.log"
     try:
         run((find("strace") or "strace", "-f", "-o", log, "-e", f"trace={_SYNCS}", lab.logsh, *SEND), env)

@@ -1,4 +1,4 @@
-"""Where measuring happens: logsh installed as its users have it, a server, a trust bundle, and empty directories."""
+"""The place of measuring: logsh installed as its users have it, a server, a trust bundle, and empty directories."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Trust: TypeAlias = Literal["bundle", "folder"]
-"""How certificates are found: one file that is read whole, or a folder in which they are looked up."""
+"""The ways to find certificates: one file that is read whole, or a folder in which they are looked up."""
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "logsh_benchmark_0123456789abcdef0123456789abcdef"
@@ -49,7 +49,7 @@ class Lab:
         return f"{'http' if port == 'http' else 'https'}://localhost:{self._ports[port]}"
 
     def environment(self, trust: Trust = "bundle") -> dict[str, str]:
-        """What every program gets: nothing of this process's own but PATH, and the same certificates for all."""
+        """Return every program's environment: the same certificates, and nothing of ours but PATH."""
         bundle = str(self.bundle)
         certificates = {"SSL_CERT_FILE": bundle, "REQUESTS_CA_BUNDLE": bundle, "CURL_CA_BUNDLE": bundle}
         return {
@@ -76,7 +76,7 @@ class Lab:
         return {**self.environment(trust), "LOGSH_CONFIG_DIR": str(config), "LOGSH_STATE_DIR": str(home / "state")}
 
     def events_received(self) -> int:
-        """How many events the server has had so far."""
+        """Return the number of events that the server has had so far."""
         with socket.create_connection(("127.0.0.1", self._ports["http"])) as connection:
             connection.sendall(b"GET /count HTTP/1.0\r\n\r\n")
             with connection.makefile("rb") as answer:

@@ -24,7 +24,7 @@ CURL_EVERY = 10
 
 KEPT = 1000
 TARGET = 7
-"""How many times as many events a second as curl four at a time `batch` is to send."""
+"""The target of `batch`: events a second, as a multiple of curl's, four at a time."""
 
 
 def batch_table(lab: Lab, count: int, runs: int) -> Table:

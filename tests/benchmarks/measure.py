@@ -19,11 +19,11 @@ _PR_SET_CHILD_SUBREAPER = 36
 _IGNORED_BY_PYTHON = [signal.SIGPIPE, signal.SIGXFSZ]
 _MAXRSS_PER_MB = 1024**2 if sys.platform == "darwin" else 1024
 _WITHOUT_TRACE_S = 1.0
-"""Where nothing tells which processes were left behind, they get so long to end."""
+"""Processes that may have been left behind get so long to end where nothing can tell."""
 
 
 class Failed(Exception):
-    """What was to be measured did not work, so its figures would mean nothing."""
+    """The thing to be measured did not work, so its figures would mean nothing."""
 
 
 class Sample(NamedTuple):

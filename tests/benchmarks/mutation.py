@@ -1,4 +1,4 @@
-"""How many small faults the tests see: ``python -m tests.benchmarks.mutation [--share 0.2] [--seed 1] [ROOM]...``.
+"""The share of small faults that tests see: ``python -m tests.benchmarks.mutation [--share 0.2] [--seed 1] [ROOM]...``.
 
 cosmic-ray makes the faults, one at a time, in a copy of the repository; the tests of the room that holds the fault must
 fail. Each worker has a copy and an environment of its own, so that installed commands run the faulty code, too. With
@@ -132,7 +132,7 @@ def keep_only(wanted: set[tuple[object, ...]], session: Path) -> None:
 
 
 def survivors_of(session: Path) -> list[str]:
-    """What the tests did not see: module, line, and the changed lines."""
+    """The faults that the tests did not see: module, line, and the changed lines."""
     select = (
         "SELECT module_path, start_pos_row, diff FROM work_results JOIN mutation_specs USING (job_id) "
         "WHERE test_outcome = 'SURVIVED' ORDER BY 1, 2"

@@ -1,4 +1,4 @@
-"""What a hostile text costs each of our regular expressions: ``python -m tests.benchmarks.patterns``.
+"""The cost of a hostile text for each of our regular expressions: ``python -m tests.benchmarks.patterns``.
 
 A pattern that backtracks takes 16 times as long for four times the text, and seconds for 64 KB; a linear one takes
 milliseconds. Time is CPU time, so that a busy machine changes nothing.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SIZE = 64 * 1024
 NOTICEABLE_S = 0.05
-"""What is quicker than this at full size costs nobody anything, however it grows."""
+"""A time below this at full size costs nobody anything, however it grows."""
 
 MOST_GROWTH = 8.0
 """Between 4 (linear) and 16 (quadratic) for four times the text."""

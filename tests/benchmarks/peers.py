@@ -1,4 +1,4 @@
-"""What people would use instead of logsh, each making the same request; and where HTTPie and Apprise come from."""
+"""The programs that could be used instead, each making the same request, and the source of HTTPie and Apprise."""
 
 from __future__ import annotations
 

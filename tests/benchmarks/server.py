@@ -16,7 +16,7 @@ from pathlib import Path
 import trustme
 
 LATENCY_S = 0.5
-"""How long the slow port takes to answer: more than any client here needs for everything else."""
+"""The time that the slow port takes to answer: more than any client here needs for everything else."""
 
 _CREATED = b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n" + b'{"status": true}'
 _END_OF_HEAD = b"\r\n\r\n"

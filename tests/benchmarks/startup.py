@@ -1,4 +1,4 @@
-"""How long a cold ``logsh send`` takes, as a ratio to the smallest httpx script, to HTTPie and to curl.
+"""The time that a cold ``logsh send`` takes, as a ratio to the smallest httpx script, to HTTPie and to curl.
 
 ``python tests/benchmarks/startup.py [--runs N] [--peers] [--venv PATH]``; ``python -m tests.benchmarks`` does the rest.
 """

@@ -29,7 +29,7 @@ JOB = "import os, time; time.sleep(0.5); os.write(1, str(time.perf_counter_ns())
 
 
 def promised(lab: Lab) -> list[Program]:
-    """What has a target, with certificates found in each way."""
+    """The rows with a target, with certificates found in each way."""
     calls = [call for trust in lab.trusts() for call in _promised(lab, trust)]
     slow = lab.machine("slow")
     return [*calls, Program("logsh send --background, slow service", (lab.logsh, *SEND, "-b"), slow, 0.45)]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.support.answers import Answer, Column
 
 STATE_OF_STATUS = {"delivered": [], "queued": ["pending"], "rejected": ["rejected"]}
-"""What the outbox holds afterwards."""
+"""The content of the outbox afterwards."""
 
 
 def error(status: int, name: str = "", message: str = "Said the service.") -> Answer:

@@ -1,4 +1,4 @@
-"""What tests of delivery share: a clock that jumps, a client, an outbox, a service that is down."""
+"""Shared by the tests of delivery: a clock that jumps, a client, an outbox, a service that is down."""
 
 from __future__ import annotations
 

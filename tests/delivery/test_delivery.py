@@ -152,7 +152,7 @@ def test_what_is_sent_is_settled_before_the_first_attempt(service: Server, road:
 
 
 def delivered(road: Road, outbox: Outbox, time: Time, seconds: float = 10) -> Result:
-    """What comes of an event that is stored before anything is sent."""
+    """Accept and deliver an event, which is stored before anything is sent."""
     accepted = road.accept(BODY)
     assert [row.state for row in outbox.rows()] == ["leased"]
     return road.deliver(accepted, time.budget(seconds))

@@ -60,7 +60,7 @@ def ca_file(tmp_path: Path) -> str:
 
 
 def failure_of(client: Client, seconds: float = 10, body: bytes = BODY) -> LogshError:
-    """What a post raises; also holds that no message has the key and that the record is complete."""
+    """Return the error of a post; also hold that no message has the key and that the record is complete."""
     start = time.monotonic()
     with pytest.raises(LogshError) as caught:
         client.post(body, Budget(seconds))

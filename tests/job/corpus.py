@@ -1,4 +1,4 @@
-"""What a job may write: tokens by their shape, secrets by what stands around them, and lines without any secret.
+"""Lines that a job may write: tokens by their shape, secrets by what stands around them, and lines without any secret.
 
 The table is ``corpus.txt``. In a token ``{h*40}`` is 40 characters of a kind: it never has a whole one, which scanners
 of repositories look for. ``{}`` is the secret of a context; ``␤`` is a line feed, ``␉`` a tab.

@@ -52,7 +52,7 @@ class Job:
         return self.log.read_text() if self.log.exists() else ""
 
     def signals(self) -> list[int]:
-        """What the recorder got so far, once everything on its way has arrived."""
+        """Return all that the recorder got so far, once everything on its way has arrived."""
         # What the wrapper has not taken yet shows as pending; what it has taken is handed on before the next one.
         wait_until(lambda: not pending(self.wrapper), "the wrapper to take its signals")
         before = self.text().splitlines().count("10")

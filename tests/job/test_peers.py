@@ -1,4 +1,4 @@
-"""What is known of other wrappers, one table each: ``logsh run`` does the same in their place."""
+"""Known behaviour of other wrappers, one table each: ``logsh run`` does the same in their place."""
 
 from __future__ import annotations
 

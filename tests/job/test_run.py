@@ -459,7 +459,7 @@ def test_what_could_not_be_delivered_in_time_goes_to_a_courier(run: Logsh, servi
 
 
 def test_a_job_that_replaces_logsh_itself_ends_as_it_would_have(service: Server, tmp_path: Path) -> None:
-    """What ``logsh run -- pip install -U logsh-cli`` does to the modules that are not loaded yet."""
+    """Do what ``logsh run -- pip install -U logsh-cli`` does to the modules that are not loaded yet."""
     shutil.copytree(Path(__file__).parents[2] / "logsh_cli", tmp_path / "lib" / "logsh_cli")
     command = f"rm -rf {shlex.quote(str(tmp_path / 'lib'))}; echo gone; exit 9"
     program = [sys.executable, "-m", "logsh_cli", "run", "--", "sh", "-c", command]

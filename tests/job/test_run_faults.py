@@ -32,14 +32,14 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX shells, limits
 DEADLINE_S = 1
 JOB = ["sh", "-c", "printf out; echo err >&2; exit 3"]
 SLACK_S = 15
-"""What a loaded machine may add. A fault that is not bounded takes minutes, or for ever."""
+"""The time that a loaded machine may add. A fault that is not bounded takes minutes, or for ever."""
 
 
 class Outcome(NamedTuple):
     code: int
     stdout: str
     lines: list[str]
-    """What logsh said, the job's own line taken away."""
+    """Return the lines of logsh, without the job's own."""
 
 
 def run_job(
@@ -209,7 +209,7 @@ def test_a_name_server_that_never_answers_costs_one_line_and_the_deadline(servic
 
 
 def limited(limit: str) -> list[str]:
-    """What goes before a command to run it under a limit of the shell's ``ulimit``."""
+    """Return the words that run a command under a limit of the shell's ``ulimit``."""
     return ["sh", "-c", f'ulimit -S {limit}; exec "$@"', "sh"]
 
 

@@ -203,7 +203,7 @@ def test_a_signal_that_was_the_jobs_does_not_harm_the_report_after_it(
 
 
 def signals_arrive(pid: int) -> bool:
-    """Whether TERM is not blocked in the process's main thread."""
+    """Return whether TERM is let through in the process's main thread."""
     return signal.SIGTERM not in signal_set(pid, "SigBlk")
 
 

@@ -41,7 +41,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 class Seen(NamedTuple):
-    """What the caller of a command sees of it: the status as a shell shows it, and its output."""
+    """A command as its caller sees it: the status as a shell shows it, and its output."""
 
     status: int
     stdout: bytes

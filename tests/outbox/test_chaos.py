@@ -57,7 +57,7 @@ LOST = {says.accept_then_drop(): 8, says.cut_off_headers(): 3}
 
 
 class Chaos:
-    """What the processes of one test were told to do, and what they said they did."""
+    """The orders of one test's processes, and their reports."""
 
     def __init__(self, service: Server, state: Path, dice: random.Random, *, deadly: bool) -> None:
         self.service, self.state, self.dice, self.deadly = service, state, dice, deadly

@@ -48,7 +48,7 @@ def nothing_left_behind(tmp_path: Path) -> Iterator[None]:
 
 
 def flush_once_leases_have_ended(service: Server) -> None:
-    """What a flush a minute later does: by then the leases of the dead have ended."""
+    """Flush as it is done a minute later: by then the leases of the dead have ended."""
     later = Clock(time=lambda: time.time() + LEASE_S + 1, boot=lambda: None)
     done = call_main("outbox", "flush", env=settings_for(service), clock=later)
     assert (done.code, done.stderr) == (0, "")
@@ -87,7 +87,7 @@ class Traced:
         return list(dict.fromkeys(points))
 
     def syncs(self) -> int:
-        """How many times the last run waited for the disk to the end; that is what acceptance means."""
+        """Return how many times the last run waited for the disk to the end; that is what acceptance means."""
         return len(_SYNCED.findall(self.log.read_text()))
 
 

@@ -1,4 +1,4 @@
-"""What the store outlives: older and newer versions, steps of the clock, full disks, forbidding masks, held locks."""
+"""The store outlives: older and newer versions, steps of the clock, full disks, forbidding masks, held locks."""
 
 from __future__ import annotations
 

@@ -293,7 +293,7 @@ COMMANDS = ("::error::x", "  ::set-output name=a::b", "a ##[command]x", "##vso[t
 
 
 def obeyed(line: str) -> bool:
-    """Whether a runner takes the line for a command, as GitHub's and Azure's sources say."""
+    """Return whether a runner takes the line for a command, as GitHub's and Azure's sources say."""
     return line.lstrip().startswith("::") or "##[" in line or "##vso[" in line.lower()
 
 

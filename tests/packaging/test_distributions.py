@@ -67,7 +67,7 @@ def test_a_second_build_elsewhere_makes_the_same_bytes(
 
 
 def test_the_container_image_is_built_of_the_same_wheel(archives: tuple[Path, Path], tmp_path: Path) -> None:
-    """What ``.dockerignore`` lets through is all that the image's first stage sees."""
+    """The image's first stage sees only the files that ``.dockerignore`` lets through."""
     let_through = re.findall(r"(?m)^!(\S+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"))
     for path in (path for pattern in let_through for path in ROOT.glob(pattern)):
         place = tmp_path / "context" / path.relative_to(ROOT)

@@ -65,7 +65,7 @@ def succeed(argv: list[str], env: Mapping[str, str | None], cwd: Path | None = N
 
 
 class Installed(NamedTuple):
-    """How to start what was installed, and the directory that a user has on PATH for it, if there is one."""
+    """The command that starts what was installed, and the directory that a user has on PATH for it, if there is one."""
 
     argv: list[str]
     bin: Path | None

@@ -1,4 +1,4 @@
-"""What the scripted server can do with a request: what Logsh says, and what a broken network makes of it."""
+"""The scripted server's ways to treat a request: Logsh's own answers, and what a broken network makes of it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Wire:
 
 @dataclass(frozen=True)
 class Answer:
-    """What to do with one request; ``accepts`` says whether the service then has the event."""
+    """The treatment of one request; ``accepts`` says whether the service then has the event."""
 
     name: str
     play: Callable[[Wire], None]

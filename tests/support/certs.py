@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1", "logsh.test")
-"""What a server certificate is good for unless a test says otherwise; ``logsh.test`` is reached through a proxy."""
+"""The names that a server certificate holds unless a test says otherwise; ``logsh.test`` is reached through a proxy."""
 
 
 class Authority:

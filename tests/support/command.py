@@ -19,7 +19,7 @@ PATIENCE_S = 60.0
 
 @dataclass(frozen=True)
 class Completed:
-    """What a finished process left: its exit code (negative for a signal, as subprocess has it) and its output."""
+    """The remains of a finished process: its exit code (negative for a signal, as subprocess has it) and its output."""
 
     code: int
     raw_stdout: bytes

@@ -32,7 +32,7 @@ def text_stream(encoding: str = "utf-8") -> io.TextIOWrapper:
 
 
 def written(stream: io.TextIOWrapper) -> bytes:
-    """What was written to such a stream."""
+    """Return the text that was written to such a stream."""
     assert isinstance(stream.buffer, io.BytesIO)
     return stream.buffer.getvalue()
 
@@ -44,7 +44,7 @@ def call_main(
     cwd: Path | None = None,
     clock: Clock | None = None,
 ) -> Completed:
-    """What ``logsh ARGV`` does, as ``run_logsh`` has it; ``clock`` is the machine's."""
+    """Run ``logsh ARGV`` in this process, as ``run_logsh`` has it; ``clock`` is the machine's."""
     out, err = text_stream(), text_stream()
     merged = environment(env)
     with tempfile.TemporaryFile() as file, contextlib.chdir(cwd or "."):

@@ -43,7 +43,7 @@ def body_of(name: str) -> bytes:
 
 
 def shelve(tmp_path: Path, event_id: int, message: str = "Icon must be a valid emoji.") -> None:
-    """What the service refused: the event was leased by the holder ``"l"``, and is now rejected."""
+    """Have the event refused by the service: it was leased by the holder ``"l"``, and is now rejected."""
     store = Outbox.open(tmp_path / "state")
     try:
         facts = {"attempts": 1, "error_name": "refused", "error_message": message, "http_status": 403}

@@ -39,7 +39,7 @@ _VARYING = ((re.compile(r"\d+ ms"), "142 ms"), (re.compile(r"((?:pending|waiting
 
 
 def screen(name: str) -> Text:
-    """What a terminal shows of a session: each command behind a prompt, and what it printed."""
+    """Return a session as a terminal shows it: each command behind a prompt, and what it printed."""
     shown = Text()
     with tempfile.TemporaryDirectory() as home, Server() as server:
         url = server.url if name == "send" else "http://127.0.0.1:9"

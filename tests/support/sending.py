@@ -1,4 +1,4 @@
-"""What tests of ``logsh send`` share: an event, a key, and the environment that leads to a test's server."""
+"""Shared by the tests of ``logsh send``: an event, a key, and the environment that leads to a test's server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 KEY = "logsh_canary_8c1f4e7a92b35d60"
 EVENT = ("--event", "deploy.done", "--desc", "v1 is live")
 BODY = {"workspace": "shop", "event": "deploy.done", "description": "v1 is live"}
-"""What ``EVENT`` is on the wire."""
+"""``EVENT`` on the wire."""
 
 RESULT_KEYS = ["status", "event", "id", "http_status", "attempts", "elapsed_ms", "exit_code", "error"]
 """The machine form of every result of one event, in this order."""
@@ -46,7 +46,7 @@ def settings_for(server: Server, **more: str) -> dict[str, str]:
 
 
 def kept_rows(tmp_path: Path) -> list[Row]:
-    """What is in the outbox of this test's machine."""
+    """Return the events in the outbox of this test's machine."""
     store = open_store(lambda: tmp_path / "state", create=False)
     assert store.unkept_because is None, store.unkept_because
     try:

@@ -61,7 +61,7 @@ class Listener:
         self._threads: list[threading.Thread] = []
         self.port = 0
         self.connections = 0
-        """How many were made so far, those that failed a TLS handshake included."""
+        """The number that were made so far, those that failed a TLS handshake included."""
 
     @property
     def address(self) -> tuple[str, int]:

@@ -34,7 +34,7 @@ _CONTROLS = re.compile(
 
 
 class Completed(NamedTuple):
-    """What a TAB did: the command line after it, and what the terminal showed meanwhile, without control sequences."""
+    """The effect of a TAB: the command line after it, and what was shown meanwhile, without control sequences."""
 
     line: str
     shown: str

@@ -1,4 +1,4 @@
-"""What a campaign cost, and how to count it: a worker that says what it was promised, and a look at what is left."""
+"""The toll of a campaign, and how it is counted: a worker that tells its promises, and a look at what is left."""
 
 from __future__ import annotations
 
