@@ -8,9 +8,7 @@ The metadata rules are the service's own: the reference has none.
 from __future__ import annotations
 
 import json
-import math
 import sys
-import unicodedata
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -28,18 +26,11 @@ MAX_META_VALUE = 500
 SAFE_LENGTH = 150
 """UTF-16 code units that the documented and the observed limits of event and description both allow."""
 
-FLAG_LABELS: Labels = {
-    "workspace": "--workspace",
-    "event": "--event",
-    "description": "--desc",
-    "icon": "--icon",
-    "notify": "--notify",
-    "metadata": "--meta",
-}
-"""The subject of a problem with a field, for those who gave it on a command line."""
+FIELD_LABELS: Labels = {name: name for name in ("workspace", "event", "description", "icon", "notify", "metadata")}
+"""The subject of a problem with a field, for those who wrote JSON."""
 
-FIELD_LABELS: Labels = {name: name for name in FLAG_LABELS}
-"""The same for those who wrote JSON."""
+FLAG_LABELS: Labels = {name: f"--{name}" for name in FIELD_LABELS} | {"description": "--desc", "metadata": "--meta"}
+"""The same for those who gave it on a command line."""
 
 WHITE_SPACE = (
     "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
@@ -48,17 +39,6 @@ WHITE_SPACE = (
 """All that Python or JavaScript strips: the service trims by JavaScript's idea, in which U+FEFF is white space."""
 
 _EXCERPT = 40
-# Besides combining marks, what is seen as part of the character before it: joiners, skin tones, the letters of a
-# subdivision flag, Hangul vowels and finals. Ranges, since compiling them as regular expressions takes 3 ms.
-_EXTENDING = (
-    ("\u200c", "\u200d"),
-    ("\U0001f3fb", "\U0001f3ff"),
-    ("\U000e0020", "\U000e007f"),
-    ("\u1160", "\u11ff"),
-    ("\ud7b0", "\ud7fb"),
-)
-_JOINER = "\u200d"
-_FLAG_LETTERS = ("\U0001f1e6", "\U0001f1ff")
 _LIMITS = {"workspace": MAX_WORKSPACE, "event": 250, "description": 150, "icon": sys.maxsize}
 _REQUIRED = ("event", "description")  # and they are what may be shortened
 _NO_OBJECT = "expected a JSON object; got "
@@ -95,14 +75,7 @@ class Event(Record):
 
     def body(self) -> dict[str, Any]:
         """Return the fields given, in the API reference's order; any other field makes the service refuse the whole."""
-        fields = {
-            "workspace": self.workspace,
-            "event": self.event,
-            "description": self.description,
-            "icon": self.icon,
-            "notify": self.notify,
-            "metadata": dict(self.metadata) or None,
-        }
+        fields = self._asdict() | {"metadata": dict(self.metadata) or None}
         return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -142,12 +115,11 @@ def build_event(
 def parse_metadata(pairs: Sequence[str]) -> tuple[dict[str, Scalar], list[str]]:
     """Read ``KEY=VALUE`` and ``KEY:=JSON`` arguments; the separator that comes first decides (HTTPie's convention).
 
-    Returns the values, without the faulty ones, and a sentence for each fault. Only the form is judged here; lengths
-    are ``build_event``'s business, since ``--no-validate`` leaves them to the service.
+    Returns the values, without the faulty ones, and a sentence for each fault. Only the form is judged here: what the
+    rules say of keys and values is left to ``build_event``, and with ``--no-validate`` to the service.
     """
     label = FLAG_LABELS["metadata"]
     values: dict[str, Scalar] = {}
-    seen: set[str] = set()
     problems: list[str] = []
     for pair in pairs:
         before, separator, text = pair.partition("=")
@@ -156,13 +128,10 @@ def parse_metadata(pairs: Sequence[str]) -> tuple[dict[str, Scalar], list[str]]:
         problem = None
         if not separator:
             problem = f"{label} must be KEY=VALUE, or KEY:=JSON for a number or a boolean; got {_shown(pair)}"
-        elif not key:
-            problem = f"{label} must have a key before the separator; got {_shown(pair)}"
-        elif key in seen:
+        elif key in values:
             problem = f"{label} must give each key once; {_shown(key)} comes again"
         elif before.endswith(":"):
             value, problem = _parse_json(label, key, text)
-        seen.add(key)
         if problem is not None:
             problems.append(problem)
         elif isinstance(value, Scalar):
@@ -180,11 +149,13 @@ def draft_from_json(obj: object) -> tuple[Draft, list[str]]:
     given: dict[str, Any] = {}
     problems: list[str] = []
     for name, value in obj.items():
-        wanted = _FIELD_TYPES.get(name)
-        if wanted is None:
-            problems.append(_unknown_field(name))
-        elif not isinstance(value, wanted[0]):
-            problems.append(f"{name} must be {wanted[1]}; got {_kind(value)}")
+        kind, words = _FIELD_TYPES.get(name, (None, ""))
+        if kind is None:
+            close = nearest(name, FIELD_LABELS, cutoff=0.65)
+            advice = f"did you mean {close}?" if close else f"these are: {', '.join(FIELD_LABELS)}"
+            problems.append(f"{_shown(name)} is not a field of an event ({advice})")
+        elif not isinstance(value, kind):
+            problems.append(f"{name} must be {words}; got {_kind(value)}")
         else:
             given[name] = value
     return Draft(**given), problems
@@ -205,10 +176,7 @@ def utf16_length(text: str) -> int:
 
 
 def shorten(text: str, limit: int = SAFE_LENGTH) -> str:
-    """Return the text, or as much of its beginning as fits ``limit`` UTF-16 code units together with a final ``…``.
-
-    What a reader sees as one character (a letter and its accents, a family emoji, a flag) is kept whole or left out.
-    """
+    """Return the text, or as much of its beginning as fits ``limit`` UTF-16 code units together with a final ``…``."""
     if utf16_length(text) <= limit:
         return text
     if limit < 1:
@@ -216,8 +184,6 @@ def shorten(text: str, limit: int = SAFE_LENGTH) -> str:
     end, left = 0, limit - 1
     while (left := left - utf16_length(text[end])) >= 0:
         end += 1
-    while end and not _may_be_cut(text, end):
-        end -= 1
     return text[:end].rstrip(WHITE_SPACE) + "…"
 
 
@@ -248,8 +214,9 @@ class _Check:
         return text
 
     def icon(self, given: str | None) -> str | None:
+        before = len(self.problems)
         text = self.text("icon", given)
-        if not text or _first_surrogate(text) is not None:
+        if not text or len(self.problems) > before:
             return text
         from logsh_cli.event.icons import resolve_icon  # noqa: PLC0415 - most events have none
 
@@ -278,11 +245,10 @@ class _Check:
         return values
 
     def _judge(self, subject: str, text: str, limit: int, advice: str = "") -> None:
-        at = _first_surrogate(text)
-        if at is not None:
-            start = max(at - _EXCERPT // 2, 0)
-            shown = _shown(f"{'…' if start else ''}{text[start:]}")
-            self.problems.append(f"{subject} is not valid UTF-8 text: {shown}")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:  # a lone surrogate: a byte that is not UTF-8, or half a character in JSON
+            self.problems.append(f"{subject} is not valid UTF-8 text: {_shown(text[max(error.start - 20, 0) :])}")
         if self.validate and "\0" in text:
             self.problems.append(f"{subject} must not contain NUL characters; yours looks like binary data")
         if self.validate and len(text) > limit:
@@ -291,69 +257,32 @@ class _Check:
 
 def _parse_json(label: str, key: str, text: str) -> tuple[object, str | None]:
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text)
     except (ValueError, RecursionError):  # ValueError also for an integer of more digits than Python converts
         instead = _shown(f"{key}={text}")
         return None, f"{label} {_shown(key)} must be JSON after :=; got {_shown(text)} (for text, write {instead})"
     return value, _value_problem(label, key, value)
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)
-
-
 def _value_problem(label: str, key: str, value: object) -> str | None:
     """Return why a metadata value is not a scalar that any JSON reader understands, or ``None``."""
-    subject = f"{label} {_shown(key)}"
     if isinstance(value, str | bool):
         return None
     if not isinstance(value, int | float):
-        return f"{subject} must be a string, a number, true or false; got {_kind(value)}"
-    try:
-        fits = math.isfinite(value)
-    except OverflowError:
-        fits = False
-    return None if fits else f"{subject} must be a number that fits 64-bit floating point; yours does not"
+        return f"{label} {_shown(key)} must be a string, a number, true or false; got {_kind(value)}"
+    if not abs(value) <= sys.float_info.max:  # NaN is neither
+        return f"{label} {_shown(key)} must be a number that fits 64-bit floating point; yours does not"
+    return None
 
 
 def _kind(value: object) -> str:
     """Return what a value is in the words of JSON."""
     if isinstance(value, str):
         return _shown(value)
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    for types, words in ((int | float, "a number"), (dict, "an object"), (list | tuple, "an array")):
-        if isinstance(value, types):
-            return words
-    return f"of type {type(value).__name__}"
-
-
-def _unknown_field(name: str) -> str:
-    close = nearest(name, FIELD_LABELS, cutoff=0.65)
-    advice = f"did you mean {close}?" if close else f"these are: {', '.join(FIELD_LABELS)}"
-    return f"{_shown(name)} is not a field of an event ({advice})"
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "an array"
+    return json.dumps(value, default=str)[:_EXCERPT]  # a date, in a project file, has no form in JSON
 
 
 def _shown(text: str) -> str:
     return excerpt(text, _EXCERPT)
-
-
-def _first_surrogate(text: str) -> int | None:
-    """Return the index of the first lone surrogate: a byte that is not UTF-8, or half a character in JSON."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        return error.start
-    return None
-
-
-def _may_be_cut(text: str, at: int) -> bool:
-    """Return whether a reader sees two characters at this place, by the rules of UAX 29 that matter in messages."""
-    before, after = text[at - 1], text[at]
-    extends = any(first <= after <= last for first, last in _EXTENDING) or unicodedata.category(after).startswith("M")
-    if before == _JOINER or extends or before + after == "\r\n":
-        return False
-    letters = 0
-    while letters < at and _FLAG_LETTERS[0] <= text[at - letters - 1] <= _FLAG_LETTERS[1]:
-        letters += 1
-    return letters % 2 == 0 or not _FLAG_LETTERS[0] <= after <= _FLAG_LETTERS[1]

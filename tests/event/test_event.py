@@ -30,9 +30,6 @@ from logsh_cli.http.wire import encode_body
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FAMILY = "👨\u200d👩\u200d👧"
-SCOTLAND = "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
-
 
 def draft(**given: Any) -> Draft:
     """A good event, but for what is given."""
@@ -83,7 +80,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"description": "d" * 163}, "--desc must be at most 150 characters; yours has 163 (use --truncate to shorten it)"),
     ({"description": "a\0b"}, "--desc must not contain NUL characters; yours looks like binary data"),
     ({"event": "caf\udce9"}, '--event is not valid UTF-8 text: "caf\\udce9"'),
-    ({"event": "x" * 100 + "\udcff" + "y" * 100}, f'--event is not valid UTF-8 text: "…{"x" * 20}\\udcff{"y" * 12}…"'),
+    ({"event": "x" * 100 + "\udcff" + "y" * 100}, f'--event is not valid UTF-8 text: "{"x" * 20}\\udcff{"y" * 13}…"'),
     ({"icon": ":rokcet:"}, '--icon is not an emoji or a known shortcode: ":rokcet:" (did you mean :rocket:?)'),
     ({"icon": "nope"}, '--icon is not an emoji or a known shortcode: "nope"'),
     ({"icon": "\udcf0"}, '--icon is not valid UTF-8 text: "\\udcf0"'),
@@ -99,7 +96,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"metadata": {"k": {}}}, '--meta "k" must be a string, a number, true or false; got an object'),
     (
         {"metadata": {"k": datetime(2026, 1, 1, tzinfo=UTC)}},
-        '--meta "k" must be a string, a number, true or false; got of type datetime',
+        '--meta "k" must be a string, a number, true or false; got "2026-01-01 00:00:00+00:00"',
     ),
     *(
         ({"metadata": {"k": number}}, '--meta "k" must be a number that fits 64-bit floating point; yours does not')
@@ -193,12 +190,9 @@ FAULTY_PAIRS = [
     ("plan:pro", f'{FORM} "plan:pro"'),
     ("x" * 99, f'{FORM} "{"x" * 39}…"'),
     ("\x1b[31mred", f'{FORM} "\\x1b[31mred"'),
-    ("=v", '--meta must have a key before the separator; got "=v"'),
-    (" :=1", '--meta must have a key before the separator; got " :=1"'),
     ("url:=x", '--meta "url" must be JSON after :=; got "x" (for text, write "url=x")'),
     ("k:=", '--meta "k" must be JSON after :=; got "" (for text, write "k=")'),
-    ("k:=NaN", '--meta "k" must be JSON after :=; got "NaN" (for text, write "k=NaN")'),
-    ("k:=-Infinity", '--meta "k" must be JSON after :=; got "-Infinity" (for text, write "k=-Infinity")'),
+    ("k:=NaN", '--meta "k" must be a number that fits 64-bit floating point; yours does not'),
     ("k:=null", f'--meta "k" {NOT_SCALAR} null'),
     ("k:=[1]", f'--meta "k" {NOT_SCALAR} an array'),
     ('k:={"a": 1}', f'--meta "k" {NOT_SCALAR} an object'),
@@ -228,15 +222,15 @@ def test_a_faulty_batch_object_is_told_each_of_its_faults_once() -> None:
     objects: list[tuple[object, list[str]]] = [
         *(
             (value, [f"expected a JSON object; got {words}"])
-            for value, words in (([], "an array"), (None, "null"), (True, "true"), (5, "a number"), ("text", '"text"'))
+            for value, words in (([], "an array"), (None, "null"), (True, "true"), (5, "5"), ("text", '"text"'))
         ),
-        ({**good, "event": 5}, ["event must be a string; got a number"]),
+        ({**good, "event": 5}, ["event must be a string; got 5"]),
         ({**good, "description": None}, ["description must be a string; got null"]),
         ({**good, "description": ["d"]}, ["description must be a string; got an array"]),
         ({**good, "workspace": {}}, ["workspace must be a string; got an object"]),
         ({**good, "icon": None}, ["icon must be a string; got null"]),
         ({**good, "notify": "yes"}, ['notify must be true or false; got "yes"']),
-        ({**good, "notify": 1}, ["notify must be true or false; got a number"]),
+        ({**good, "notify": 1}, ["notify must be true or false; got 1"]),
         ({**good, "metadata": [1]}, ["metadata must be an object; got an array"]),
         (
             {**good, "metadata": {"a": {"b": 1}, "c": None, "d": 1}},
@@ -254,35 +248,21 @@ def test_a_faulty_batch_object_is_told_each_of_its_faults_once() -> None:
         assert problems_of(read, labels=FIELD_LABELS, extra_problems=found) == problems
 
 
-def test_shortening_cuts_between_what_readers_see_as_characters() -> None:
+def test_shortening_counts_as_javascript_does_and_leaves_no_half_of_a_character() -> None:
     for text, limit, short in (
         ("hello", 5, "hello"),
         ("hello!", 5, "hell…"),
         ("hello world", 7, "hello…"),
         ("hello", 1, "…"),
         ("hello", 0, ""),
-        ("hello", -1, ""),
         ("", 0, ""),
         ("🚀🚀🚀", 6, "🚀🚀🚀"),
         ("🚀🚀🚀", 5, "🚀🚀…"),
         ("🚀🚀🚀", 4, "🚀…"),
-        ("abce\u0301f", 5, "abc…"),
-        ("abc❤\ufe0fd", 5, "abc…"),
-        ("ab👍🏽c", 5, "ab…"),
-        (f"ab{FAMILY}", 8, "ab…"),
-        (f"{FAMILY}{FAMILY}", 9, f"{FAMILY}…"),
-        (f"a{SCOTLAND}", 14, "a…"),
-        ("🇩🇪🇫🇷", 7, "🇩🇪…"),
-        ("x🇩🇪🇫🇷🇮🇹", 8, "x🇩🇪…"),
-        ("1\ufe0f\u20e32\ufe0f\u20e3", 5, "1\ufe0f\u20e3…"),
-        ("नमस्ते", 4, "नम…"),
-        ("\u1112\u1161\u11ab\u1100\u1173\u11af", 5, "\u1112\u1161\u11ab…"),
-        ("ab\r\ncd", 4, "ab…"),
-        ("a" + "\u0301" * 200, 150, "…"),
         ("\udc80" * 4, 3, "\udc80\udc80…"),
     ):
         assert shorten(text, limit) == short, (text, limit)
-    assert [utf16_length(text) for text in ("", "aé漢", "🚀", FAMILY, "\udc80")] == [0, 3, 2, 8, 1]
+    assert [utf16_length(text) for text in ("", "aé漢", "🚀", "\udc80")] == [0, 3, 2, 1]
 
 
 # From here on: any text at all, lone surrogates and controls included.
