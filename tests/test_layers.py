@@ -12,7 +12,7 @@ import logsh_cli
 HOUSE = [
     *("__main__", "cli", "parser", "argv", "commands", "app", "help", "options"),
     *("sandbox", "doctor", "job", "batch", "delivery", "http", "outbox", "config", "event"),
-    *("clock", "output", "files", "errors", "record", "__init__"),
+    *("clock", "output", "files", "errors", "__init__"),
 ]
 """From the top down, as CONTRIBUTING.md draws it."""
 
