@@ -144,7 +144,7 @@ complete -c logsh -n '__logsh_takes \'send\' -b --background' -s b -l background
 complete -c logsh -n '__logsh_takes \'send\' --deadline' -l deadline -x -d 'For all attempts and waits'
 complete -c logsh -n '__logsh_takes \'send\' --best-effort' -l best-effort -d 'Warn and exit 0 if delivery fails'
 complete -c logsh -n '__logsh_takes \'send\' --on-missing-key' -l on-missing-key -x -a 'fail skip' -d 'Without a key: fail, or skip and exit 0'
-complete -c logsh -n '__logsh_takes \'send\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile\'s key and settings'
+complete -c logsh -n '__logsh_takes \'send\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile, not the default one'
 complete -c logsh -n '__logsh_takes \'send\' --json' -l json -d 'Print the result as one line of JSON'
 complete -c logsh -n '__logsh_takes \'send\' -q --quiet' -s q -l quiet -d 'Print nothing on success'
 complete -c logsh -n '__logsh_takes \'send\' -v --verbose' -s v -l verbose -d 'Show what happens, on standard error'
@@ -171,7 +171,7 @@ complete -c logsh -n '__logsh_takes \'run\' --dry-run' -l dry-run -d 'Show the e
 complete -c logsh -n '__logsh_takes \'run\' -b --background' -s b -l background -d 'Return once stored; deliver in background'
 complete -c logsh -n '__logsh_takes \'run\' --deadline' -l deadline -x -d 'For all attempts and waits'
 complete -c logsh -n '__logsh_takes \'run\' --on-missing-key' -l on-missing-key -x -a 'fail skip' -d 'Without a key: fail, or skip and exit 0'
-complete -c logsh -n '__logsh_takes \'run\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile\'s key and settings'
+complete -c logsh -n '__logsh_takes \'run\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile, not the default one'
 complete -c logsh -n '__logsh_takes \'run\' -q --quiet' -s q -l quiet -d 'Print nothing on success'
 complete -c logsh -n '__logsh_takes \'run\' -v --verbose' -s v -l verbose -d 'Show what happens, on standard error'
 complete -c logsh -n '__logsh_takes \'run\' --kill-after' -l kill-after -x -d 'From TERM to KILL, once the time is out'
@@ -191,7 +191,7 @@ complete -c logsh -n '__logsh_takes \'batch\' --dry-run' -l dry-run -d 'Check ev
 complete -c logsh -n '__logsh_takes \'batch\' --deadline' -l deadline -x -d 'For all attempts of an event'
 complete -c logsh -n '__logsh_takes \'batch\' --best-effort' -l best-effort -d 'Warn and exit 0 if delivery fails'
 complete -c logsh -n '__logsh_takes \'batch\' --on-missing-key' -l on-missing-key -x -a 'fail skip' -d 'Without a key: fail, or skip and exit 0'
-complete -c logsh -n '__logsh_takes \'batch\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile\'s key and settings'
+complete -c logsh -n '__logsh_takes \'batch\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile, not the default one'
 complete -c logsh -n '__logsh_takes \'batch\' --json' -l json -d 'Print the result as one line of JSON'
 complete -c logsh -n '__logsh_takes \'batch\' -q --quiet' -s q -l quiet -d 'Print nothing on success'
 complete -c logsh -n '__logsh_takes \'batch\' -v --verbose' -s v -l verbose -d 'Show what happens, on standard error'
@@ -207,7 +207,7 @@ complete -c logsh -n '__logsh_at \'outbox\'' -a recover -d 'Read what can be rea
 complete -c logsh -n '__logsh_takes \'outbox\' -h --help' -s h -l help -d 'Show this message and exit'
 
 # logsh outbox list
-complete -c logsh -n '__logsh_takes \'outbox list\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile\'s key and settings'
+complete -c logsh -n '__logsh_takes \'outbox list\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile, not the default one'
 complete -c logsh -n '__logsh_takes \'outbox list\' --json' -l json -d 'Print a line of JSON for each'
 complete -c logsh -n '__logsh_takes \'outbox list\' -v --verbose' -s v -l verbose -d 'Show what happens, on standard error'
 complete -c logsh -n '__logsh_takes \'outbox list\' -h --help' -s h -l help -d 'Show this message and exit'
@@ -223,7 +223,7 @@ complete -c logsh -n '__logsh_takes \'outbox flush\' --adopt' -l adopt -d 'Also 
 complete -c logsh -n '__logsh_takes \'outbox flush\' --jobs' -l jobs -x -d 'Requests under way at once'
 complete -c logsh -n '__logsh_takes \'outbox flush\' --deadline' -l deadline -x -d 'For all attempts of an event'
 complete -c logsh -n '__logsh_takes \'outbox flush\' --best-effort' -l best-effort -d 'Warn and exit 0 if delivery fails'
-complete -c logsh -n '__logsh_takes \'outbox flush\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile\'s key and settings'
+complete -c logsh -n '__logsh_takes \'outbox flush\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile, not the default one'
 complete -c logsh -n '__logsh_takes \'outbox flush\' --json' -l json -d 'Print the result as one line of JSON'
 complete -c logsh -n '__logsh_takes \'outbox flush\' -q --quiet' -s q -l quiet -d 'Print nothing on success'
 complete -c logsh -n '__logsh_takes \'outbox flush\' -v --verbose' -s v -l verbose -d 'Show what happens, on standard error'
@@ -233,7 +233,7 @@ complete -c logsh -n '__logsh_takes \'outbox flush\' -h --help' -s h -l help -d 
 complete -c logsh -n '__logsh_at \'outbox retry\''
 complete -c logsh -n '__logsh_takes \'outbox retry\' --all' -l all -d 'Every event that the command applies to'
 complete -c logsh -n '__logsh_takes \'outbox retry\' --deadline' -l deadline -x -d 'For all attempts of an event'
-complete -c logsh -n '__logsh_takes \'outbox retry\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile\'s key and settings'
+complete -c logsh -n '__logsh_takes \'outbox retry\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile, not the default one'
 complete -c logsh -n '__logsh_takes \'outbox retry\' --json' -l json -d 'Print the result as one line of JSON'
 complete -c logsh -n '__logsh_takes \'outbox retry\' -q --quiet' -s q -l quiet -d 'Print nothing on success'
 complete -c logsh -n '__logsh_takes \'outbox retry\' -h --help' -s h -l help -d 'Show this message and exit'
@@ -265,7 +265,7 @@ complete -c logsh -n '__logsh_takes \'sandbox\' -h --help' -s h -l help -d 'Show
 
 # logsh doctor
 complete -c logsh -n '__logsh_takes \'doctor\' --deadline' -l deadline -x -d 'For all attempts and waits'
-complete -c logsh -n '__logsh_takes \'doctor\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile\'s key and settings'
+complete -c logsh -n '__logsh_takes \'doctor\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile, not the default one'
 complete -c logsh -n '__logsh_takes \'doctor\' --json' -l json -d 'Print the result as one line of JSON'
 complete -c logsh -n '__logsh_takes \'doctor\' -q --quiet' -s q -l quiet -d 'Print nothing on success'
 complete -c logsh -n '__logsh_takes \'doctor\' -v --verbose' -s v -l verbose -d 'Show what happens, on standard error'
@@ -277,14 +277,14 @@ complete -c logsh -n '__logsh_takes \'login\' -w --workspace' -s w -l workspace 
 complete -c logsh -n '__logsh_takes \'login\' --api-url' -l api-url -x -d 'The URL that the key is for, if self-hosted'
 complete -c logsh -n '__logsh_takes \'login\' --no-verify' -l no-verify -d 'Keep the key without asking the service about it'
 complete -c logsh -n '__logsh_takes \'login\' --adopt' -l adopt -d 'Send what waits under the profile\'s former key with this one'
-complete -c logsh -n '__logsh_takes \'login\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile\'s key and settings'
+complete -c logsh -n '__logsh_takes \'login\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile, not the default one'
 complete -c logsh -n '__logsh_takes \'login\' --json' -l json -d 'Print the result as one line of JSON'
 complete -c logsh -n '__logsh_takes \'login\' -q --quiet' -s q -l quiet -d 'Print nothing on success'
 complete -c logsh -n '__logsh_takes \'login\' -v --verbose' -s v -l verbose -d 'Show what happens, on standard error'
 complete -c logsh -n '__logsh_takes \'login\' -h --help' -s h -l help -d 'Show this message and exit'
 
 # logsh logout
-complete -c logsh -n '__logsh_takes \'logout\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile\'s key and settings'
+complete -c logsh -n '__logsh_takes \'logout\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile, not the default one'
 complete -c logsh -n '__logsh_takes \'logout\' --json' -l json -d 'Print the result as one line of JSON'
 complete -c logsh -n '__logsh_takes \'logout\' -q --quiet' -s q -l quiet -d 'Print nothing on success'
 complete -c logsh -n '__logsh_takes \'logout\' -v --verbose' -s v -l verbose -d 'Show what happens, on standard error'
@@ -299,7 +299,7 @@ complete -c logsh -n '__logsh_at \'config\'' -a path -d 'Print where the configu
 complete -c logsh -n '__logsh_takes \'config\' -h --help' -s h -l help -d 'Show this message and exit'
 
 # logsh config list
-complete -c logsh -n '__logsh_takes \'config list\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile\'s key and settings'
+complete -c logsh -n '__logsh_takes \'config list\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile, not the default one'
 complete -c logsh -n '__logsh_takes \'config list\' --json' -l json -d 'Print the result as one line of JSON'
 complete -c logsh -n '__logsh_takes \'config list\' -v --verbose' -s v -l verbose -d 'Show what happens, on standard error'
 complete -c logsh -n '__logsh_takes \'config list\' -h --help' -s h -l help -d 'Show this message and exit'
@@ -307,7 +307,7 @@ complete -c logsh -n '__logsh_takes \'config list\' -h --help' -s h -l help -d '
 # logsh config get
 complete -c logsh -n '__logsh_at \'config get\' 0' -a 'api_key workspace api_url ca_file icon notify deadline profile metadata best_effort on_missing_key'
 complete -c logsh -n '__logsh_takes \'config get\' --reveal' -l reveal -d 'Print the API key itself'
-complete -c logsh -n '__logsh_takes \'config get\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile\'s key and settings'
+complete -c logsh -n '__logsh_takes \'config get\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile, not the default one'
 complete -c logsh -n '__logsh_takes \'config get\' --json' -l json -d 'Print the result as one line of JSON'
 complete -c logsh -n '__logsh_takes \'config get\' -v --verbose' -s v -l verbose -d 'Show what happens, on standard error'
 complete -c logsh -n '__logsh_takes \'config get\' -h --help' -s h -l help -d 'Show this message and exit'
@@ -315,7 +315,7 @@ complete -c logsh -n '__logsh_takes \'config get\' -h --help' -s h -l help -d 'S
 # logsh config set
 complete -c logsh -n '__logsh_at \'config set\' 0' -a 'workspace api_url ca_file icon notify deadline'
 complete -c logsh -n '__logsh_at \'config set\' 1' -a '(__logsh_setting)'
-complete -c logsh -n '__logsh_takes \'config set\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile\'s key and settings'
+complete -c logsh -n '__logsh_takes \'config set\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile, not the default one'
 complete -c logsh -n '__logsh_takes \'config set\' --json' -l json -d 'Print the result as one line of JSON'
 complete -c logsh -n '__logsh_takes \'config set\' -q --quiet' -s q -l quiet -d 'Print nothing on success'
 complete -c logsh -n '__logsh_takes \'config set\' -v --verbose' -s v -l verbose -d 'Show what happens, on standard error'
@@ -323,7 +323,7 @@ complete -c logsh -n '__logsh_takes \'config set\' -h --help' -s h -l help -d 'S
 
 # logsh config unset
 complete -c logsh -n '__logsh_at \'config unset\' 0' -a 'api_key workspace api_url ca_file icon notify deadline'
-complete -c logsh -n '__logsh_takes \'config unset\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile\'s key and settings'
+complete -c logsh -n '__logsh_takes \'config unset\' -p --profile' -s p -l profile -x -a '(__logsh_profiles)' -d 'Use this profile, not the default one'
 complete -c logsh -n '__logsh_takes \'config unset\' --json' -l json -d 'Print the result as one line of JSON'
 complete -c logsh -n '__logsh_takes \'config unset\' -q --quiet' -s q -l quiet -d 'Print nothing on success'
 complete -c logsh -n '__logsh_takes \'config unset\' -v --verbose' -s v -l verbose -d 'Show what happens, on standard error'

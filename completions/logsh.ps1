@@ -46,7 +46,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
                 '--deadline|text|For all attempts and waits'
                 '--best-effort||Warn and exit 0 if delivery fails'
                 '--on-missing-key|words fail skip|Without a key: fail, or skip and exit 0'
-                '-p --profile|profiles|Use this profile''s key and settings'
+                '-p --profile|profiles|Use this profile, not the default one'
                 '--json||Print the result as one line of JSON'
                 '-q --quiet||Print nothing on success'
                 '-v --verbose||Show what happens, on standard error'
@@ -78,7 +78,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
                 '-b --background||Return once stored; deliver in background'
                 '--deadline|text|For all attempts and waits'
                 '--on-missing-key|words fail skip|Without a key: fail, or skip and exit 0'
-                '-p --profile|profiles|Use this profile''s key and settings'
+                '-p --profile|profiles|Use this profile, not the default one'
                 '-q --quiet||Print nothing on success'
                 '-v --verbose||Show what happens, on standard error'
                 '--kill-after|text|From TERM to KILL, once the time is out'
@@ -103,7 +103,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
                 '--deadline|text|For all attempts of an event'
                 '--best-effort||Warn and exit 0 if delivery fails'
                 '--on-missing-key|words fail skip|Without a key: fail, or skip and exit 0'
-                '-p --profile|profiles|Use this profile''s key and settings'
+                '-p --profile|profiles|Use this profile, not the default one'
                 '--json||Print the result as one line of JSON'
                 '-q --quiet||Print nothing on success'
                 '-v --verbose||Show what happens, on standard error'
@@ -131,7 +131,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             Commands = @(
             )
             Options = @(
-                '-p --profile|profiles|Use this profile''s key and settings'
+                '-p --profile|profiles|Use this profile, not the default one'
                 '--json||Print a line of JSON for each'
                 '-v --verbose||Show what happens, on standard error'
                 '-h --help||Show this message and exit'
@@ -158,7 +158,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
                 '--jobs|text|Requests under way at once'
                 '--deadline|text|For all attempts of an event'
                 '--best-effort||Warn and exit 0 if delivery fails'
-                '-p --profile|profiles|Use this profile''s key and settings'
+                '-p --profile|profiles|Use this profile, not the default one'
                 '--json||Print the result as one line of JSON'
                 '-q --quiet||Print nothing on success'
                 '-v --verbose||Show what happens, on standard error'
@@ -173,7 +173,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             Options = @(
                 '--all||Every event that the command applies to'
                 '--deadline|text|For all attempts of an event'
-                '-p --profile|profiles|Use this profile''s key and settings'
+                '-p --profile|profiles|Use this profile, not the default one'
                 '--json||Print the result as one line of JSON'
                 '-q --quiet||Print nothing on success'
                 '-h --help||Show this message and exit'
@@ -226,7 +226,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             )
             Options = @(
                 '--deadline|text|For all attempts and waits'
-                '-p --profile|profiles|Use this profile''s key and settings'
+                '-p --profile|profiles|Use this profile, not the default one'
                 '--json||Print the result as one line of JSON'
                 '-q --quiet||Print nothing on success'
                 '-v --verbose||Show what happens, on standard error'
@@ -244,7 +244,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
                 '--api-url|text|The URL that the key is for, if self-hosted'
                 '--no-verify||Keep the key without asking the service about it'
                 '--adopt||Send what waits under the profile''s former key with this one'
-                '-p --profile|profiles|Use this profile''s key and settings'
+                '-p --profile|profiles|Use this profile, not the default one'
                 '--json||Print the result as one line of JSON'
                 '-q --quiet||Print nothing on success'
                 '-v --verbose||Show what happens, on standard error'
@@ -257,7 +257,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             Commands = @(
             )
             Options = @(
-                '-p --profile|profiles|Use this profile''s key and settings'
+                '-p --profile|profiles|Use this profile, not the default one'
                 '--json||Print the result as one line of JSON'
                 '-q --quiet||Print nothing on success'
                 '-v --verbose||Show what happens, on standard error'
@@ -284,7 +284,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             Commands = @(
             )
             Options = @(
-                '-p --profile|profiles|Use this profile''s key and settings'
+                '-p --profile|profiles|Use this profile, not the default one'
                 '--json||Print the result as one line of JSON'
                 '-v --verbose||Show what happens, on standard error'
                 '-h --help||Show this message and exit'
@@ -297,7 +297,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             )
             Options = @(
                 '--reveal||Print the API key itself'
-                '-p --profile|profiles|Use this profile''s key and settings'
+                '-p --profile|profiles|Use this profile, not the default one'
                 '--json||Print the result as one line of JSON'
                 '-v --verbose||Show what happens, on standard error'
                 '-h --help||Show this message and exit'
@@ -309,7 +309,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             Commands = @(
             )
             Options = @(
-                '-p --profile|profiles|Use this profile''s key and settings'
+                '-p --profile|profiles|Use this profile, not the default one'
                 '--json||Print the result as one line of JSON'
                 '-q --quiet||Print nothing on success'
                 '-v --verbose||Show what happens, on standard error'
@@ -322,7 +322,7 @@ Register-ArgumentCompleter -Native -CommandName logsh -ScriptBlock {
             Commands = @(
             )
             Options = @(
-                '-p --profile|profiles|Use this profile''s key and settings'
+                '-p --profile|profiles|Use this profile, not the default one'
                 '--json||Print the result as one line of JSON'
                 '-q --quiet||Print nothing on success'
                 '-v --verbose||Show what happens, on standard error'

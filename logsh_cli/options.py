@@ -28,7 +28,7 @@ def argument(metavar: str, sentence: str) -> Any:
     return typer.Argument(metavar=metavar, help=sentence)
 
 
-Profile = Annotated[str | None, option("--profile -p NAME", "Use this profile's key and settings.", DELIVERY)]
+Profile = Annotated[str | None, option("--profile -p NAME", "Use this profile, not the default one.", DELIVERY)]
 Json = Annotated[bool, option("--json", "Print the result as one line of JSON.", OUTPUT)]
 Quiet = Annotated[bool, option("--quiet -q", "Print nothing on success.", OUTPUT)]
 Verbose = Annotated[bool, option("--verbose -v", "Show what happens, on standard error.", OUTPUT)]
