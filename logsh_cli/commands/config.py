@@ -6,21 +6,21 @@ import json as json_text
 from typing import TYPE_CHECKING, Annotated, Any
 
 from logsh_cli.app import AppContext
+from logsh_cli.config import config_dir
 from logsh_cli.config.edit import (
     SET_ELSEWHERE,
-    config_path,
     effective,
     open_profile,
     parse_value,
     plain,
     to_json,
     unknown_setting,
+    update,
 )
-from logsh_cli.config.files import KEYS
+from logsh_cli.config.files import CONFIG_FILE, KEYS
 from logsh_cli.config.resolve import BUILT_IN, NOT_SET, Flags, survey
 from logsh_cli.errors import ConfigError, UsageError
 from logsh_cli.output import DONE
-from logsh_cli.output.printer import one_line
 from logsh_cli.output.text import printable
 
 if TYPE_CHECKING:
@@ -69,10 +69,6 @@ def list_(
         if verbose or key == "profile" or key not in SET_ELSEWHERE or setting.source not in (BUILT_IN, NOT_SET.source)
     )
     printer.columns(("SETTING", "VALUE", "FROM"), rows)
-    try:
-        settings.destination()
-    except ConfigError as error:
-        printer.note(one_line(error))
     return 0
 
 
@@ -114,10 +110,8 @@ def set_(
     app: AppContext = ctx.obj.configured(json=json, quiet=quiet, verbose=verbose)
     parsed = parse_value(key, value)
     stored = open_profile(profile, app.env, app.printer.warn, may_be_new=True)
-    stored.update({key: parsed})
+    update(stored.path, stored.name, {key: parsed})
     report(app, profile, stored.name, key, parsed)
-    if key == "api_url" and "api_key" in stored.values and stored.values.get(key) != parsed:
-        app.printer.warn(f"the key of profile {stored.name} now goes to {parsed}; `logsh login` sets another")
     return 0
 
 
@@ -136,14 +130,14 @@ def unset(
         raise unknown_setting(key, KEYS)
     stored = open_profile(profile, app.env, app.printer.warn)
     if key in stored.values:
-        stored.update({key: None})
+        update(stored.path, stored.name, {key: None})
     report(app, profile, stored.name, key, None)
     return 0
 
 
 def path(ctx: typer.Context, json: options.Json = False) -> int:
     app: AppContext = ctx.obj.configured(json=json)
-    place = str(config_path(app.env))
+    place = str(config_dir(app.env) / CONFIG_FILE)
     app.printer.answer({"path": place}, place)
     return 0
 

@@ -47,7 +47,7 @@ def examine(app: AppContext, flags: Flags) -> dict[str, Iterator[Check]]:
         return None if found.place is None else app.owner(store, found.place)
 
     sections = {
-        "Settings": settings_checks(found, app.env, app.cwd()),
+        "Settings": settings_checks(found, app.env),
         "Service": service_checks(found, app.env, app.clock),
         "Outbox": outbox_checks(state_dir(app.env), owner, app.clock.time),
     }

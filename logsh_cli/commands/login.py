@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
-from logsh_cli import Record
 from logsh_cli.app import AppContext
 from logsh_cli.clock import Budget
 from logsh_cli.config import DEFAULT_API_URL
-from logsh_cli.config.edit import StoredProfile, open_profile, parse_value
+from logsh_cli.config.edit import StoredProfile, open_profile, parse_value, update
 from logsh_cli.config.files import DEFAULT_PROFILE
-from logsh_cli.config.key import COPY_AGAIN, KEY_PREFIX, Destination, check_key, environment_key, mask_key, same_url
+from logsh_cli.config.key import COPY_AGAIN, Destination, check_key, environment_key, mask_key, same_url
 from logsh_cli.config.resolve import in_config_dir
 from logsh_cli.delivery import start_courier
 from logsh_cli.delivery.flush import adopt, under_other_keys
@@ -31,26 +31,6 @@ WHERE_KEYS_ARE_MADE = "/dashboard"
 """The page of the service, below its URL."""
 
 
-class LoginOptions(Record):
-    """The command line of ``login`` as one value."""
-
-    key_stdin: bool
-    workspace: str | None
-    api_url: str | None
-    verify: bool
-    adopt: bool
-    profile: str | None
-
-
-class Target(Record):
-    """The profile that is to hold the key: what changes besides the key, and where the key will go."""
-
-    stored: StoredProfile
-    api_url: str
-    ca_file: str | None
-    changes: dict[str, Any]
-
-
 def login(
     ctx: typer.Context,
     key_stdin: Annotated[bool, option("--key-stdin", "Read the key from the first line of standard input.")] = False,
@@ -66,56 +46,48 @@ def login(
     verbose: options.Verbose = False,
 ) -> int:
     app: AppContext = ctx.obj.configured(json=json, quiet=quiet, verbose=verbose)
-    act(app, LoginOptions(key_stdin, workspace, api_url, not no_verify, adopt_waiting, profile))
+    # Whatever else can be wrong is found before the key is asked for.
+    stored = open_profile(profile, app.env, app.printer.warn, may_be_new=True)
+    changes: dict[str, Any] = {}
+    if workspace is not None:
+        changes["workspace"] = parse_value("workspace", workspace, "--workspace")
+    url = find_url(app, api_url, stored)
+    if not same_url(url, stored.values.get("api_url", DEFAULT_API_URL)):
+        changes["api_url"] = None if url == DEFAULT_API_URL else url
+    if not quiet:
+        made = f"{url}{WHERE_KEYS_ARE_MADE}"
+        app.printer.note(f"the key is for {url} (profile {stored.name}); keys are made at {made}")
+    key = read_key(app, from_stdin=key_stdin)
+    destination = Destination(stored.name, url, key, find_ca_file(app, stored))
+    if not no_verify:
+        verify(app, destination)
+    if at_terminal(app) and "workspace" not in {**stored.values, **changes}:
+        changes.update(ask_workspace(app))
+    update(stored.path, stored.name, {"api_key": key, **changes})
+    shown = {"profile": stored.name, "api_url": url, "api_key": mask_key(key), "verified": not no_verify}
+    checked = "not verified" if no_verify else "verified"
+    app.printer.answer(
+        {**shown, "config": str(stored.path), **DONE},
+        f"saved {mask_key(key)} for {url} in {stored.path} (profile {stored.name}, {checked})",
+    )
+    if not json and not quiet:
+        to_workspace = "" if "workspace" in {**stored.values, **changes} else " -w NAME"
+        with_profile = "" if stored.name == DEFAULT_PROFILE else f" -p {shlex.quote(stored.name)}"
+        app.printer.line(f'try it: logsh send{with_profile}{to_workspace} -e hello -d "it works"')
+    with suppress(ConfigError):
+        if other := environment_key(app.env):
+            app.printer.warn(f"{other.source} is set and comes before this key; --profile {stored.name} uses this one")
+    move_what_waits(app, destination, adopting=adopt_waiting)
     return 0
 
 
-def act(app: AppContext, given: LoginOptions) -> None:
-    """Take the key and keep it; whatever else can be wrong is found before it is asked for."""
-    target = find_target(app, given)
-    if not app.printer.quiet:
-        app.printer.note(
-            f"the key is for {target.api_url} (profile {target.stored.name}); "
-            f"keys are made at {target.api_url}{WHERE_KEYS_ARE_MADE}"
-        )
-    key = read_key(app, given)
-    app.redact.learn(key)
-    if problem := check_key(key):
-        raise UsageError(f"the API key {problem}", hint=COPY_AGAIN)
-    if not key.startswith(KEY_PREFIX):
-        app.printer.warn("this key does not begin with logsh_, as keys of Logsh do")
-    if given.verify:
-        verify(app, target, key)
-    if at_terminal(app) and "workspace" not in {**target.stored.values, **target.changes}:
-        target.changes.update(ask_workspace(app))
-    target.stored.update({"api_key": key, **target.changes})
-    show(app, target, key, verified=given.verify)
-    move_what_waits(app, given, Destination(target.stored.name, target.api_url, key, target.ca_file))
-
-
-def find_target(app: AppContext, given: LoginOptions) -> Target:
-    """Return the profile as it will be. It need not exist yet."""
-    stored = open_profile(given.profile, app.env, app.printer.warn, may_be_new=True)
-    changes: dict[str, Any] = {}
-    if given.workspace is not None:
-        changes["workspace"] = parse_value("workspace", given.workspace, "--workspace")
-    api_url = find_url(app, given, stored)
-    if not same_url(api_url, stored.values.get("api_url", DEFAULT_API_URL)):
-        changes["api_url"] = None if api_url == DEFAULT_API_URL else api_url
-    named = None if stored.explicit else app.env.get("LOGSH_CA_FILE", "").strip()
-    own = stored.values.get("ca_file")
-    # Trusted while verifying: what will be trusted when the key is used.
-    ca_file = named or (None if own is None else in_config_dir(stored.path, own))
-    return Target(stored, api_url, ca_file, changes)
-
-
-def find_url(app: AppContext, given: LoginOptions, stored: StoredProfile) -> str:
+def find_url(app: AppContext, given: str | None, stored: StoredProfile) -> str:
     """Return the URL that the key is for: the flag's, else the profile's or the environment's, else Logsh itself.
 
     A profile's key goes to the profile's URL, so where the environment names another one there is no right answer.
     """
-    if given.api_url is not None:
-        return str(parse_value("api_url", given.api_url, "--api-url"))
+    if given is not None:
+        return str(parse_value("api_url", given, "--api-url"))
     own = stored.values.get("api_url")
     variable = None if stored.explicit else app.env.get("LOGSH_API_URL", "").strip()
     if own and variable and not same_url(own, variable):
@@ -130,30 +102,38 @@ def find_url(app: AppContext, given: LoginOptions, stored: StoredProfile) -> str
         raise BadConfig(error.message, hint=error.hint) from None
 
 
+def find_ca_file(app: AppContext, stored: StoredProfile) -> str | None:
+    """Return the certificates to trust while verifying: those that will be trusted when the key is used."""
+    named = None if stored.explicit else app.env.get("LOGSH_CA_FILE", "").strip()
+    own = stored.values.get("ca_file")
+    return named or (None if own is None else in_config_dir(stored.path, own))
+
+
 def at_terminal(app: AppContext) -> bool:
     """Return whether there is somebody to ask."""
     return app.streams.stdin is not None and app.streams.stdin.isatty()
 
 
-def read_key(app: AppContext, given: LoginOptions) -> str:
+def read_key(app: AppContext, *, from_stdin: bool) -> str:
     """Return the key, from a prompt without echo or from standard input; never from the arguments."""
     stdin = app.streams.stdin
     if at_terminal(app):
-        return app.streams.ask("API key", hidden=True)
-    if not given.key_stdin:
+        key = app.streams.ask("API key", hidden=True)
+    elif not from_stdin or stdin is None:
         raise UsageError(
             "login asks for the key at a terminal, and standard input is none",
             hint="pipe the key in: logsh login --key-stdin < key-file",
         )
-    if stdin is None:
-        raise UsageError("--key-stdin reads standard input, which is closed")
-    try:
-        line = stdin.buffer.readline(LONGEST_LINE)
-    except OSError as error:
-        raise UsageError(f"--key-stdin: standard input can't be read: {error.strerror}") from None
-    key = line.decode("utf-8-sig", "replace").strip()
+    else:
+        try:
+            key = stdin.buffer.readline(LONGEST_LINE).decode("utf-8-sig", "replace").strip()
+        except OSError as error:
+            raise UsageError(f"--key-stdin: standard input can't be read: {error.strerror}") from None
     if not key:
-        raise UsageError("--key-stdin: the first line of standard input is empty", hint="it must be the API key")
+        raise UsageError("the first line of standard input is empty", hint="it must be the API key")
+    app.redact.learn(key)
+    if problem := check_key(key):
+        raise UsageError(f"the API key {problem}", hint=COPY_AGAIN)
     return key
 
 
@@ -167,12 +147,12 @@ def ask_workspace(app: AppContext) -> dict[str, Any]:
     return {}
 
 
-def verify(app: AppContext, target: Target, key: str) -> None:
+def verify(app: AppContext, destination: Destination) -> None:
     """Ask the service about the key. Raises what it says, or ``NotKept`` when nobody says anything."""
-    client = app.client(Destination(target.stored.name, target.api_url, key, target.ca_file))
+    client = app.client(destination)
     try:
         answer = client.post(b"{}", Budget(VERIFY_WITHIN_S, app.clock.monotonic))
-        answer = check_key_taken(answer, app.clock.time())
+        check_key_taken(answer, app.clock.time())
     except KeyRefused as error:
         raise KeyRefused(f"{error.message}; nothing was saved", hint=COPY_AGAIN) from None
     except NotDelivered as error:
@@ -180,39 +160,17 @@ def verify(app: AppContext, target: Target, key: str) -> None:
         raise NotKept(f"the key could not be verified, so it was not saved: {error.message}", hint=hint) from None
     finally:
         client.close()
-    app.printer.detail(f"{target.api_url} knows the key: HTTP {answer.status} {answer.message or ''}".rstrip())
 
 
-def show(app: AppContext, target: Target, key: str, *, verified: bool) -> None:
-    """Say what was saved where, what would keep it from being used, and what to try."""
-    printer, stored = app.printer, target.stored
-    shown = {"profile": stored.name, "api_url": target.api_url, "api_key": mask_key(key), "verified": verified}
-    checked = "verified" if verified else "not verified"
-    printer.answer(
-        {**shown, "config": str(stored.path), **DONE},
-        f"saved {mask_key(key)} for {target.api_url} in {stored.path} (profile {stored.name}, {checked})",
-    )
-    if not printer.json and not printer.quiet:
-        workspace = "" if "workspace" in {**stored.values, **target.changes} else " -w NAME"
-        profile = "" if stored.name == DEFAULT_PROFILE else f" -p {shlex.quote(stored.name)}"
-        printer.line(f'try it: logsh send{profile}{workspace} -e hello -d "it works"')
-    try:
-        if other := environment_key(app.env):
-            printer.warn(f"{other.source} is set and comes before this key; --profile {stored.name} uses this one")
-    except ConfigError as error:
-        printer.warn(error.message)
-
-
-def move_what_waits(app: AppContext, given: LoginOptions, destination: Destination) -> None:
+def move_what_waits(app: AppContext, destination: Destination, *, adopting: bool) -> None:
     """Have what waits under the profile's former key delivered with this one, if that is wanted."""
     try:
         store = app.existing_store()
         owner = app.owner(store, destination)
-        count = under_other_keys(store, owner)
-        if not count:
+        if not (count := under_other_keys(store, owner)):
             return
         events = f"{count} event{'s' if count > 1 else ''} of profile {owner.profile}"
-        if given.adopt or app.streams.confirm(f"{events} wait under another key. Send them with this one?"):
+        if adopting or app.streams.confirm(f"{events} wait under another key. Send them with this one?"):
             adopt(store, owner)
             start_courier(app.env, owner.profile)
             if not app.printer.quiet:

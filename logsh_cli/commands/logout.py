@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from logsh_cli.app import AppContext
-from logsh_cli.config.edit import open_profile
+from logsh_cli.config.edit import open_profile, update
 from logsh_cli.config.key import environment_key
 from logsh_cli.errors import ConfigError
 from logsh_cli.output import DONE
@@ -29,7 +29,7 @@ def logout(
     stored = open_profile(profile, app.env, printer.warn)
     removed = "api_key" in stored.values
     if removed:
-        stored.update({"api_key": None})
+        update(stored.path, stored.name, {"api_key": None})
     printer.answer(
         {"profile": stored.name, "removed": removed, "config": str(stored.path), **DONE},
         f"removed the key of profile {stored.name}" if removed else f"profile {stored.name} has no key",

@@ -20,7 +20,7 @@ EVENT_PATH = "/api/event"
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _HIGHEST_PORT = 65535
-_HOST = r"[\w.-]+|\[[0-9a-fA-F:.]+\]"
+_AFTER_SCHEME = r"(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\])(?::(?P<port>[0-9]{0,5}))?(?P<path>/.*)?"
 
 HOMELESS = Path(os.devnull) / "logsh"
 """The directory of a user who has none: it never exists and can't be made, so nothing is read or kept, and nobody
@@ -68,32 +68,25 @@ def clean_api_url(text: str) -> str:
     """
     if text == DEFAULT_API_URL:
         return text
+    scheme, separator, rest = text.partition("://")
+    scheme = scheme.lower()
     if not text.isprintable() or " " in text or "\\" in text:
         raise ValueError("must not contain white space, control characters or backslashes")
-    scheme, separator, _ = text.partition("://")
-    scheme = scheme.lower()
     if not separator or scheme not in _DEFAULT_PORTS:
         raise ValueError("must start with https://")
-    if "?" in text or "#" in text:
+    if "?" in rest or "#" in rest:
         raise ValueError("must not have a query (?) or a fragment (#)")
-    from urllib.parse import urlsplit  # noqa: PLC0415 - 2 ms, which Logsh's own URL does not need
-
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError("must have a valid host and a port from 1 to 65535") from None
-    if "@" in parts.netloc:
+    if "@" in rest.partition("/")[0]:
         raise ValueError("must not contain a user name or password")
-    if not host:
-        raise ValueError("must have a host, as in https://logsh.co")
-    host = f"[{host}]" if ":" in host else host
-    if not re.fullmatch(_HOST, host) or (port is not None and not 1 <= port <= _HIGHEST_PORT):
-        raise ValueError("must have a valid host and a port from 1 to 65535")
+    parts = re.fullmatch(_AFTER_SCHEME, rest)
+    port = int(parts["port"] or _DEFAULT_PORTS[scheme]) if parts else 0
+    if not parts or not 1 <= port <= _HIGHEST_PORT:
+        raise ValueError("must have a valid host, as in https://logsh.co, and a port from 1 to 65535")
+    host = parts["host"].lower()
     if scheme == "http" and not is_loopback(host):
         raise ValueError("must start with https:// (plain http only to this machine: localhost, 127.0.0.1 or [::1])")
-    suffix = "" if port in (None, _DEFAULT_PORTS[scheme]) else f":{port}"
-    path = parts.path.rstrip("/").removesuffix(EVENT_PATH).rstrip("/")
+    suffix = "" if port == _DEFAULT_PORTS[scheme] else f":{port}"
+    path = (parts["path"] or "").rstrip("/").removesuffix(EVENT_PATH).rstrip("/")
     return f"{scheme}://{host}{suffix}{path}"
 
 

@@ -7,13 +7,9 @@ a time: a header, the comment lines right above it, and its keys.
 
 from __future__ import annotations
 
-import errno
-import json
 import os
 import re
-from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from logsh_cli import Record
@@ -21,24 +17,23 @@ from logsh_cli.config import clean_api_url, config_dir
 from logsh_cli.config.files import (
     CONFIG_FILE,
     DEFAULT_PROFILE,
-    KEYS,
     check_config_owner,
     check_profile_name,
     parse,
     profiles_of,
     read_config,
-    unreadable,
 )
 from logsh_cli.config.key import Setting, key_hint, mask_key
 from logsh_cli.config.resolve import parse_boolean, parse_deadline, profile_values, selected_profile
 from logsh_cli.errors import BadConfig, UsageError
-from logsh_cli.event import MAX_WORKSPACE, WHITE_SPACE
+from logsh_cli.event import WHITE_SPACE, problems_of
 from logsh_cli.event.icons import resolve_icon
-from logsh_cli.files import check_owner, file_lock, make_directory, write_atomically
-from logsh_cli.output.text import excerpt, nearest, without_userinfo
+from logsh_cli.files import file_lock, make_directory, write_atomically
+from logsh_cli.output.text import excerpt, shown_value, suggestion, without_userinfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
     from logsh_cli.config.resolve import Settings
 
@@ -58,8 +53,6 @@ _BLOCK_START = r"(?m)^(?:[ \t]*#[^\n]*\n)*([ \t]*\[)?"
 again from its second line, and so on."""
 
 _LOCK_PATIENCE_S = 10.0
-_PEM_MARKS = (b"-----BEGIN CERTIFICATE-----", b"-----BEGIN TRUSTED CERTIFICATE-----")
-_LONGEST_BUNDLE = 10 * 1024 * 1024
 
 
 class StoredProfile(Record):
@@ -69,15 +62,6 @@ class StoredProfile(Record):
     name: str
     explicit: bool
     values: Mapping[str, Any]
-
-    def update(self, changes: Changes) -> None:
-        """Write changes, as ``update`` does."""
-        update(self.path, self.name, changes)
-
-
-def config_path(env: Mapping[str, str]) -> Path:
-    """Return where the configuration file is, or would be."""
-    return config_dir(env) / CONFIG_FILE
 
 
 def open_profile(
@@ -90,7 +74,7 @@ def open_profile(
     chosen = selected_profile(flag, env)
     if problem := check_profile_name(chosen.value):
         raise UsageError(f"{chosen.source}: {problem}", hint=key_hint(chosen.value))
-    path = config_path(env)
+    path = config_dir(env) / CONFIG_FILE
     file = read_config(path)
     if file.warning:
         warn(file.warning)
@@ -107,7 +91,6 @@ def update(path: Path, profile: str, changes: Changes) -> None:
     """
     try:
         make_directory(path.parent)
-        check_owner(path.parent)
         with suppress(FileNotFoundError):
             check_config_owner(path)
         with file_lock(path.with_name(path.name + ".lock"), patience_s=_LOCK_PATIENCE_S) as held:
@@ -118,19 +101,26 @@ def update(path: Path, profile: str, changes: Changes) -> None:
             write_atomically(target, _edited(target, profile, changes))
     except OSError as error:
         hint = "set LOGSH_CONFIG_DIR to a directory that can be written, or use LOGSH_API_KEY and the other variables"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            hint = "make room on that disk"
         raise BadConfig(f"can't write {path}: {error.strerror or type(error).__name__}", hint=hint) from error
 
 
-def edit(text: str, table: Sequence[str], changes: Changes) -> str:
-    """Return the TOML text with keys of ``table`` set, or removed where the value is ``None``.
+def _edited(path: Path, profile: str, changes: Changes) -> bytes:
+    """Return the content of the file once it is changed; ``BadConfig`` where tomlkit would harm the rest of it."""
+    from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415 - 20 ms; only a change to the file pays for it
 
-    ``table`` is the path of its name, empty for the top level; it is added at the end if no block has it. What is
-    beyond this raises ``TOMLKitError`` or ``ValueError``, or gives a text that is wrong (a multi-line string that looks
-    like a header misleads it): the caller compares.
-    """
-    import tomlkit  # noqa: PLC0415 - 20 ms; only a change to the file pays for it
+    content = path.read_bytes() if path.exists() else b""
+    expected = profiles_of(parse(content, path), path)
+    _apply(expected.setdefault(profile, {}), changes)
+    with suppress(TOMLKitError, BadConfig, ValueError, RecursionError):
+        edited = _edited_text(content.decode("utf-8-sig"), profile, changes).encode()
+        if profiles_of(parse(edited, path), path) == expected:
+            return edited
+    # A multi-line string that looks like a header, or inline tables.
+    raise BadConfig(f"can't change {path} without harming the rest of it", hint="make the change by hand, in an editor")
+
+
+def _edited_text(text: str, profile: str, changes: Changes) -> str:
+    import tomlkit  # noqa: PLC0415 - as above
 
     newline = "\r\n" if "\r\n" in text else "\n"
     text = text.replace("\r\n", "\n")
@@ -139,43 +129,16 @@ def edit(text: str, table: Sequence[str], changes: Changes) -> str:
     for index, block in enumerate(blocks):
         body = block.rstrip()
         document = tomlkit.parse(body and body + "\n")
-        found = _descend(document, table)
-        if found is None:
-            continue
-        _apply(found, changes)
-        separator = block[len(body) :] or "\n"
-        if not body and index + 1 < len(blocks):
-            separator = "\n\n"
-        edited = tomlkit.dumps(document).rstrip("\n")
-        blocks[index] = edited + separator if edited else ""
-        break
+        table = document if profile == DEFAULT_PROFILE else document.get("profiles", {}).get(profile)
+        if table is not None:
+            _apply(table, changes)
+            edited = tomlkit.dumps(document).rstrip("\n")
+            blocks[index] = edited + (block[len(body) :] or "\n\n") if edited else ""
+            break
     else:
-        added: dict[str, Any] = {key: value for key, value in changes.items() if value is not None}
-        for name in reversed(table):
-            added = {name: added}
-        head = text.rstrip()
-        blocks = [head and head + "\n\n", tomlkit.dumps(added)]
-    return "".join(blocks).replace("\n", newline)
-
-
-def _edited(path: Path, profile: str, changes: Changes) -> bytes:
-    from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415 - as above
-
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        content = b""
-    except OSError as error:
-        raise unreadable(path, error) from None
-    expected = profiles_of(parse(content, path), path)
-    _apply(expected.setdefault(profile, {}), changes)
-    table = () if profile == DEFAULT_PROFILE else ("profiles", profile)
-    with suppress(TOMLKitError, BadConfig, ValueError, RecursionError):
-        edited = edit(content.decode("utf-8-sig"), table, changes).encode()
-        if profiles_of(parse(edited, path), path) == expected:
-            return edited
-    # Two readers disagree about this file: better no change than one that harms the rest of it.
-    raise BadConfig(f"can't change {path} without harming the rest of it", hint="make the change by hand, in an editor")
+        added = {key: value for key, value in changes.items() if value is not None}
+        blocks = [text.rstrip() + "\n\n", tomlkit.dumps({"profiles": {profile: added}})]
+    return ("".join(blocks).strip("\n") + "\n").replace("\n", newline)
 
 
 def _apply(table: Any, changes: Changes) -> None:
@@ -184,14 +147,6 @@ def _apply(table: Any, changes: Changes) -> None:
             table[key] = value
         elif key in table:
             del table[key]
-
-
-def _descend(document: Any, path: Sequence[str]) -> Any | None:
-    for name in path:
-        if not isinstance(document, Mapping) or name not in document:
-            return None
-        document = document[name]
-    return document
 
 
 def effective(settings: Settings, *, reveal: bool = False) -> dict[str, Setting]:
@@ -210,11 +165,7 @@ def plain(value: Any) -> str:
     """Return a value as the configuration file spells it, without quotation marks; nothing for ``None``."""
     if value is None:
         return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return json.dumps(value, ensure_ascii=False)
+    return f"{value:g}" if isinstance(value, float) else shown_value(value)
 
 
 def parse_value(key: str, text: str, label: str | None = None) -> Value:
@@ -230,58 +181,46 @@ def parse_value(key: str, text: str, label: str | None = None) -> Value:
     if key in SET_ELSEWHERE:
         raise UsageError(f"{key} is not kept in a profile", hint=SET_ELSEWHERE[key])
     if key not in _PARSERS:
-        raise unknown_setting(key, (name for name in KEYS if name != "api_key"))
-    parser, shows = _PARSERS[key]
+        raise unknown_setting(key, _PARSERS)
+    given = text.strip(WHITE_SPACE)
     try:
-        return parser(given := text.strip(WHITE_SPACE))
+        return _PARSERS[key](given)
     except ValueError as error:
-        got = f"; got {excerpt(shows(given))}" if shows else ""
+        shown = without_userinfo(given) if key == "api_url" else given
+        got = "" if key in _TOLD_BY_THE_EVENT else f"; got {excerpt(shown)}"
         raise UsageError(f"{label or key} {error}{got}", hint=key_hint(text)) from None
 
 
 def unknown_setting(key: str, known: Iterable[str]) -> UsageError:
     """Return the error for a name that is not a setting, with the one that was probably meant."""
-    names = list(known)
-    near = nearest(key, names)
-    hint = f"did you mean {near}?" if near else f"known are {', '.join(names)}"
-    return UsageError(f"there is no setting {excerpt(key)}", hint=hint)
+    return UsageError(f"there is no setting {excerpt(key)}", hint=suggestion(key, known))
 
 
 def _workspace(text: str) -> str:
-    if not text:
-        raise ValueError("must not be empty")
-    if not text.isprintable():
-        raise ValueError("must be printable text")
-    if len(text) > MAX_WORKSPACE:
-        raise ValueError(f"must be at most {MAX_WORKSPACE} characters; yours has {len(text)}")
+    for problem in problems_of("workspace", text):
+        raise ValueError(problem.removeprefix("workspace "))
     return text
 
 
-def _deadline(text: str) -> float:
-    seconds = parse_deadline(text)
-    return int(seconds) if seconds.is_integer() else seconds
-
-
 def _ca_file(text: str) -> str:
+    import ssl  # noqa: PLC0415 - 10 ms, for this setting only
+
     # Absolute, since the next call has another working directory.
-    path = Path(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111 - neither resolves links nor raises
+    path = os.path.abspath(os.path.expanduser(text))  # noqa: PTH100, PTH111 - neither resolves links nor raises
     try:
-        with path.open("rb") as file:
-            content = file.read(_LONGEST_BUNDLE)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
-        raise ValueError(f"must be a file that can be read ({reason})") from None
-    if not any(mark in content for mark in _PEM_MARKS):
-        raise ValueError("must be a file with certificates in PEM format")
-    return str(path)
+        raise ValueError(f"must be a file with certificates in PEM format ({reason})") from None
+    return path
 
 
-_PARSERS: dict[str, tuple[Callable[[str], Value], Callable[[str], str] | None]] = {
-    "workspace": (_workspace, None),
-    "api_url": (clean_api_url, without_userinfo),
-    "ca_file": (_ca_file, str),
-    "icon": (resolve_icon, None),
-    "notify": (parse_boolean, str),
-    "deadline": (_deadline, str),
+_PARSERS: dict[str, Callable[[str], Value]] = {
+    "workspace": _workspace,
+    "api_url": clean_api_url,
+    "ca_file": _ca_file,
+    "icon": resolve_icon,
+    "notify": parse_boolean,
+    "deadline": parse_deadline,
 }
-"""The reader of each value, and what quotes the text that was given, where the complaint doesn't."""
+_TOLD_BY_THE_EVENT = ("workspace", "icon")

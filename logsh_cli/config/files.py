@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from logsh_cli import Record
 from logsh_cli.errors import BadConfig
 from logsh_cli.files import PRIVATE_FILE, NotOurs, check_owner, tighten
-from logsh_cli.output.text import KEY_SHAPE, excerpt, nearest
+from logsh_cli.output.text import KEY_SHAPE, excerpt, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,19 +54,8 @@ class ConfigFile(Record):
     warning: str | None = None
 
 
-class ProjectFile(Record):
-    """The settings of a project file; ``None`` is not set. ``path`` is ``None`` where there is no usable file."""
-
-    path: Path | None = None
-    workspace: str | None = None
-    icon: str | None = None
-    notify: bool | None = None
-    metadata: Mapping[str, str | int | float | bool] = {}
-    warning: str | None = None
-
-
 def read_config(path: Path) -> ConfigFile:
-    """Read the user's file, tightening its mode to 0600 if others can read it.
+    """Return the user's file, tightening its mode to 0600 if others can read it.
 
     Raises:
         BadConfig: another user's, unreadable, too large, not UTF-8, not TOML, an unknown key, or a wrong type.
@@ -78,7 +67,7 @@ def read_config(path: Path) -> ConfigFile:
         return ConfigFile({DEFAULT_PROFILE: {}})
     except OSError as error:
         if error.errno != errno.EACCES or os.path.lexists(path):
-            raise unreadable(path, error) from None
+            raise BadConfig(f"can't read {path}: {error.strerror}") from None
         # A service that runs under another user's HOME: it can't have put its configuration there.
         warning = f"can't look into {path.parent}: {error.strerror}; going on without a configuration file"
         return ConfigFile({DEFAULT_PROFILE: {}}, warning)
@@ -111,8 +100,8 @@ def find_project_file(cwd: Path) -> Path | None:
     return next((file for file in files if os.path.lexists(file)), None)
 
 
-def read_project_file(path: Path) -> ProjectFile:
-    """Read a project file; another user's is ignored, with a warning.
+def read_project_file(path: Path) -> tuple[dict[str, Any], str | None]:
+    """Return what a project file sets, and a warning about another user's, which sets nothing.
 
     Raises:
         BadConfig: unreadable, too large, not TOML, a key that a project file must not have, or a wrong value.
@@ -122,21 +111,20 @@ def read_project_file(path: Path) -> ProjectFile:
         # Both the link and the file that it points at: either could be another user's doing.
         owners = {status.st_uid, path.lstat().st_uid}
     except OSError as error:
-        raise unreadable(path, error) from None
+        raise BadConfig(f"can't read {path}: {error.strerror}") from None
     if sys.platform != "win32" and not owners <= {0, os.geteuid()}:
-        return ProjectFile(warning=f"{path} is ignored: it belongs to another user")
-    table = parse(content, path, _LARGEST_PROJECT)
-    for key in table:
-        if key in _KEEPS_KEYS_SAFE:
-            hint = "a repository must not be able to redirect a key; use `logsh login` or the environment"
-            raise BadConfig(f'{path}: "{key}" is not allowed in a project file', hint=hint)
-    _check(table, _PROJECT_KEYS, path)
-    if metadata := table.get("metadata"):
+        return {}, f"{path} is ignored: it belongs to another user"
+    values = parse(content, path, _LARGEST_PROJECT)
+    if redirecting := [key for key in values if key in _KEEPS_KEYS_SAFE]:
+        hint = "a repository must not be able to redirect a key; use `logsh login` or the environment"
+        raise BadConfig(f'{path}: "{redirecting[0]}" is not allowed in a project file', hint=hint)
+    _check(values, _PROJECT_KEYS, path)
+    if metadata := values.get("metadata"):
         from logsh_cli.event import problems_of  # noqa: PLC0415 - the rules are not needed to flush an outbox
 
         if problems := problems_of("metadata", metadata):
             raise BadConfig(f"{path}: {'; '.join(problems)}")
-    return ProjectFile(path, **table)
+    return values, None
 
 
 def check_profile_name(name: str) -> str | None:
@@ -153,53 +141,31 @@ def check_profile_name(name: str) -> str | None:
 def profiles_of(document: dict[str, Any], path: Path) -> dict[str, dict[str, Any]]:
     """Return the profiles of a parsed configuration file, which must hold nothing else; raises ``BadConfig``."""
     tables = document.pop("profiles", {})
-    if not isinstance(tables, dict):
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
         raise BadConfig(f'{path}: "profiles" must be tables such as [profiles.work]')
     _check(document, KEYS, path)
     for name, table in tables.items():
+        problem = check_profile_name(name)
         if name == DEFAULT_PROFILE:
-            hint = "the default profile is the keys at the top of the file"
-            raise BadConfig(f"{path}: [profiles.{name}] can't be used", hint=hint)
-        if problem := check_profile_name(name):
+            problem = "the default profile is the keys at the top of the file"
+        if problem:
             raise BadConfig(f"{path}: {problem}; got {excerpt(name)}")
-        if not isinstance(table, dict):
-            raise BadConfig(f'{path}: "profiles.{name}" must be a table: [profiles.{name}]')
         _check(table, KEYS, path, f"profiles.{name}.")
     return {DEFAULT_PROFILE: document, **tables}
 
 
 def parse(content: bytes, path: Path, limit: int = _LARGEST_CONFIG) -> dict[str, Any]:
-    """Return a TOML file's content as plain values; raises ``BadConfig``, with the line where that is known.
-
-    A byte order mark, as some Windows editors write, is dropped.
-    """
+    """Return a TOML file's content, with or without a byte order mark, as plain values; raises ``BadConfig``."""
     import tomllib  # noqa: PLC0415 - 3 ms, which a user without a file does not pay
 
     if len(content) > limit:
         raise BadConfig(f"{path} is too large: at most {limit // 1024} KiB")
+    if any(line.count(b".") > _MOST_DOTS for line in content.split(b"\n")):
+        raise BadConfig(f"{path} has more than {_MOST_DOTS} dots in a line")
     try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise BadConfig(f"{path}, line {line}: not valid UTF-8 text", hint="save the file as UTF-8") from None
-    for line, written in enumerate(text.split("\n"), 1):
-        if written.count(".") > _MOST_DOTS:
-            raise BadConfig(f"{path}, line {line}: more than {_MOST_DOTS} dots in a line", hint="shorten the line")
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        detail = str(error)
-    except (ValueError, RecursionError):  # ValueError for an integer of thousands of digits
-        detail = "a value is too long or nested too deeply"
-    raise BadConfig(f"{path} is not valid TOML: {detail}", hint="correct the file by hand")
-
-
-def unreadable(path: Path, error: OSError) -> BadConfig:
-    """Return what to say of a file that is there and can't be read."""
-    if error.errno == errno.EISDIR:
-        return BadConfig(f"{path} is a directory, not a file", hint="move it out of the way")
-    reason = error.strerror or type(error).__name__
-    return BadConfig(f"can't read {path}: {reason}", hint="check who owns it and its mode (ls -l)")
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise BadConfig(f"{path} is not valid TOML: {error}", hint="correct the file by hand") from None
 
 
 def _read(path: Path, limit: int) -> tuple[bytes, os.stat_result]:
@@ -211,10 +177,7 @@ def _read(path: Path, limit: int) -> tuple[bytes, os.stat_result]:
 
 def _check(table: dict[str, Any], kinds: Mapping[str, str], path: Path, prefix: str = "") -> None:
     for key, value in table.items():
-        kind = kinds.get(key)
-        if kind is None:
-            near = nearest(key, kinds)
-            hint = f'did you mean "{near}"?' if near else f"known are {', '.join(kinds)}"
-            raise BadConfig(f"{path}: unknown key {excerpt(prefix + key)}", hint=hint)
+        if (kind := kinds.get(key)) is None:
+            raise BadConfig(f"{path}: unknown key {excerpt(prefix + key)}", hint=suggestion(key, kinds))
         if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "true or false"):
             raise BadConfig(f'{path}: "{prefix}{key}" must be {kind}')

@@ -6,10 +6,8 @@ environment (or to Logsh itself, when nobody names another). What does not fit t
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
-import time
 from typing import TYPE_CHECKING, Any
 
 from logsh_cli import Record
@@ -28,8 +26,6 @@ _LONGEST_FILE = _MAX_KEY + 100
 WRITER_PATIENCE_S = 60.0
 """As long as somebody may need for the passphrase of what writes the key."""
 
-_OPENING_PATIENCE_S = 2.0
-_LOOK_AGAIN_S = 0.01
 _WRONG_PLACE = "that looks like an API key, which goes into LOGSH_API_KEY, or to `logsh login --key-stdin`"
 
 
@@ -63,8 +59,7 @@ class Setting(Record):
 def environment_key(env: Mapping[str, str], patience_s: float = WRITER_PATIENCE_S) -> Setting | None:
     """Return the key from the environment: the variable, the file it names, or systemd's credential, in this order.
 
-    Raises ``BadConfig`` or ``MissingKey`` if a file was named and can't be read, or is empty: whoever names one means
-    it, so that is no reason to take another key.
+    Raises ``BadConfig`` or ``MissingKey`` if a named file can't be read or is empty: that is no reason to take another.
     """
     if key := env.get("LOGSH_API_KEY", "").strip():
         return Setting(key, "LOGSH_API_KEY")
@@ -89,10 +84,8 @@ def check_key(key: str) -> str | None:
     """
     if any(char.isspace() for char in key):
         return "must not contain white space"
-    if not key.isascii() or not key.isprintable():
-        return "must be plain ASCII without control characters"
-    if key[:1] in ("'", '"'):
-        return "must not be in quotation marks"
+    if not key.isascii() or not key.isprintable() or key[:1] in ("'", '"'):
+        return "must be plain ASCII without control characters or quotation marks around it"
     if len(key) > _MAX_KEY:
         return f"must be at most {_MAX_KEY} characters"
     return None
@@ -117,7 +110,7 @@ def misplacement(profile: str, key: Setting, url: Setting, profile_url: str | No
 
 
 def same_url(one: str, other: str) -> bool:
-    """Return whether two base URLs are one, however they are written; a URL that can't be used is like no other."""
+    """Return true for two spellings of one base URL; a URL that can't be used is like no other."""
     try:
         return clean_api_url(one) == clean_api_url(other)
     except ValueError:
@@ -135,7 +128,7 @@ def _key_from_file(path: str, source: str, patience_s: float) -> Setting:
     try:
         content = _read(os.path.expanduser(path), patience_s)  # noqa: PTH111 - never raises
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a path"
+        reason = getattr(error, "strerror", None) or str(error)
         hint = key_hint(path, "check that the file is there and readable")
         raise BadConfig(f"can't read the key from {source}: {reason}", hint=hint) from None
     key = content.decode("utf-8-sig", "replace").strip()
@@ -145,7 +138,7 @@ def _key_from_file(path: str, source: str, patience_s: float) -> Setting:
 
 
 def _read(path: str, patience_s: float) -> bytes:
-    """Read a file or a pipe, such as ``<(pass show logsh)`` makes, for whose writer a bounded time is waited.
+    """Read a file or a pipe, such as ``<(pass show logsh)`` makes, for whose writer ``patience_s`` is waited.
 
     Never by a read that blocks: ``run`` holds signals back while it reports.
     """
@@ -153,15 +146,13 @@ def _read(path: str, patience_s: float) -> bytes:
     with open(os.open(path, flags), "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return file.read(_LONGEST_FILE)
-        content, started = b"", time.monotonic()
+        import select  # noqa: PLC0415 - few keys come through a pipe
+
+        content = b""
         while len(content) < _LONGEST_FILE:
-            chunk = file.read(_LONGEST_FILE)
-            if chunk:
-                content += chunk
-            elif content and chunk is not None:
+            if not select.select([file], [], [], patience_s)[0]:
+                raise ValueError("nobody writes to it")
+            if not (chunk := file.read(_LONGEST_FILE)):
                 break
-            elif time.monotonic() - started > (patience_s if chunk is None else min(patience_s, _OPENING_PATIENCE_S)):
-                raise TimeoutError(errno.ETIMEDOUT, "nobody writes to it")
-            else:  # nothing yet: the writer takes its time, or has not come
-                time.sleep(_LOOK_AGAIN_S)
+            content += chunk
         return content

@@ -15,7 +15,6 @@ from logsh_cli.config.files import (
     CONFIG_FILE,
     DEFAULT_PROFILE,
     ConfigFile,
-    ProjectFile,
     check_profile_name,
     find_project_file,
     read_config,
@@ -60,7 +59,7 @@ class Flags(Record):
     icon: str | None = None
     notify: bool | None = None
     deadline: float | None = None
-    best_effort: bool = False
+    best_effort: bool | None = None
     on_missing_key: str | None = None
     key_patience_s: float = WRITER_PATIENCE_S
 
@@ -117,10 +116,9 @@ class Settings(Record):
 
 
 def load_settings(flags: Flags, env: Mapping[str, str], cwd: Path) -> Settings:
-    """Read the files and weigh every source.
+    """Return the settings as ``survey`` does, but raise ``ConfigError`` for what is wrong beside the key and the URL.
 
-    Raises ``ConfigError`` for what is wrong, but for the key or the URL, which ``destination`` does, and ``UsageError``
-    for a flag whose value is impossible.
+    About those two ``destination`` complains, since not every command needs them.
     """
     settings = survey(flags, env, cwd)
     for name, problem in settings.problems.items():
@@ -195,7 +193,8 @@ class _Sources:
     """All sources side by side; each method settles one question, and notes what is wrong in ``problems``."""
 
     def __init__(self, flags: Flags, env: Mapping[str, str], cwd: Path) -> None:
-        self.flags = flags
+        # An option that can only be switched on says nothing where it is not.
+        self.flags = flags._replace(best_effort=flags.best_effort or None)
         self.env = env
         self.problems: dict[str, ConfigError] = {}
         self.path = config_dir(env) / CONFIG_FILE
@@ -203,36 +202,38 @@ class _Sources:
         self.profile = selected_profile(flags.profile, env)
         self.explicit = self.profile.source == "--profile"
         self.profile_source = f"profile {self.profile.value} ({self.path})"
-        file, self.project = ConfigFile({}), ProjectFile()
         self.values: dict[str, Any] = {}
+        self.project: dict[str, Any] = {}
+        warnings: dict[str, str | None] = {}
         try:
             file = read_config(self.path)
+            warnings["config_file"] = file.warning
             self.values = profile_values(self.profile, file, self.path)
         except ConfigError as error:
             self.problems["profile" if isinstance(error, UnknownProfile) else "config_file"] = error
         try:
-            self.project = ProjectFile() if self.project_path is None else read_project_file(self.project_path)
+            if self.project_path is not None:
+                self.project, warnings["project_file"] = read_project_file(self.project_path)
         except ConfigError as error:
             self.problems["project_file"] = error
-        warnings = {"config_file": file.warning, "project_file": self.project.warning}
         self.warnings = {name: warning for name, warning in warnings.items() if warning}
 
     def settle(self) -> Settings:
-        url = self.url()
-        key = self.key()
+        url, key = self.url(), self.key()
         ca_file = self.ca_file(url)
+        metadata = self.project.get("metadata")
         return Settings(
             profile=self.profile,
             api_url=url,
             api_key=key,
-            workspace=self.pick("workspace", self.flags.workspace, self.project.workspace),
-            icon=self.pick("icon", self.flags.icon, self.project.icon),
-            notify=self.pick("notify", self.flags.notify, self.project.notify, parse_boolean),
+            workspace=self.pick("workspace"),
+            icon=self.pick("icon"),
+            notify=self.pick("notify", parse_boolean),
             deadline=self.deadline(),
             ca_file=ca_file,
-            metadata=Setting(self.project.metadata, str(self.project.path)) if self.project.metadata else NOT_SET,
-            best_effort=self.pick("best_effort", self.flags.best_effort or None, parse=parse_boolean, built_in=False),
-            on_missing_key=self.pick("on_missing_key", self.flags.on_missing_key, None, _fail_or_skip, "fail"),
+            metadata=Setting(metadata, str(self.project_path)) if metadata else NOT_SET,
+            best_effort=self.pick("best_effort", parse_boolean, False),
+            on_missing_key=self.pick("on_missing_key", _fail_or_skip, "fail"),
             config_path=self.path,
             project_path=self.project_path,
             warnings=self.warnings,
@@ -240,19 +241,18 @@ class _Sources:
             problems=self.problems,
         )
 
-    def pick(
-        self, name: str, flag: Any, project: Any = None, parse: Callable[[str], Any] = str, built_in: Any = None
-    ) -> Setting:
+    def pick(self, name: str, parse: Callable[[str], Any] = str, built_in: Any = None) -> Setting:
         """Return one setting by the precedence."""
-        if flag is not None:
+        if (flag := getattr(self.flags, name)) is not None:
             return Setting(flag, f"--{name.replace('_', '-')}")
         own = None if (value := self.values.get(name)) is None else Setting(value, self.profile_source)
         if self.explicit and own is not None:
             return own
         if (given := self.variable(name, parse)) is not None:
             return Setting(given, f"LOGSH_{name.upper()}")
-        if project is not None and (not isinstance(project, str) or project.strip()):
-            return Setting(project, str(self.project.path))
+        project = self.project.get(name)
+        if project is not None and str(project).strip():
+            return Setting(project, str(self.project_path))
         return own or (NOT_SET if built_in is None else Setting(built_in, BUILT_IN))
 
     def variable(self, name: str, parse: Callable[[str], Any] = str) -> Any:
@@ -265,23 +265,22 @@ class _Sources:
             return None
 
     def deadline(self) -> Setting:
-        value, source = self.pick("deadline", self.flags.deadline, None, parse_deadline, DEFAULT_DEADLINE_S)
+        value, source = self.pick("deadline", parse_deadline, DEFAULT_DEADLINE_S)
         try:
             return Setting(parse_deadline(value), source)
         except ValueError as error:
-            got = excerpt(value) if isinstance(value, str) else f"{value:g}"
             if source == "--deadline":
-                raise UsageError(f"--deadline {error}; got {got}") from None
-            self.problems["deadline"] = BadConfig(f"the deadline from {source} {error}; got {got}")
+                raise UsageError(f"--deadline {error}; got {value:g}") from None
+            self.problems["deadline"] = BadConfig(f"the deadline from {source} {error}; got {excerpt(str(value))}")
             return Setting(DEFAULT_DEADLINE_S, BUILT_IN)
 
     def url(self) -> Setting:
         """Return the URL in its one form; one that can't be used without what could be a password in it."""
-        value, source = DEFAULT_API_URL, BUILT_IN
+        value, source = self.values.get("api_url") or DEFAULT_API_URL, self.profile_source
         if not self.explicit and (text := self.variable("api_url")):
             value, source = text, "LOGSH_API_URL"
-        elif text := self.values.get("api_url"):
-            value, source = text, self.profile_source
+        elif "api_url" not in self.values:
+            source = BUILT_IN
         try:
             return Setting(clean_api_url(value), source)
         except ValueError as error:
@@ -300,26 +299,29 @@ class _Sources:
         return Setting(in_config_dir(self.path, own), self.profile_source)
 
     def key(self) -> Setting:
+        found = None
         try:
-            given = None if self.explicit else environment_key(self.env, self.flags.key_patience_s)
+            if not self.explicit:
+                found = environment_key(self.env, self.flags.key_patience_s)
         except ConfigError as error:
             self.problems["api_key"] = error
             return NOT_SET
-        if given is None and (own := self.values.get("api_key")) is not None:
-            given = Setting(own, self.profile_source)
-        if given is None:
-            message, hint = "there is no API key", "run `logsh login`, or set LOGSH_API_KEY"
-            if self.explicit:
-                name = self.profile.value
-                message = f"profile {name} has no API key, and --profile takes the key from the profile alone"
-                hint = f"run `logsh login --profile {name}`"
-            self.problems["api_key"] = MissingKey(message, hint=hint)
-        elif problem := check_key(given.value):
-            self.problems["api_key"] = BadConfig(f"the API key from {given.source} {problem}", hint=COPY_AGAIN)
-        return given or NOT_SET
+        if found is None and (own := self.values.get("api_key")):
+            found = Setting(own, self.profile_source)
+        if found is not None:
+            if problem := check_key(found.value):
+                self.problems["api_key"] = BadConfig(f"the API key from {found.source} {problem}", hint=COPY_AGAIN)
+            return found
+        message, hint = "there is no API key", "run `logsh login`, or set LOGSH_API_KEY"
+        if self.explicit:
+            name = self.profile.value
+            message = f"profile {name} has no API key, and --profile takes the key from the profile alone"
+            hint = f"run `logsh login --profile {name}`"
+        self.problems["api_key"] = MissingKey(message, hint=hint)
+        return NOT_SET
 
     def place(self, key: Setting, url: Setting, ca_file: str | None) -> Destination | None:
-        if key.value is None or not self.problems.keys().isdisjoint(_NEEDED_TO_SEND):
+        if not self.problems.keys().isdisjoint(_NEEDED_TO_SEND):
             return None
         if problem := misplacement(self.profile.value, key, url, self.values.get("api_url")):
             self.problems["api_key"] = problem

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from logsh_cli import Record
 from logsh_cli.delivery.drain import SEVERITY
-from logsh_cli.errors import ExitCode, InternalError, LogshError
+from logsh_cli.errors import ExitCode, LogshError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -68,9 +69,6 @@ def shielded(name: str, checks: Iterator[Check]) -> Iterator[Check]:
         yield from checks
     except LogshError as error:
         yield failed(name, error)
-    except Exception as fault:  # noqa: BLE001 - whatever is broken on this machine, the rest can still be looked at
-        message = f"a fault in logsh, please report it: {type(fault).__name__}: {fault}"
-        yield failed(name, InternalError(message))
 
 
 def exit_code_of(checks: Iterable[Check]) -> int:
@@ -119,7 +117,5 @@ def version_checks() -> Iterator[Check]:
     yield passed("openssl", ssl.OPENSSL_VERSION)
     yield passed("sqlite", sqlite3.sqlite_version)
     for name in ("httpx", "httpcore", "typer", "rich"):
-        try:
+        with suppress(metadata.PackageNotFoundError):
             yield passed(name, metadata.version(name))
-        except metadata.PackageNotFoundError:
-            yield passed(name, "installed without its metadata")

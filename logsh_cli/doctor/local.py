@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from logsh_cli.config import HOMELESS
 from logsh_cli.config.edit import effective, plain
-from logsh_cli.config.files import PROJECT_FILE
-from logsh_cli.config.key import CREDENTIAL, KEY_VARIABLES, Setting
+from logsh_cli.config.key import KEY_VARIABLES, Setting
 from logsh_cli.config.resolve import BUILT_IN, Settings
 from logsh_cli.delivery.flush import under_other_keys
 from logsh_cli.doctor import Check, failed, passed, skipped, warned
@@ -19,7 +18,6 @@ from logsh_cli.errors import BadConfig, MissingKey, NotDelivered, NotKept
 from logsh_cli.event import problems_of
 from logsh_cli.outbox import MAX_PENDING, Outbox, OutboxFull, StoreUnavailable
 from logsh_cli.outbox.rows import age
-from logsh_cli.output.text import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,22 +27,14 @@ if TYPE_CHECKING:
 OLD_S = 3600.0
 """A network fault is rarely longer: what has waited for an hour needs somebody to look at it."""
 
-VARIABLES = (
-    *("LOGSH_API_KEY", "LOGSH_API_KEY_FILE", "LOGSH_API_URL", "LOGSH_CA_FILE", "LOGSH_CONFIG_DIR", "LOGSH_STATE_DIR"),
-    *("LOGSH_PROFILE", "LOGSH_WORKSPACE", "LOGSH_ICON", "LOGSH_NOTIFY", "LOGSH_DEADLINE", "LOGSH_BEST_EFFORT"),
-    *("LOGSH_ON_MISSING_KEY", "LOGSH_DEBUG"),
-)
-"""Every variable of its own that logsh reads."""
-
 _JUDGED_BY_THE_EVENT = ("workspace", "icon", "metadata")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-def settings_checks(found: Settings, env: Mapping[str, str], cwd: Path) -> Iterator[Check]:
-    """Check the files and the environment, then each setting, as ``config list`` shows them."""
-    yield _config_file_check(found)
-    yield _project_file_check(found, cwd)
-    yield _environment_check(env)
+def settings_checks(found: Settings, env: Mapping[str, str]) -> Iterator[Check]:
+    """Check the two files, then each setting, as ``config list`` shows them."""
+    yield _file_check("config_file", found.config_path, found)
+    yield _file_check("project_file", found.project_path, found)
     for name, setting in effective(found).items():
         problem = found.problems.get(name)
         if isinstance(problem, MissingKey) and not profile_is_known(found) and not _names_a_key(env):
@@ -65,60 +55,19 @@ def profile_is_known(found: Settings) -> bool:
     return found.problems.keys().isdisjoint(("config_file", "profile"))
 
 
-def misspelt_variables(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that nobody reads and that look like one of ours, with that one.
-
-    ``LOGSH_API_KEY_STAGING`` is none: what adds a word to a known name is somebody's own.
-    """
-    meant = {}
-    for name in sorted(env):
-        upper = name.upper()
-        if name in VARIABLES or not upper.startswith("LOGSH") or upper.startswith(tuple(f"{v}_" for v in VARIABLES)):
-            continue
-        rest = upper.removeprefix("LOGSH").strip("_")
-        if near := nearest(rest, [known.removeprefix("LOGSH_") for known in VARIABLES]):
-            meant[name] = f"LOGSH_{near}"
-    return meant
-
-
 def _names_a_key(env: Mapping[str, str]) -> bool:
     return any(env.get(name, "").strip() for name in KEY_VARIABLES)
 
 
-def _config_file_check(found: Settings) -> Check:
-    name, path = "config_file", found.config_path
+def _file_check(name: str, path: Path | None, found: Settings) -> Check:
     if name in found.problems:
-        return failed(name, found.problems[name], hint=f"correct {path}, or move it out of the way")
+        return failed(name, found.problems[name], hint="correct the file by hand, or move it out of the way")
     if name in found.warnings:
         return warned(name, found.warnings[name])
-    if (mode := _mode(path)) is None:
-        return passed(name, f"none; it would be {path}", minor=True)
-    if mode & _OTHERS:
-        return warned(name, f"{path} can be read by others (mode {mode:04o})", f"chmod 600 {path}")
-    return passed(name, f"{path}, mode {mode:04o}" if sys.platform != "win32" else str(path))
-
-
-def _project_file_check(found: Settings, cwd: Path) -> Check:
-    name = "project_file"
-    if name in found.problems:
-        return failed(name, found.problems[name], hint="correct the file by hand")
-    if name in found.warnings:
-        return warned(name, found.warnings[name])
-    if found.project_path is not None:
-        return passed(name, str(found.project_path))
-    above = (directory / PROJECT_FILE for directory in cwd.parents)
-    if out_of_reach := next((path for path in above if os.path.lexists(path)), None):
-        detail = f"{out_of_reach} is not used: it is neither in this directory nor in this repository"
-        return warned(name, detail, "go there, or set the same in a profile")
-    return passed(name, "none", minor=True)
-
-
-def _environment_check(env: Mapping[str, str]) -> Check:
-    if meant := misspelt_variables(env):
-        sentences = [f"{name} is not read by logsh; did you mean {near}?" for name, near in meant.items()]
-        return warned("environment", "; ".join(sentences), "rename it, or unset it")
-    names = [name for name in VARIABLES if env.get(name, "").strip()]
-    return passed("environment", f"{', '.join(names)} set" if names else "no LOGSH_ variables set", minor=not names)
+    if path is None:
+        return passed(name, "none", minor=True)
+    mode = _mode(path)
+    return passed(name, f"{path}, {'not there' if mode is None else f'mode {mode:04o}'}", minor=mode is None)
 
 
 def _setting_check(name: str, setting: Setting, found: Settings, env: Mapping[str, str]) -> Check:
@@ -127,22 +76,15 @@ def _setting_check(name: str, setting: Setting, found: Settings, env: Mapping[st
     # The file has a check of its own, with its path.
     source = setting.source.removesuffix(f" ({found.config_path})")
     detail = f"{plain(setting.value)}, {source if source == BUILT_IN else f'from {source}'}"
-    path = _key_file(source, env) if name == "api_key" else None
-    mode = None if path is None or sys.platform == "win32" else _mode(path)
+    file = None
+    if name == "api_key" and source.startswith("LOGSH_API_KEY_FILE"):
+        file = os.path.expanduser(env["LOGSH_API_KEY_FILE"].strip())  # noqa: PTH111 - raises nothing
+    mode = None if file is None else _mode(Path(file))
     if mode is None:
         return passed(name, detail, minor=source == BUILT_IN)
-    # A credential of systemd is guarded by its directory.
-    if mode & _OTHERS and not setting.source.startswith("$CREDENTIALS_DIRECTORY"):
-        return warned(name, f"{detail}, which others can read (mode {mode:04o})", f"chmod 600 {path}")
+    if mode & _OTHERS and sys.platform != "win32":
+        return warned(name, f"{detail}, which others can read (mode {mode:04o})", f"chmod 600 {file}")
     return passed(name, f"{detail}, mode {mode:04o}")
-
-
-def _key_file(source: str, env: Mapping[str, str]) -> Path | None:
-    if source.startswith("LOGSH_API_KEY_FILE"):
-        return Path(os.path.expanduser(env["LOGSH_API_KEY_FILE"].strip()))  # noqa: PTH111 - raises nothing
-    if source.startswith("$CREDENTIALS_DIRECTORY"):
-        return Path(env["CREDENTIALS_DIRECTORY"].strip()) / CREDENTIAL
-    return None
 
 
 def _mode(path: Path) -> int | None:
@@ -202,13 +144,11 @@ def _waiting_check(store: Outbox, mine: Owner | None, now: float) -> Check:
     counts = store.counts()
     if not counts.pending:
         return passed("waiting", "no events")
-    detail, hint = _events(counts.pending), "`logsh outbox flush` sends them now"
-    waited = 0.0
-    if (oldest := next(store.rows(state="pending"), None)) is not None:
-        waited = now - oldest.accepted_at
-        detail += f", the oldest for {age(waited)}"
-        if oldest.error_message:
-            detail += f", last because {oldest.error_message}"
+    oldest = next(store.rows(state="pending"), None)
+    waited = now - oldest.accepted_at if oldest else 0.0
+    detail, hint = f"{_events(counts.pending)}, the oldest for {age(waited)}", "`logsh outbox flush` sends them now"
+    if oldest and oldest.error_message:
+        detail += f", last because {oldest.error_message}"
     stuck = 0 if mine is None else under_other_keys(store, mine)
     elsewhere = 0 if mine is None else counts.pending - store.counts(mine).pending - stuck
     if elsewhere:

@@ -143,7 +143,7 @@ class Stream(httpcore.NetworkStream):
             raise tls.explain(error.__cause__ or error, where) from error
         exchange.tls_ms = (time.monotonic() - start) * 1000
         state = secured.get_extra_info("ssl_object")
-        exchange.tls_version, exchange.certificate = state.version(), state.getpeercert()
+        exchange.tls_version = state.version()
         if isinstance(sock := secured.get_extra_info("socket"), ProxySocket):
             sock.patience = network.patience
         return Stream(secured, network, self._layer + 1)

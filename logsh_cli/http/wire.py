@@ -74,8 +74,6 @@ class Exchange:
     peer: str | None = None
     """The address that was connected to (the proxy's, if there is one)."""
     tls_version: str | None = None
-    certificate: dict[str, Any] | None = None
-    """The service's, as ``ssl.SSLSocket.getpeercert`` gives a verified one."""
     http_version: str | None = None
     status: int | None = None
     location: str | None = None

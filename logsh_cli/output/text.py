@@ -84,6 +84,12 @@ def nearest(given: str, known: Iterable[str], cutoff: float = 0.6) -> str | None
     return names[close[0]] if close else None
 
 
+def suggestion(given: str, known: Iterable[str]) -> str:
+    """Return a hint for a name that is not known: what was most likely meant, else all that there are."""
+    near = nearest(given, names := list(known))
+    return f"did you mean {near}?" if near else f"known are {', '.join(names)}"
+
+
 class Redactor:
     """Replaces known secrets, whatever looks like a key, and the user information in URLs, wherever they turn up."""
 

@@ -18,7 +18,7 @@ import logsh_cli
 from logsh_cli.commands.doctor import HELP
 from logsh_cli.config import HOMELESS
 from logsh_cli.doctor import Check, exit_code_of, failed, passed, plain, shielded, skipped, summary, to_json, warned
-from logsh_cli.doctor.local import VARIABLES, misspelt_variables, outbox_checks
+from logsh_cli.doctor.local import outbox_checks
 from logsh_cli.errors import (
     EXIT_CODE_MEANINGS,
     BadConfig,
@@ -32,7 +32,7 @@ from logsh_cli.errors import (
 from logsh_cli.outbox import Outbox, Owner
 from tests.support import server as says
 from tests.support.blackhole import blackhole
-from tests.support.certs import authority, self_signed_context
+from tests.support.certs import authority
 from tests.support.command import LOGSH, Completed, environment
 from tests.support.proxy import ConnectProxy
 from tests.support.server import COLUMNS, Listener, Server
@@ -127,7 +127,7 @@ def test_all_is_well_where_a_delivery_would_succeed(logsh: Logsh, tmp_path: Path
     assert set(NETWORK) | set(OUTBOX) <= set(found)
     assert found["outbox"] == f"{tmp_path / 'state'} can be written"
     if secure:
-        assert re.search(r"TLSv1\.\d \(.* ms\), certificate of trustme .* good for \d+ more days", found["tls"])
+        assert re.search(r"TLSv1\.\d in .* ms", found["tls"])
 
 
 def test_each_setting_is_shown_with_where_it_comes_from_and_the_key_masked(
@@ -235,16 +235,6 @@ def test_a_certificate_that_nobody_vouches_for_or_that_ran_out_is_a_failed_hands
             assert server.requests == []
 
 
-def test_a_certificate_that_runs_out_soon_is_a_warning(logsh: Logsh, tmp_path: Path) -> None:
-    context = self_signed_context(tmp_path)  # for a day
-    trusted = str(tmp_path / "self-signed.pem")
-    with Server(key=KEY, validate=True, tls=context) as server:
-        url = server.url.replace("127.0.0.1", "localhost")
-        done = logsh("doctor", "--json", env=at(url, LOGSH_CA_FILE=trusted))
-    assert done.code == 0
-    assert re.match(r"warning: TLS.* of localhost good for [01] more days?", details(done)["tls"])
-
-
 class PlainServer(Listener):
     """Answers a TLS greeting as web servers do on their plain port."""
 
@@ -260,14 +250,25 @@ def test_a_port_that_does_not_speak_tls_is_said(logsh: Logsh) -> None:
     assert "does not speak TLS" in details(done)["tls"]
 
 
-def test_a_bad_certificate_file_does_not_hide_the_steps_before_it(logsh: Logsh, tmp_path: Path) -> None:
-    with Listener() as listener:
-        env = at(f"https://127.0.0.1:{listener.port}", LOGSH_CA_FILE=str(tmp_path / "none.pem"))
-        done = logsh("doctor", "-v", "--deadline", "0.7", env=env)
-    shown = levels(done)
-    assert done.code == 78
-    assert [shown[name] for name in NETWORK] == ["ok", "ok", "ok", "FAIL", "skip", "skip"]
-    assert "none.pem" in done.stdout
+def test_with_a_certificate_file_that_can_not_be_used_nothing_is_sent(
+    logsh: Logsh, tmp_path: Path, server: Server
+) -> None:
+    bad = tmp_path / "bad.pem"
+    bad.write_text("no certificate")
+    profile = f'api_key = "{KEY}"\napi_url = "{server.url.replace("http:", "https:")}"\nca_file = "{bad}"\n'
+    for name, content, env in (
+        ("none.pem", "", at(server.url.replace("http:", "https:"), LOGSH_CA_FILE=str(tmp_path / "none.pem"))),
+        ("bad.pem", "", at(server.url.replace("http:", "https:"), LOGSH_CA_FILE=str(bad))),
+        ("bad.pem", "", at(server.url.replace("http:", "https:"), SSL_CERT_FILE=str(bad))),
+        ("bad.pem", profile, {}),
+    ):
+        write_config(tmp_path, content)
+        done = logsh("doctor", "-v", env=env)
+        shown = levels(done)
+        assert done.code == 78
+        assert [shown[step] for step in NETWORK] == ["skip", "skip", "skip", "FAIL", "skip", "skip"]
+        assert name in done.stdout
+    assert server.connections == 0
 
 
 # Proxies
@@ -292,8 +293,8 @@ def test_the_proxy_is_named_without_its_password(
     done = logsh("doctor", "--json", env=env)
     found = details(done)
     assert (done.code, not_ok(done)) == (0, set())
-    assert found["proxy"] == f"{proxy.url}, with a user name and password, from https_proxy"
-    assert found["tcp"].startswith(f"connected to 127.0.0.1:{proxy.port}, the proxy (")
+    assert found["proxy"] == proxy.url
+    assert found["tcp"].startswith(f"connected to 127.0.0.1:{proxy.port} in ")
     assert "pr0xy" not in done.stdout
 
 
@@ -334,7 +335,6 @@ def test_a_refused_key_is_told_from_a_missing_service(logsh: Logsh, column: Colu
 
 
 def test_every_answer_says_something_about_service_and_key(logsh: Logsh, server: Server) -> None:
-    elsewhere = "https://elsewhere.example/login"  # is not followed, and told
     for answer, code, service, key in (
         (says.ok(200), 0, "ok", "ok"),
         (says.error(400, "bad_request", "Your current plan does not allow you to create events."), 0, "warn", "ok"),
@@ -348,7 +348,7 @@ def test_every_answer_says_something_about_service_and_key(logsh: Logsh, server:
         (says.html404(), 78, "FAIL", "skip"),
         (says.empty(405), 78, "FAIL", "skip"),
         (says.empty(400), 78, "FAIL", "skip"),
-        (says.redirect(elsewhere), 78, "FAIL", "skip"),
+        (says.redirect("https://elsewhere.example/login"), 78, "FAIL", "skip"),
     ):
         server.requests.clear()
         server.script(answer)
@@ -356,7 +356,6 @@ def test_every_answer_says_something_about_service_and_key(logsh: Logsh, server:
         shown = levels(done)
         assert (done.code, shown["service"], shown["key"]) == (code, service, key), answer
         assert len(server.requests) == 1, answer
-    assert f'"{elsewhere}"' in done.stdout
 
 
 def test_what_the_service_says_cannot_drive_the_terminal(logsh: Logsh, server: Server) -> None:
@@ -486,26 +485,13 @@ def test_a_key_file_is_shown_with_its_mode(logsh: Logsh, tmp_path: Path, server:
         assert str(path) in detail
 
 
-def test_a_credential_of_systemd_is_its_business(logsh: Logsh, tmp_path: Path, server: Server) -> None:
-    (tmp_path / "logsh-api-key").write_text(KEY)
-    (tmp_path / "logsh-api-key").chmod(0o440)
-    done = logsh("doctor", "--json", env=at(server.url, LOGSH_API_KEY="", CREDENTIALS_DIRECTORY=str(tmp_path)))
-    assert done.code == 0
-    assert details(done)["api_key"] == "logsh_…4b73, from $CREDENTIALS_DIRECTORY/logsh-api-key, mode 0440"
-
-
 def test_a_project_file_is_named_and_what_is_wrong_with_it_hides_nothing_else(logsh: Logsh, server: Server) -> None:
     path = Path.cwd() / ".logsh.toml"
     path.write_text('workspace = "web"\n[metadata]\nteam = "core"\n')
     found = details(logsh("doctor", "--json", env=at(server.url, LOGSH_WORKSPACE="")))
-    assert found["project_file"] == str(path)
+    assert found["project_file"].startswith(f"{path}, mode ")
     assert found["workspace"] == f"web, from {path}"
     assert found["metadata"] == f'{{"team": "core"}}, from {path}'
-    below = Path.cwd() / "src"
-    below.mkdir()
-    out_of_reach = logsh("doctor", "--json", env=at(server.url), cwd=below)
-    assert out_of_reach.code == 0
-    assert details(out_of_reach)["project_file"].startswith(f"warning: {path} is not used")
     path.write_text('api_url = "https://evil.example"\n')
     broken = logsh("doctor", "--json", env=at(server.url))
     assert (broken.code, not_ok(broken)) == (78, {"project_file"})
@@ -524,38 +510,6 @@ def test_another_user_s_project_file_is_a_warning_and_their_configuration_file_a
     assert details(done)["project_file"].startswith("warning: ")
     assert "belongs to another user" in details(done)["project_file"]
     assert f"{config} is not used: it belongs to user 12345" in details(done)["config_file"]
-
-
-# The environment
-
-
-def test_a_variable_that_looks_misspelt_is_noticed() -> None:
-    for name, meant in (
-        ("LOGSH_APIKEY", "LOGSH_API_KEY"),
-        ("LOGSH_KEY", "LOGSH_API_KEY"),
-        ("LOGSH_URL", "LOGSH_API_URL"),
-        ("LOGSH_WORKSPCE", "LOGSH_WORKSPACE"),
-        ("LOGSH_WORKSPACES", "LOGSH_WORKSPACE"),
-        ("logsh_api_key", "LOGSH_API_KEY"),
-        ("LOGSHAPI_KEY", "LOGSH_API_KEY"),
-    ):
-        assert misspelt_variables({name: "x"}) == {name: meant}
-    for name in ("LOGSH_API_KEY", "LOGSH_API_KEY_STAGING", "LOGSH_TEAM", "LOGSH", "HOME"):
-        assert misspelt_variables({name: "x"}) == {}
-
-
-def test_a_misspelt_variable_is_named_without_its_value(logsh: Logsh, server: Server) -> None:
-    done = logsh("doctor", "--json", env=at(server.url, LOGSH_APIKEY="logsh_other_secret"))
-    assert done.code == 0
-    assert "LOGSH_APIKEY" in details(done)["environment"]
-    assert "logsh_other_secret" not in done.stdout
-
-
-def test_every_variable_that_logsh_reads_is_known_to_the_doctor() -> None:
-    sources = Path(logsh_cli.__file__).parent.rglob("*.py")
-    read = {name for path in sources for name in re.findall(r"LOGSH_[A-Z_]*[A-Z]", path.read_text())}
-    read |= {f"LOGSH_{name}" for name in ("WORKSPACE", "ICON", "NOTIFY", "DEADLINE")}
-    assert read - {"LOGSH_API_KEY_STAGING"} == set(VARIABLES)
 
 
 # The outbox
@@ -672,7 +626,7 @@ def test_drawn_off_a_terminal_no_line_is_broken(logsh: Logsh, server: Server) ->
     assert re.search(r"^ +✓ +key +accepted *$", shown, re.MULTILINE)
     assert not re.search(r"config_file|built-in", shown)
     everything = without_styles(logsh("doctor", "-v", env=env).stdout)
-    assert re.search(r"^ +✓ +config_file +none; it would be /.*/config.toml *$", everything, re.MULTILINE)
+    assert re.search(r"^ +✓ +config_file +/.*/config.toml, not there *$", everything, re.MULTILINE)
     assert re.search(r"^ +✓ +deadline +10, built-in *$", everything, re.MULTILINE)
     assert re.search(r"^ +! +workspace +not set.*\n +→ `logsh config set workspace NAME` *$", shown, re.MULTILINE)
     assert "✓ all is well, with 1 warning" in shown
@@ -740,9 +694,6 @@ def test_a_section_that_breaks_is_one_failed_check() -> None:
         ("first", "ok", 0),
         ("part", "fail", 78),
     ]
-    fault = list(shielded("part", checks(ZeroDivisionError("oops"))))
-    assert (fault[1].exit_code, exit_code_of(fault)) == (70, 70)
-    assert "ZeroDivisionError" in fault[1].detail
 
 
 def test_a_warning_is_in_order_and_what_is_unknown_is_not() -> None:
