@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Mapping
 
-    from logsh_cli.config.key import Destination
-    from logsh_cli.config.resolve import Flags, Settings
+    from logsh_cli.config.resolve import Destination, Flags, Settings
     from logsh_cli.delivery.road import Road
     from logsh_cli.http.client import Client
     from logsh_cli.outbox import Outbox, Owner

@@ -11,8 +11,15 @@ from logsh_cli.clock import Budget
 from logsh_cli.config import DEFAULT_API_URL
 from logsh_cli.config.edit import StoredProfile, open_profile, parse_value, update
 from logsh_cli.config.files import DEFAULT_PROFILE
-from logsh_cli.config.key import COPY_AGAIN, Destination, check_key, environment_key, mask_key, same_url
-from logsh_cli.config.resolve import in_config_dir
+from logsh_cli.config.resolve import (
+    COPY_AGAIN,
+    Destination,
+    check_key,
+    environment_key,
+    in_config_dir,
+    mask_key,
+    same_url,
+)
 from logsh_cli.delivery import start_courier
 from logsh_cli.delivery.flush import adopt, under_other_keys
 from logsh_cli.delivery.retry import check_key_taken

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from logsh_cli.app import AppContext
 from logsh_cli.config.edit import open_profile, update
-from logsh_cli.config.key import environment_key
+from logsh_cli.config.resolve import environment_key
 from logsh_cli.errors import ConfigError
 from logsh_cli.output import DONE
 

@@ -23,8 +23,15 @@ from logsh_cli.config.files import (
     profiles_of,
     read_config,
 )
-from logsh_cli.config.key import Setting, key_hint, mask_key
-from logsh_cli.config.resolve import parse_boolean, parse_deadline, profile_values, selected_profile
+from logsh_cli.config.resolve import (
+    Setting,
+    key_hint,
+    mask_key,
+    parse_boolean,
+    parse_deadline,
+    profile_values,
+    selected_profile,
+)
 from logsh_cli.errors import BadConfig, UsageError
 from logsh_cli.event import WHITE_SPACE, problems_of
 from logsh_cli.event.icons import resolve_icon
@@ -75,11 +82,11 @@ def open_profile(
     if problem := check_profile_name(chosen.value):
         raise UsageError(f"{chosen.source}: {problem}", hint=key_hint(chosen.value))
     path = config_dir(env) / CONFIG_FILE
-    file = read_config(path)
-    if file.warning:
-        warn(file.warning)
-    is_new = may_be_new and chosen.value not in file.profiles
-    values = {} if is_new else profile_values(chosen, file, path)
+    profiles, warning = read_config(path)
+    if warning:
+        warn(warning)
+    is_new = may_be_new and chosen.value not in profiles
+    values = {} if is_new else profile_values(chosen, profiles, path)
     return StoredProfile(path, chosen.value, chosen.source == "--profile", values)
 
 

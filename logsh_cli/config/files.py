@@ -7,14 +7,12 @@ that a repository brings along, and never where its events or keys go.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import stat
 import sys
 from typing import TYPE_CHECKING, Any
 
-from logsh_cli import Record
 from logsh_cli.errors import BadConfig
 from logsh_cli.files import PRIVATE_FILE, NotOurs, check_owner, tighten
 from logsh_cli.output.text import KEY_SHAPE, excerpt, suggestion
@@ -47,15 +45,8 @@ _MOST_DOTS = 64
 """In one line. The parser takes quadratic time and memory for a dotted key, and a key never spans lines."""
 
 
-class ConfigFile(Record):
-    """The user's file. ``profiles`` always has ``default``; a missing file is an empty one."""
-
-    profiles: dict[str, dict[str, Any]]
-    warning: str | None = None
-
-
-def read_config(path: Path) -> ConfigFile:
-    """Return the user's file, tightening its mode to 0600 if others can read it.
+def read_config(path: Path) -> tuple[dict[str, dict[str, Any]], str | None]:
+    """Return the profiles of the user's file, ``default`` always among them, and a warning if its mode was tightened.
 
     Raises:
         BadConfig: another user's, unreadable, too large, not UTF-8, not TOML, an unknown key, or a wrong type.
@@ -64,16 +55,13 @@ def read_config(path: Path) -> ConfigFile:
         content, status = _read(path, _LARGEST_CONFIG)
         check_config_owner(path)
     except (FileNotFoundError, NotADirectoryError):
-        return ConfigFile({DEFAULT_PROFILE: {}})
+        return {DEFAULT_PROFILE: {}}, None
     except OSError as error:
-        if error.errno != errno.EACCES or os.path.lexists(path):
-            raise BadConfig(f"can't read {path}: {error.strerror}") from None
-        # A service that runs under another user's HOME: it can't have put its configuration there.
-        warning = f"can't look into {path.parent}: {error.strerror}; going on without a configuration file"
-        return ConfigFile({DEFAULT_PROFILE: {}}, warning)
+        hint = "LOGSH_CONFIG_DIR names another directory to look in"
+        raise BadConfig(f"can't read {path}: {error.strerror}", hint=hint) from None
     shared = stat.S_ISREG(status.st_mode) and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
     tightened = tighten(path.resolve(), PRIVATE_FILE) if shared else None
-    return ConfigFile(profiles_of(parse(content, path), path), tightened)
+    return profiles_of(parse(content, path), path), tightened
 
 
 def check_config_owner(path: Path) -> None:

@@ -1,11 +1,15 @@
 """The effective settings: each value by the documented precedence, together with where it came from.
 
 flag > explicit --profile > environment > project file > default profile (or LOGSH_PROFILE's) > built-in
+
+A key goes only where it belongs: a profile's key to that profile's URL, a key from the environment to a URL from the
+environment (or to Logsh itself, when nobody names another). What does not fit together is an error, never a guess.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING, Any
 
 from logsh_cli import Record
@@ -14,38 +18,66 @@ from logsh_cli.config import DEFAULT_API_URL, clean_api_url, config_dir, is_loop
 from logsh_cli.config.files import (
     CONFIG_FILE,
     DEFAULT_PROFILE,
-    ConfigFile,
     check_profile_name,
     find_project_file,
     read_config,
     read_project_file,
 )
-from logsh_cli.config.key import (
-    COPY_AGAIN,
-    WRITER_PATIENCE_S,
-    Destination,
-    Setting,
-    check_key,
-    environment_key,
-    key_hint,
-    misplacement,
-    same_url,
-)
-from logsh_cli.errors import BadConfig, ConfigError, MissingKey, UnknownProfile, UsageError
+from logsh_cli.errors import BadConfig, ConfigError, MisplacedKey, MissingKey, UnknownProfile, UsageError
 from logsh_cli.output.text import excerpt, without_userinfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+CREDENTIAL = "logsh-api-key"
+KEY_PREFIX = "logsh_"
+KEY_VARIABLES = ("LOGSH_API_KEY", "LOGSH_API_KEY_FILE", "CREDENTIALS_DIRECTORY")
+COPY_AGAIN = "copy it again from the Logsh dashboard"
+_MAX_KEY = 1024
+_LONGEST_FILE = _MAX_KEY + 100
+WRITER_PATIENCE_S = 60.0
+"""As long as somebody may need for the passphrase of what writes the key."""
+
+_WRONG_PLACE = "that looks like an API key, which goes into LOGSH_API_KEY, or to `logsh login --key-stdin`"
+
 DEFAULT_DEADLINE_S = 10.0
 LONGEST_DEADLINE_S = 86400.0
 BUILT_IN = "built-in"
-NOT_SET = Setting(None, "not set")
 
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
 _NEEDED_TO_SEND = ("api_url", "api_key")
+
+
+class Destination(Record):
+    """A key and the URL it belongs to. ``ca_file`` names the certificates to trust there, in place of the system's."""
+
+    profile: str
+    api_url: str
+    key: str
+    ca_file: str | None
+
+    def __repr__(self) -> str:
+        return f"Destination({self.profile} at {self.api_url})"
+
+
+class Setting(Record):
+    """A value, ``None`` where nothing sets it, and its source: ``--icon``, ``LOGSH_ICON``, a profile, ``built-in``."""
+
+    value: Any
+    source: str
+
+    @property
+    def from_environment(self) -> bool:
+        """True of what a variable gives, itself or by the file that it names."""
+        return self.source.startswith(("LOGSH_", "$"))
+
+    def __repr__(self) -> str:
+        return f"Setting(from {self.source})"  # it may be the key
+
+
+NOT_SET = Setting(None, "not set")
 
 
 class Flags(Record):
@@ -150,15 +182,16 @@ def selected_profile(flag: str | None, env: Mapping[str, str]) -> Setting:
     return Setting(DEFAULT_PROFILE, BUILT_IN)
 
 
-def profile_values(profile: Setting, file: ConfigFile, path: Path) -> dict[str, Any]:
+def profile_values(profile: Setting, profiles: Mapping[str, Mapping[str, Any]], path: Path) -> dict[str, Any]:
     """Return what the profile sets, blank values left out; raises ``UnknownProfile``."""
-    if profile.value not in file.profiles:
-        known = ", ".join(sorted(file.profiles))
+    if profile.value not in profiles:
+        known = ", ".join(sorted(profiles))
         raise UnknownProfile(
             f"there is no profile {excerpt(profile.value)} in {path} (asked for by {profile.source})",
             hint=key_hint(profile.value, f"there are: {known}; `logsh login --profile NAME` makes one"),
         )
-    stripped = {k: v.strip() if isinstance(v, str) else v for k, v in file.profiles[profile.value].items()}
+    own = profiles[profile.value]
+    stripped = {key: value.strip() if isinstance(value, str) else value for key, value in own.items()}
     return {key: value for key, value in stripped.items() if value != ""}
 
 
@@ -206,9 +239,8 @@ class _Sources:
         self.project: dict[str, Any] = {}
         warnings: dict[str, str | None] = {}
         try:
-            file = read_config(self.path)
-            warnings["config_file"] = file.warning
-            self.values = profile_values(self.profile, file, self.path)
+            profiles, warnings["config_file"] = read_config(self.path)
+            self.values = profile_values(self.profile, profiles, self.path)
         except ConfigError as error:
             self.problems["profile" if isinstance(error, UnknownProfile) else "config_file"] = error
         try:
@@ -312,11 +344,10 @@ class _Sources:
             if problem := check_key(found.value):
                 self.problems["api_key"] = BadConfig(f"the API key from {found.source} {problem}", hint=COPY_AGAIN)
             return found
+        name = self.profile.value
         message, hint = "there is no API key", "run `logsh login`, or set LOGSH_API_KEY"
         if self.explicit:
-            name = self.profile.value
-            message = f"profile {name} has no API key, and --profile takes the key from the profile alone"
-            hint = f"run `logsh login --profile {name}`"
+            message, hint = f"profile {name} has no API key", f"run `logsh login --profile {name}`"
         self.problems["api_key"] = MissingKey(message, hint=hint)
         return NOT_SET
 
@@ -333,3 +364,105 @@ def _fail_or_skip(text: str) -> str:
     if text.lower() in ("fail", "skip"):
         return text.lower()
     raise ValueError('must be "fail" or "skip"')
+
+
+def environment_key(env: Mapping[str, str], patience_s: float = WRITER_PATIENCE_S) -> Setting | None:
+    """Return the key from the environment: the variable, the file it names, or systemd's credential, in this order.
+
+    Raises ``BadConfig`` or ``MissingKey`` if a named file can't be read or is empty: that is no reason to take another.
+    """
+    if key := env.get("LOGSH_API_KEY", "").strip():
+        return Setting(key, "LOGSH_API_KEY")
+    if path := env.get("LOGSH_API_KEY_FILE", "").strip():
+        return _key_from_file(path, f"LOGSH_API_KEY_FILE ({path})", patience_s)
+    if directory := env.get("CREDENTIALS_DIRECTORY", "").strip():
+        path = os.path.join(directory, CREDENTIAL)  # noqa: PTH118 - one string from another
+        if os.path.lexists(path):
+            return _key_from_file(path, f"$CREDENTIALS_DIRECTORY/{CREDENTIAL}", patience_s)
+    return None
+
+
+def key_hint(text: str, otherwise: str | None = None) -> str | None:
+    """Return where a key belongs if somebody put one where this text was expected, else the other hint."""
+    return _WRONG_PLACE if KEY_PREFIX in text else otherwise
+
+
+def check_key(key: str) -> str | None:
+    """Return why this can't be an API key, or ``None``. The sentence lacks its subject and never has the key in it.
+
+    The service reads the key as the last word of a header, so white space would cut it, and a header is ASCII.
+    """
+    if any(char.isspace() for char in key):
+        return "must not contain white space"
+    if not key.isascii() or not key.isprintable() or key[:1] in ("'", '"'):
+        return "must be plain ASCII without control characters or quotation marks around it"
+    if len(key) > _MAX_KEY:
+        return f"must be at most {_MAX_KEY} characters"
+    return None
+
+
+def misplacement(profile: str, key: Setting, url: Setting, profile_url: str | None) -> MisplacedKey | None:
+    """Return why this key must not go to this URL, or ``None``.
+
+    ``url`` is the effective one, in its one form; ``profile_url`` the profile's own, ``None`` where it has none.
+    """
+    if not key.from_environment and not same_url(url.value, profile_url or DEFAULT_API_URL):
+        return MisplacedKey(
+            f"the key of profile {profile} does not belong to the URL from {url.source} ({url.value})",
+            hint=f"set LOGSH_API_KEY as well, or unset LOGSH_API_URL, or use --profile {profile}",
+        )
+    if key.from_environment and not url.from_environment and url.value != DEFAULT_API_URL:
+        return MisplacedKey(
+            f"the key from {key.source} does not belong to the URL of {url.source} ({url.value})",
+            hint=f"set LOGSH_API_URL as well, or use --profile {profile} for the profile's own key",
+        )
+    return None
+
+
+def same_url(one: str, other: str) -> bool:
+    """Return true for two spellings of one base URL; a URL that can't be used is like no other."""
+    try:
+        return clean_api_url(one) == clean_api_url(other)
+    except ValueError:
+        return False
+
+
+def mask_key(key: str) -> str:
+    """Return enough of a key to recognise it, and no more: its end, if it is long enough to spare that."""
+    if len(key) < 20:  # noqa: PLR2004 - of a shorter one, four characters would be too much
+        return "****"
+    return f"{KEY_PREFIX if key.startswith(KEY_PREFIX) else ''}…{key[-4:]}"
+
+
+def _key_from_file(path: str, source: str, patience_s: float) -> Setting:
+    try:
+        content = _read(os.path.expanduser(path), patience_s)  # noqa: PTH111 - never raises
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        hint = key_hint(path, "check that the file is there and readable")
+        raise BadConfig(f"can't read the key from {source}: {reason}", hint=hint) from None
+    key = content.decode("utf-8-sig", "replace").strip()
+    if not key:
+        raise MissingKey(f"the key file is empty: {source}", hint="put the API key into it")
+    return Setting(key, source)
+
+
+def _read(path: str, patience_s: float) -> bytes:
+    """Read a file or a pipe, such as ``<(pass show logsh)`` makes, for whose writer ``patience_s`` is waited.
+
+    Never by a read that blocks: ``run`` holds signals back while it reports.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+    with open(os.open(path, flags), "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file.read(_LONGEST_FILE)
+        import select  # noqa: PLC0415 - few keys come through a pipe
+
+        content = b""
+        while len(content) < _LONGEST_FILE:
+            if not select.select([file], [], [], patience_s)[0]:
+                raise ValueError("nobody writes to it")
+            if not (chunk := file.read(_LONGEST_FILE)):
+                break
+            content += chunk
+        return content

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from logsh_cli.config import HOMELESS
 from logsh_cli.config.edit import effective, plain
-from logsh_cli.config.key import KEY_VARIABLES, Setting
-from logsh_cli.config.resolve import BUILT_IN, Settings
+from logsh_cli.config.resolve import BUILT_IN, KEY_VARIABLES, Setting, Settings
 from logsh_cli.delivery.flush import under_other_keys
 from logsh_cli.doctor import Check, failed, passed, skipped, warned
 from logsh_cli.errors import BadConfig, MissingKey, NotDelivered, NotKept

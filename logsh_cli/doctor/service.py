@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from logsh_cli.clock import Budget
-from logsh_cli.config.key import COPY_AGAIN
-from logsh_cli.config.resolve import BUILT_IN
+from logsh_cli.config.resolve import BUILT_IN, COPY_AGAIN
 from logsh_cli.delivery.retry import check_key_taken, failure_of_answer
 from logsh_cli.doctor import Check, failed, passed, skipped, warned
 from logsh_cli.doctor.local import profile_is_known

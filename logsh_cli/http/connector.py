@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
 
-    from logsh_cli.config.key import Destination
+    from logsh_cli.config.resolve import Destination
     from logsh_cli.http.client import Client
 
 T = TypeVar("T")

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 from logsh_cli import Record
 from logsh_cli.clock import Budget
 from logsh_cli.config.files import read_config
-from logsh_cli.config.key import KEY_VARIABLES, environment_key
-from logsh_cli.config.resolve import BUILT_IN, Flags, Settings
+from logsh_cli.config.resolve import BUILT_IN, KEY_VARIABLES, Flags, Settings, environment_key
 from logsh_cli.delivery import end_of_the_road, leave_to_courier
 from logsh_cli.errors import (
     ConfigError,
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from logsh_cli.app import AppContext
-    from logsh_cli.config.key import Destination
+    from logsh_cli.config.resolve import Destination
     from logsh_cli.delivery.road import Accepted, Road
     from logsh_cli.event import Scalar
     from logsh_cli.http.connector import Connector
@@ -317,7 +316,7 @@ def _every_key(settings: Settings, env: Mapping[str, str]) -> Iterator[str]:
             if key := environment_key({variable: env.get(variable, "")}, _KEY_PATIENCE_S):
                 yield key.value
     with suppress(ConfigError):
-        for profile in read_config(settings.config_path).profiles.values():
+        for profile in read_config(settings.config_path)[0].values():
             yield str(profile.get("api_key", ""))
 
 

@@ -80,16 +80,16 @@ def around(app: AppContext, command: Sequence[str], plan: Plan) -> int:
     If that is 0 and what came is not what was expected, say how it differs and return 1.
     """
     gc.enable()
-    config = read_config(config_dir(app.env) / CONFIG_FILE)
-    if config.warning:
-        app.printer.warn(config.warning)
+    profiles, warning = read_config(config_dir(app.env) / CONFIG_FILE)
+    if warning:
+        app.printer.warn(warning)
     received: list[Received] = []
     with _file(plan.output) as file:
         with (
             _ends_tidily(),
             _held_signals() as held,
             SandboxServer(received.append, port=plan.port or 0, faults=plan.faults) as server,
-            _throwaway_home(server.url, app.env, config.profiles) as env,
+            _throwaway_home(server.url, app.env, profiles) as env,
         ):
             # Without a standard output, its number may be that of anything that was opened since, such as the server.
             printed = app.printer.json and file is None and app.streams.stdout is not None

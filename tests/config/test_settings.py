@@ -14,8 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from logsh_cli.config.key import Destination
-from logsh_cli.config.resolve import NOT_SET, Flags, Settings, load_settings
+from logsh_cli.config.resolve import NOT_SET, Destination, Flags, Settings, load_settings
 from logsh_cli.errors import (
     BadConfig,
     ConfigError,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from logsh_cli.clock import Budget
-from logsh_cli.config.key import Destination
+from logsh_cli.config.resolve import Destination
 from logsh_cli.errors import BadConfig, LogshError
 from logsh_cli.http.connector import Background, Connector
 from logsh_cli.http.wire import build_request, encode_body

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from logsh_cli.config.key import Destination
+    from logsh_cli.config.resolve import Destination
     from logsh_cli.http.client import Client
     from logsh_cli.outbox import Outbox
 
