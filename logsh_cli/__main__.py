@@ -61,7 +61,7 @@ def _hear_no_more() -> None:
     """
     while True:
         try:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (number for number in signal.Signals if callable(signal.getsignal(number))):
                 signal.signal(number, lambda _signum, _frame: None)
         except KeyboardInterrupt:
             continue

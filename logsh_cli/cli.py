@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
 from typing import TYPE_CHECKING
 
 from logsh_cli.app import AppContext
-from logsh_cli.errors import InternalError, LogshError, interruption, raise_term_signal
+from logsh_cli.errors import InternalError, LogshError, interruption, raise_on_stop
 from logsh_cli.output import Result, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_OWN_SIGNALS = frozenset({"run", "sandbox"})
-"""Commands that hand signals on to a process of the user's, and so arrange for them themselves."""
 
 
 def main(argv: Sequence[str], context: AppContext | None = None) -> int:
@@ -36,9 +32,8 @@ def main(argv: Sequence[str], context: AppContext | None = None) -> int:
 
 
 def _run(argv: Sequence[str], context: AppContext) -> int:
-    name = argv[0] if argv else None
-    if name not in _OWN_SIGNALS and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, raise_term_signal)
+    if list(argv[:1]) != ["run"]:  # whose signals are the job's
+        raise_on_stop()
     try:
         from logsh_cli.argv import run as run_plain  # noqa: PLC0415 - see below
     except ImportError:  # everything works without it, and slower

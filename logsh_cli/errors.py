@@ -29,6 +29,7 @@ The codes are sysexits(3) where it has one. ``cli.main`` is the only place that 
 
 from __future__ import annotations
 
+import signal
 from enum import IntEnum
 
 
@@ -176,15 +177,28 @@ class Terminated(Interrupted, name="terminated", exit_code=ExitCode.TERMINATED):
 
 
 class TermSignal(KeyboardInterrupt):
-    """TERM, raised by its handler wherever the main thread stands; ``args`` name another signal that ends us alike.
+    """TERM or HUP, which ``args`` name, raised by its handler wherever the main thread stands.
 
     A ``KeyboardInterrupt``, as INT is, so that no ``except Exception`` on the way, ours or a library's, swallows it.
     """
 
 
-def raise_term_signal(_signum: int, _frame: object) -> None:
-    """Handle TERM, and whatever else should end us as TERM does."""
-    raise TermSignal
+def stop_signal(number: int) -> KeyboardInterrupt:
+    """Return what a signal to stop raises: TERM and HUP a ``TermSignal``, QUIT the same as INT."""
+    name = signal.Signals(number).name.removeprefix("SIG")
+    return TermSignal(name) if name in ("TERM", "HUP") else KeyboardInterrupt()
+
+
+def raise_on_stop() -> None:
+    """Let TERM, HUP and QUIT raise, as INT does, unless whoever started us has them ignored."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise stop_signal(number)
+
+    for name in ("SIGTERM", "SIGHUP", "SIGQUIT"):
+        number = getattr(signal, name, None)  # Windows has TERM alone
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, stop)
 
 
 def interruption(stop: KeyboardInterrupt, *, hint: str | None = None) -> Interrupted:

@@ -6,7 +6,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
-from logsh_cli.errors import TermSignal
+from logsh_cli.errors import stop_signal
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 _STOPS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
-"""HUP ends us as TERM does, QUIT as INT does. Windows has the first two."""
+"""Windows has the first two."""
 
 
 class StopRequest:
@@ -45,7 +45,5 @@ class StopRequest:
     def _note(self, signum: int, _frame: FrameType | None) -> None:
         if self:
             raise self._stop
-        name = signal.Signals(signum).name.removeprefix("SIG")
-        if name in ("TERM", "HUP"):
-            self._stop = TermSignal(name)
+        self._stop = stop_signal(signum)
         self.event.set()

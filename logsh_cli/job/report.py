@@ -26,7 +26,7 @@ from logsh_cli.errors import (
     MissingWorkspace,
     NotKept,
     TermSignal,
-    raise_term_signal,
+    raise_on_stop,
 )
 from logsh_cli.event import FLAG_LABELS, SAFE_LENGTH, WHITE_SPACE, Draft, Event, build_event, parse_metadata, shorten
 from logsh_cli.http.wire import build_request, encode_body
@@ -344,7 +344,7 @@ def _raise_on_stop() -> None:
     """
     if os.name != "posix":
         return
+    raise_on_stop()
     for number in handed_on() - JOB_CONTROL - {signal.SIGINT}:
         if signal.getsignal(number) is signal.SIG_DFL:
-            stops = number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-            signal.signal(number, raise_term_signal if stops else signal.SIG_IGN)
+            signal.signal(number, signal.SIG_IGN)

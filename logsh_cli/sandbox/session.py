@@ -22,7 +22,7 @@ from logsh_cli.config import config_dir
 from logsh_cli.config.edit import update
 from logsh_cli.config.files import CONFIG_FILE, DEFAULT_PROFILE, read_config
 from logsh_cli.delivery.stop import StopRequest
-from logsh_cli.errors import BadConfig, ExitCode, NotKept, Unexpected, UsageError, raise_term_signal
+from logsh_cli.errors import BadConfig, ExitCode, NotKept, Unexpected, UsageError
 from logsh_cli.job import child, signals
 from logsh_cli.outbox import open_store
 from logsh_cli.sandbox.server import Received, SandboxServer
@@ -86,7 +86,6 @@ def around(app: AppContext, command: Sequence[str], plan: Plan) -> int:
     received: list[Received] = []
     with _file(plan.output) as file:
         with (
-            _ends_tidily(),
             _held_signals() as held,
             SandboxServer(received.append, port=plan.port or 0, faults=plan.faults) as server,
             _throwaway_home(server.url, app.env, profiles) as env,
@@ -187,20 +186,6 @@ def _held_signals() -> Iterator[signals.HeldSignals | None]:
             yield held
         finally:
             held.release()
-
-
-@contextlib.contextmanager
-def _ends_tidily() -> Iterator[None]:
-    """Let TERM and HUP unwind the stack, so that nothing stays behind in the temporary directory."""
-    stops = [number for number in signal.Signals if number.name in ("SIGTERM", "SIGHUP")]
-    ours = [number for number in stops if signal.getsignal(number) is signal.SIG_DFL]
-    for number in ours:
-        signal.signal(number, raise_term_signal)
-    try:
-        yield
-    finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
 
 
 @contextlib.contextmanager
