@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from logsh_cli.app import AppContext
 from logsh_cli.clock import option_seconds
 from logsh_cli.config.resolve import Flags, survey
-from logsh_cli.doctor import Check, exit_code_of, plain, shielded, summary, to_json, version_checks
+from logsh_cli.doctor import Check, exit_code_of, plain, shielded, to_json, version_checks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -68,7 +68,7 @@ def show(app: AppContext, sections: Mapping[str, Iterable[Check]]) -> list[Check
         printer.json_line(to_json(checks))
         return checks
     if rich := printer.rich(app.streams.stdout):
-        return rich.checks(sections, summary, quiet=printer.quiet)
+        return rich.checks(sections, quiet=printer.quiet)
     checks = []
     for check in itertools.chain.from_iterable(sections.values()):
         checks.append(check)

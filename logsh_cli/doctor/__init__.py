@@ -10,7 +10,7 @@ from logsh_cli.delivery.drain import SEVERITY
 from logsh_cli.errors import ExitCode, LogshError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 Level = Literal["ok", "warn", "fail", "skip"]
 
@@ -77,30 +77,22 @@ def exit_code_of(checks: Iterable[Check]) -> int:
     return int(min(codes, key=SEVERITY.index, default=ExitCode.OK))
 
 
-def to_json(checks: Iterable[Check]) -> dict[str, Any]:
+def to_json(checks: Sequence[Check]) -> dict[str, Any]:
     """Return the machine form. A warning is in order, and says that it is one; what is not known is not in order."""
-    found = list(checks)
-    details = [f"{'warning: ' * (check.level == 'warn')}{check.sentence}" for check in found]
-    return {
-        "ok": not any(check.level == "fail" for check in found),
-        "checks": [
-            {"name": check.name, "ok": check.level in ("ok", "warn"), "detail": detail}
-            for check, detail in zip(found, details, strict=True)
-        ],
-    }
+    found = [
+        {
+            "name": check.name,
+            "ok": check.level in ("ok", "warn"),
+            "detail": f"{'warning: ' * (check.level == 'warn')}{check.sentence}",
+        }
+        for check in checks
+    ]
+    return {"ok": exit_code_of(checks) == 0, "checks": found}
 
 
 def plain(check: Check) -> str:
     """Return the check as one line: level, name, detail, the first two aligned."""
     return f"{check.level.replace('fail', 'FAIL'):<4}  {check.name:<{NAME_WIDTH}}  {check.sentence}"
-
-
-def summary(checks: Iterable[Check]) -> str:
-    """Return what it all adds up to, in a few words."""
-    levels = [check.level for check in checks]
-    counts = {"problem": levels.count("fail"), "warning": levels.count("warn")}
-    said = ", ".join(f"{count} {what}{'s' * (count > 1)}" for what, count in counts.items() if count)
-    return said if counts["problem"] else f"all is well{f', with {said}' if said else ''}"
 
 
 def version_checks() -> Iterator[Check]:

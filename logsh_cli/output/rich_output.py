@@ -134,9 +134,7 @@ class RichOutput:
         """A line of its own while a bar is shown, which stays below it."""
         self._console.print(Text(line), soft_wrap=True)
 
-    def checks(
-        self, sections: Mapping[str, Iterable[Check]], summarise: Callable[[list[Check]], str], *, quiet: bool
-    ) -> list[Check]:
+    def checks(self, sections: Mapping[str, Iterable[Check]], *, quiet: bool) -> list[Check]:
         """The sections of ``doctor``, each as soon as it is known; with ``quiet`` only the problems. Returns all."""
         checks: list[Check] = []
         for title, made in sections.items():
@@ -146,9 +144,6 @@ class RichOutput:
             if shown := [check for check in found if check.is_problem or not quiet]:
                 self._console.print(Text(title, "bold"))
                 self._console.print(self._grid(shown))
-        if not quiet:
-            broken = any(check.level == "fail" for check in checks)
-            self._console.print(Text.assemble(_MARKS["fail" if broken else "ok"], " ", (summarise(checks), "bold")))
         return checks
 
     def _grid(self, checks: Iterable[Check]) -> Table:
