@@ -280,7 +280,7 @@ drafts = st.builds(
     st.none() | st.booleans(),
     st.dictionaries(text, scalars, max_size=3),
 )
-anything = settings(deadline=None, database=None, max_examples=150)
+anything = settings(deadline=None, database=None, max_examples=100)
 
 
 def outcome(given: Draft, **options: Any) -> Event | list[str]:
