@@ -49,7 +49,7 @@ def test_all_problems_are_told_at_once_each_with_its_flag_and_rule_and_nothing_i
         ":rocket:",
         '--meta must be KEY=VALUE, or KEY:=JSON for a number or a boolean; got "novalue"',
         '--meta "a" must be JSON after :=; got "nope"',
-        "--meta must have a key before the separator",
+        "--meta must have no empty key",
     ):
         assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
