@@ -75,35 +75,27 @@ def test_with_nothing_set_there_are_only_built_in_values(config: Path) -> None:
     assert found.config_path == config
 
 
-@pytest.mark.parametrize(
-    ("flags", "env", "file", "expected"),
-    [
-        ({"workspace": "f", "profile": "work"}, {"LOGSH_WORKSPACE": "e"}, True, ("f", "--workspace")),
-        ({"workspace": ""}, {"LOGSH_WORKSPACE": "e"}, True, ("", "--workspace")),
-        ({"profile": "work"}, {"LOGSH_WORKSPACE": "e"}, True, ("from-work", "profile work")),
-        ({"profile": "default"}, {"LOGSH_WORKSPACE": "e"}, True, ("from-default", "profile default")),
-        ({"profile": "bare"}, {"LOGSH_WORKSPACE": "e"}, True, ("e", "LOGSH_WORKSPACE")),
-        ({"profile": "bare"}, {}, True, ("from-project", "project")),
-        ({}, {"LOGSH_WORKSPACE": " e "}, True, ("e", "LOGSH_WORKSPACE")),
-        ({}, {"LOGSH_WORKSPACE": "  "}, True, ("from-project", "project")),
-        ({}, {"LOGSH_PROFILE": "work"}, True, ("from-project", "project")),
-        ({}, {"LOGSH_PROFILE": "work"}, False, ("from-work", "profile work")),
-        ({}, {"LOGSH_PROFILE": ""}, False, ("from-default", "profile default")),
-        ({}, {}, False, ("from-default", "profile default")),
-    ],
-    ids=[
-        *("flag", "empty-flag", "explicit-profile", "explicit-default", "explicit-without-it", "explicit-then-project"),
-        *("environment", "blank-environment", "project", "named-by-environment", "blank-name", "default"),
-    ],
-)
-def test_the_workspace_comes_from_the_first_source_that_has_it(
-    flags: dict[str, Any], env: dict[str, str], file: bool, expected: tuple[str, str], config: Path
-) -> None:
+def test_the_workspace_comes_from_the_first_source_that_has_it(config: Path) -> None:
     config.write_text(ALL)
-    places = {"project": project('workspace = "from-project"\n') if file else ""}
-    places |= {f"profile {name}": f"profile {name} ({config})" for name in ("default", "work")}
-    workspace = load(config, env, **flags).workspace
-    assert (workspace.value, workspace.source) == (expected[0], places.get(expected[1], expected[1]))
+    in_env, blank = {"LOGSH_WORKSPACE": " e "}, {"LOGSH_WORKSPACE": "  "}
+
+    def check(flags: dict[str, Any], env: dict[str, str], value: str, source: str) -> None:
+        places = {name: f"profile {name} ({config})" for name in ("default", "work")}
+        places["project"] = str(Path.cwd() / ".logsh.toml")
+        assert load(config, env, **flags).workspace == (value, places.get(source, source)), (flags, env)
+
+    check({}, {"LOGSH_PROFILE": "work"}, "from-work", "work")
+    check({}, {"LOGSH_PROFILE": ""}, "from-default", "default")
+    project('workspace = "from-project"\n')
+    check({"workspace": "f", "profile": "work"}, in_env, "f", "--workspace")
+    check({"workspace": ""}, in_env, "", "--workspace")
+    check({"profile": "work"}, in_env, "from-work", "work")
+    check({"profile": "default"}, in_env, "from-default", "default")
+    check({"profile": "bare"}, in_env, "e", "LOGSH_WORKSPACE")
+    check({"profile": "bare"}, {}, "from-project", "project")
+    check({}, in_env, "e", "LOGSH_WORKSPACE")
+    check({}, blank, "from-project", "project")
+    check({}, {"LOGSH_PROFILE": "work"}, "from-project", "project")
 
 
 def test_every_other_setting_has_the_same_precedence(config: Path) -> None:
@@ -114,16 +106,17 @@ def test_every_other_setting_has_the_same_precedence(config: Path) -> None:
         return [found.icon.value, found.notify.value, found.deadline.value]
 
     assert shown(load(config, env, icon="f", notify=True, deadline=3)) == ["f", True, 3.0]
+    assert load(config, {"LOGSH_NOTIFY": "1"}, notify=False).notify == (False, "--notify")
     assert shown(load(config, env, profile="work")) == ["2", False, 2.5]
     assert shown(load(config, env)) == ["e", False, 4.0]
     assert shown(load(config)) == ["1", True, 1.0]
-    project('icon = "p"\nnotify = false\n')
+    path = project('icon = "p"\nnotify = false\n[metadata]\nteam = "shop"\nlevel = 3\n')
     assert shown(load(config)) == ["p", False, 1.0]
-
-
-def test_a_false_flag_is_a_flag(config: Path) -> None:
-    notify = load(config, {"LOGSH_NOTIFY": "1"}, notify=False).notify
-    assert (notify.value, notify.source) == (False, "--notify")
+    assert load(config).metadata == ({"team": "shop", "level": 3}, path)
+    assert load(config, {"LOGSH_ON_MISSING_KEY": "Skip"}).on_missing_key == ("skip", "LOGSH_ON_MISSING_KEY")
+    best_effort = load(config, {"LOGSH_BEST_EFFORT": "1"}, best_effort=False).best_effort
+    assert best_effort == (True, "LOGSH_BEST_EFFORT")
+    assert load(config, best_effort=True).best_effort == (True, "--best-effort")
 
 
 def test_a_named_profile_inherits_nothing(config: Path) -> None:
@@ -134,12 +127,6 @@ def test_a_named_profile_inherits_nothing(config: Path) -> None:
         found.destination()
 
 
-def test_the_project_file_brings_metadata(config: Path) -> None:
-    path = project("[metadata]\nteam = 'shop'\nlevel = 3\n")
-    found = load(config)
-    assert found.metadata == ({"team": "shop", "level": 3}, path)
-
-
 def test_a_profile_that_does_not_exist_is_an_error_that_lists_the_others(config: Path) -> None:
     config.write_text(ALL)
     for flags, env in (({"profile": "nope"}, {}), ({}, {"LOGSH_PROFILE": "nope"})):
@@ -147,9 +134,6 @@ def test_a_profile_that_does_not_exist_is_an_error_that_lists_the_others(config:
             load(config, {**env, "LOGSH_API_KEY": KEY}, **flags)
         assert caught.value.exit_code == 78
         assert "bare, default, work" in str(caught.value.hint)
-
-
-def test_an_empty_profile_flag_is_not_the_default_profile(config: Path) -> None:
     with pytest.raises(UsageError, match="--profile: a profile's name must not be empty"):
         load(config, profile="")
 
@@ -159,11 +143,6 @@ def test_words_for_true_and_false(config: Path) -> None:
         for word in words:
             found = load(config, {"LOGSH_BEST_EFFORT": word, "LOGSH_NOTIFY": word})
             assert (found.best_effort.value, found.notify.value) == (meant, meant), word
-
-
-def test_skipping_without_a_key_can_be_set_in_the_environment(config: Path) -> None:
-    assert load(config, {"LOGSH_ON_MISSING_KEY": "skip"}).on_missing_key.value == "skip"
-    assert load(config, {"LOGSH_ON_MISSING_KEY": "fail"}).on_missing_key.value == "fail"
 
 
 def test_a_variable_that_can_not_be_understood_is_named(config: Path) -> None:
@@ -249,27 +228,15 @@ def test_a_named_key_file_without_a_key_is_an_error_and_never_another_key(config
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
-def test_a_key_may_come_through_a_pipe(config: Path) -> None:
-    read_end, write_end = os.pipe()
-    os.write(write_end, KEY.encode() + b"\n")
-    os.close(write_end)
-    assert load(config, {"LOGSH_API_KEY_FILE": f"/dev/fd/{read_end}"}).destination().key == KEY
-    os.close(read_end)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
-def test_a_pipe_that_nobody_writes_to_is_not_waited_for_for_ever(config: Path, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    found = load(config, {"LOGSH_API_KEY_FILE": str(tmp_path / "pipe")}, key_patience_s=0.2)
-    with pytest.raises(BadConfig, match="nobody writes to it"):
-        found.destination()
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
-def test_a_writer_may_take_its_time(config: Path, tmp_path: Path) -> None:
+def test_a_key_may_come_through_a_pipe_whose_writer_takes_its_time_but_is_not_waited_for_for_ever(
+    config: Path, tmp_path: Path
+) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    slowly = f"sleep 0.2; exec >{pipe}; sleep 0.2; printf logsh_; sleep 0.2; echo slow"
+    found = load(config, {"LOGSH_API_KEY_FILE": str(pipe)}, key_patience_s=0.1)
+    with pytest.raises(BadConfig, match="nobody writes to it"):
+        found.destination()
+    slowly = f"sleep 0.1; exec >{pipe}; sleep 0.1; printf logsh_; sleep 0.1; echo slow"
     with subprocess.Popen(["sh", "-c", slowly]):
         assert load(config, {"LOGSH_API_KEY_FILE": str(pipe)}).destination().key == "logsh_slow"
 
@@ -277,49 +244,48 @@ def test_a_writer_may_take_its_time(config: Path, tmp_path: Path) -> None:
 HERE, THERE = "https://here.example", "https://there.example"
 
 
-@pytest.mark.parametrize(
-    ("file", "env", "flags", "outcome"),
-    [
-        # the profile's key
-        ("k", {}, {}, (KEY, LOGSH)),
-        ("ku", {}, {}, (KEY, HERE)),
-        ("k", {"LOGSH_API_URL": THERE}, {}, MisplacedKey),
-        ("ku", {"LOGSH_API_URL": THERE}, {}, MisplacedKey),
-        ("ku", {"LOGSH_API_URL": LOGSH}, {}, MisplacedKey),
-        ("ku", {"LOGSH_API_URL": "HTTPS://Here.example:443/api/event"}, {}, (KEY, HERE)),
-        ("k", {"LOGSH_API_URL": LOGSH + "/"}, {}, (KEY, LOGSH)),
-        ("ku", {"LOGSH_API_URL": "  "}, {}, (KEY, HERE)),
-        # the environment's key
-        ("", {"LOGSH_API_KEY": OTHER_KEY}, {}, (OTHER_KEY, LOGSH)),
-        ("", {"LOGSH_API_KEY": OTHER_KEY, "LOGSH_API_URL": THERE}, {}, (OTHER_KEY, THERE)),
-        ("k", {"LOGSH_API_KEY": OTHER_KEY}, {}, (OTHER_KEY, LOGSH)),
-        ("ku", {"LOGSH_API_KEY": OTHER_KEY, "LOGSH_API_URL": THERE}, {}, (OTHER_KEY, THERE)),
-        ("ku", {"LOGSH_API_KEY": OTHER_KEY}, {}, MisplacedKey),
-        ("u", {"LOGSH_API_KEY": OTHER_KEY}, {}, MisplacedKey),
-        ("u", {"LOGSH_API_KEY": OTHER_KEY, "LOGSH_API_URL": HERE}, {}, (OTHER_KEY, HERE)),
-        # an explicit profile takes both from the profile alone
-        ("ku", {"LOGSH_API_KEY": OTHER_KEY, "LOGSH_API_URL": THERE}, {"profile": "default"}, (KEY, HERE)),
-        ("k", {"LOGSH_API_URL": THERE}, {"profile": "default"}, (KEY, LOGSH)),
-        ("u", {"LOGSH_API_KEY": OTHER_KEY, "LOGSH_API_URL": HERE}, {"profile": "default"}, MissingKey),
-        # none
-        ("u", {"LOGSH_API_URL": THERE}, {}, MissingKey),
-        ("", {"LOGSH_API_KEY": ""}, {}, MissingKey),
-    ],
-)
-def test_a_key_goes_only_where_it_belongs(
-    file: str, env: dict[str, str], flags: dict[str, Any], outcome: tuple[str, str] | type[ConfigError], config: Path
-) -> None:
-    config.write_text((f'api_key = "{KEY}"\n' * ("k" in file)) + (f'api_url = "{HERE}/"\n' * ("u" in file)))
-    found = load(config, env, **flags)
-    if isinstance(outcome, tuple):
-        assert found.destination() == Destination("default", outcome[1], outcome[0], None)
-        assert found.api_url.value == outcome[1]
-        return
-    with pytest.raises(outcome) as caught:
-        found.destination()
-    assert caught.value.exit_code == 78
-    assert "CANARY" not in caught.value.message + str(caught.value.hint)
-    assert caught.value.hint
+# A profile's key ("k") and URL ("u") in the file, the environment, the flags, and where the key goes or why not.
+PLACES: list[tuple[str, dict[str, str], dict[str, Any], tuple[str, str] | type[ConfigError]]] = [
+    # the profile's key
+    ("k", {}, {}, (KEY, LOGSH)),
+    ("ku", {}, {}, (KEY, HERE)),
+    ("k", {"LOGSH_API_URL": THERE}, {}, MisplacedKey),
+    ("ku", {"LOGSH_API_URL": THERE}, {}, MisplacedKey),
+    ("ku", {"LOGSH_API_URL": LOGSH}, {}, MisplacedKey),
+    ("ku", {"LOGSH_API_URL": "HTTPS://Here.example:443/api/event"}, {}, (KEY, HERE)),
+    ("k", {"LOGSH_API_URL": LOGSH + "/"}, {}, (KEY, LOGSH)),
+    ("ku", {"LOGSH_API_URL": "  "}, {}, (KEY, HERE)),
+    # the environment's key
+    ("", {"LOGSH_API_KEY": OTHER_KEY}, {}, (OTHER_KEY, LOGSH)),
+    ("", {"LOGSH_API_KEY": OTHER_KEY, "LOGSH_API_URL": THERE}, {}, (OTHER_KEY, THERE)),
+    ("k", {"LOGSH_API_KEY": OTHER_KEY}, {}, (OTHER_KEY, LOGSH)),
+    ("ku", {"LOGSH_API_KEY": OTHER_KEY, "LOGSH_API_URL": THERE}, {}, (OTHER_KEY, THERE)),
+    ("ku", {"LOGSH_API_KEY": OTHER_KEY}, {}, MisplacedKey),
+    ("u", {"LOGSH_API_KEY": OTHER_KEY}, {}, MisplacedKey),
+    ("u", {"LOGSH_API_KEY": OTHER_KEY, "LOGSH_API_URL": HERE}, {}, (OTHER_KEY, HERE)),
+    # an explicit profile takes both from the profile alone
+    ("ku", {"LOGSH_API_KEY": OTHER_KEY, "LOGSH_API_URL": THERE}, {"profile": "default"}, (KEY, HERE)),
+    ("k", {"LOGSH_API_URL": THERE}, {"profile": "default"}, (KEY, LOGSH)),
+    ("u", {"LOGSH_API_KEY": OTHER_KEY, "LOGSH_API_URL": HERE}, {"profile": "default"}, MissingKey),
+    # none
+    ("u", {"LOGSH_API_URL": THERE}, {}, MissingKey),
+    ("", {"LOGSH_API_KEY": ""}, {}, MissingKey),
+]
+
+
+def test_a_key_goes_only_where_it_belongs(config: Path) -> None:
+    for file, env, flags, outcome in PLACES:
+        config.write_text((f'api_key = "{KEY}"\n' * ("k" in file)) + (f'api_url = "{HERE}/"\n' * ("u" in file)))
+        found = load(config, env, **flags)
+        if isinstance(outcome, tuple):
+            assert found.destination() == Destination("default", outcome[1], outcome[0], None)
+            assert found.api_url.value == outcome[1]
+            continue
+        with pytest.raises(outcome) as caught:
+            found.destination()
+        assert caught.value.exit_code == 78
+        assert "CANARY" not in caught.value.message + str(caught.value.hint)
+        assert caught.value.hint
 
 
 def test_a_misplaced_key_is_an_error_that_says_what_to_set(config: Path) -> None:
@@ -368,10 +334,7 @@ def test_a_url_without_its_scheme_is_told_the_whole(config: Path) -> None:
 
 
 def test_a_key_that_no_header_can_carry_is_refused_without_being_shown(config: Path) -> None:
-    for key in (
-        *("a b", "a\tb", "Bearer abc", "logsh_ä", "a\x00b", "a\x7fb", "a\u2028b", "a\udc80", '"quoted"', "'quoted'"),
-        "x" * 1025,
-    ):
+    for key in ("a b", "Bearer abc", "logsh_ä", "a\x7fb", "a\u2028b", "a\udc80", '"quoted"', "'quoted'", "x" * 1025):
         with pytest.raises(BadConfig, match="the API key from LOGSH_API_KEY must") as caught:
             load(config, {"LOGSH_API_KEY": key}).destination()
         assert key not in caught.value.message + str(caught.value.hint)
