@@ -191,12 +191,6 @@ def test_path_is_printed_whether_or_not_there_is_a_file_or_a_good_one(logsh: Log
     assert logsh("config", "path", "--json").json == {"path": str(config)}
 
 
-def test_a_file_that_others_can_read_is_tightened_and_said_once(logsh: Logsh, config: Path) -> None:
-    config.chmod(0o644)
-    assert "tightened to 0600" in logsh("config", "list", "--json").stderr
-    assert "tightened" not in logsh("config", "list", "--json").stderr
-
-
 def test_an_ascii_locale_changes_nothing_but_the_spelling(config: Path) -> None:
     env = {"LANG": "C", "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
     assert run_logsh("config", "set", "icon", ":rocket:", env=env).code == 0

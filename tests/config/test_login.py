@@ -59,12 +59,12 @@ def test_a_good_key_is_verified_without_creating_an_event_and_saved_with_its_url
     assert service.events == []
 
 
-def test_json_is_one_line_with_the_key_masked_and_quiet_success_says_nothing(
-    logsh: Logsh, service: Server, config: Path
-) -> None:
-    shown = {"profile": "default", "api_url": service.url, "api_key": MASKED, "verified": True, "config": str(config)}
-    assert login(logsh, "--json", "--api-url", service.url).json == {**shown, "exit_code": 0, "error": None}
-    assert login(logsh, "-q", "--api-url", service.url) == Completed(0, b"", b"")
+def test_json_is_one_line_with_the_key_masked_and_quiet_success_says_nothing(logsh: Logsh, config: Path) -> None:
+    shown = {"profile": "default", "api_url": "https://logsh.co", "api_key": MASKED, "verified": False}
+    done = login(logsh, "--json", "--no-verify", LOGSH_API_KEY="logsh_CANARY_of_the_environment")
+    assert done.json == {**shown, "config": str(config), "exit_code": 0, "error": None}
+    assert "LOGSH_API_KEY is set and comes before this key" in done.stderr
+    assert login(logsh, "-q", "--no-verify") == Completed(0, b"", b"")
 
 
 def test_every_answer_that_comes_after_the_key_was_read_means_that_it_is_good(logsh: Logsh, config: Path) -> None:
@@ -112,24 +112,16 @@ def test_without_a_service_it_says_how_to_save_the_key_all_the_same(logsh: Logsh
     assert saved(config) == {"api_key": KEY, "api_url": url}
 
 
-def test_a_profile_is_made_when_it_is_not_there_and_the_others_stay(
+def test_a_profile_is_made_when_it_is_not_there_and_its_next_key_is_verified_at_its_own_url(
     logsh: Logsh, service: Server, config: Path
 ) -> None:
     assert login(logsh, "--no-verify").code == 0
     assert login(logsh, "--profile", "work", "--api-url", service.url).code == 0
-    assert saved(config) == {"api_key": KEY, "profiles": {"work": {"api_key": KEY, "api_url": service.url}}}
-
-
-def test_a_new_key_of_a_profile_is_verified_at_the_profiles_own_url(
-    logsh: Logsh, service: Server, config: Path
-) -> None:
-    login(logsh, "-p", "work", "--api-url", service.url)
     with Server() as elsewhere:
-        done = login(logsh, "-p", "work", LOGSH_API_URL=elsewhere.url)
+        assert login(logsh, "-p", "work", LOGSH_API_URL=elsewhere.url).code == 0
         assert elsewhere.requests == []
-    assert done.code == 0
     assert len(service.requests) == 2
-    assert saved(config)["profiles"]["work"]["api_url"] == service.url
+    assert saved(config) == {"api_key": KEY, "profiles": {"work": {"api_key": KEY, "api_url": service.url}}}
 
 
 def test_the_environments_url_is_saved_with_its_key_and_two_different_urls_are_a_question(
@@ -172,8 +164,7 @@ def test_what_can_not_be_a_key_is_wrong_usage(logsh: Logsh, config: Path) -> Non
 
 def test_only_the_first_line_counts_and_white_space_around_it_does_not(logsh: Logsh, config: Path) -> None:
     done = logsh("login", "--key-stdin", "--no-verify", stdin=f"\ufeff  {KEY} \r\nuser: me\n".encode())
-    assert done.code == 0
-    assert saved(config) == {"api_key": KEY}
+    assert (done.code, saved(config)) == (0, {"api_key": KEY})
 
 
 def test_what_is_wrong_with_the_options_is_said_before_the_key_is_read(logsh: Logsh) -> None:
@@ -193,22 +184,14 @@ def test_what_is_wrong_with_the_options_is_said_before_the_key_is_read(logsh: Lo
         assert not re.search("secret|CANARY", done.stderr)
 
 
-def test_a_wrong_configuration_file_is_an_error_and_stays_as_it_is(logsh: Logsh, config: Path) -> None:
+def test_a_file_that_is_wrong_or_can_not_be_written_is_an_error_and_stays_as_it_is(logsh: Logsh, config: Path) -> None:
     config.parent.mkdir()
     config.write_text("workspace = \n")
     assert login(logsh, "--no-verify").code == 78
     assert config.read_text() == "workspace = \n"
-
-
-def test_a_place_that_can_not_be_written_is_an_error_with_a_way_out(logsh: Logsh) -> None:
     done = login(logsh, "--no-verify", LOGSH_CONFIG_DIR="/dev/null/logsh")
     assert done.code == 78
     assert "LOGSH_CONFIG_DIR" in done.stderr
-
-
-def test_a_key_of_the_environment_that_comes_before_the_saved_one_is_mentioned(logsh: Logsh) -> None:
-    done = login(logsh, "--no-verify", LOGSH_API_KEY="logsh_CANARY_of_the_environment")
-    assert "LOGSH_API_KEY is set and comes before this key" in done.stderr
 
 
 def at_terminal(*args: str, answers: dict[bytes, bytes], env: dict[str, str] | None = None) -> tuple[int, str]:
@@ -250,38 +233,27 @@ def test_at_a_terminal_the_key_is_asked_for_without_echo_and_then_a_workspace(se
 
 
 @posix_terminal
-def test_a_workspace_is_not_asked_for_where_there_is_one(service: Server, config: Path) -> None:
-    code, seen = at_terminal("--api-url", service.url, "-w", "shop", answers={b"API key: ": KEY.encode()})
-    assert (code, "Default workspace" in seen) == (0, False)
-    code, seen = at_terminal("--api-url", service.url, answers={b"API key: ": KEY.encode()})
-    assert (code, "Default workspace" in seen) == (0, False)
-    assert saved(config)["workspace"] == "shop"
-
-
-@posix_terminal
-@pytest.mark.parametrize("answer", [b"y", b"n"])
-def test_at_a_terminal_it_asks_whether_to_send_what_waits_under_another_key(
-    answer: bytes, service: Server, tmp_path: Path
+def test_at_a_terminal_it_asks_whether_to_send_what_waits_under_another_key_but_for_no_workspace_that_is_set(
+    service: Server, tmp_path: Path, config: Path
 ) -> None:
     keep_under_another_key(service, tmp_path)
-    questions = {b"API key: ": KEY.encode(), b"with this one? [y/N] ": answer}
+    questions = {b"API key: ": KEY.encode(), b"with this one? [y/N] ": b"n"}
     code, seen = at_terminal("--api-url", service.url, "-w", "shop", answers=questions)
     assert (code, "2 events of profile default wait under another key" in seen) == (0, True)
-    if answer == b"y":
-        assert wait_for_background(service, 2, tmp_path)
-    else:
-        assert "logsh outbox flush --adopt" in seen
-        assert len(kept_rows(tmp_path)) == 2
+    assert "logsh outbox flush --adopt" in seen
+    assert len(kept_rows(tmp_path)) == 2
+    code, again = at_terminal("--api-url", service.url, answers={**questions, b"with this one? [y/N] ": b"y"})
+    assert (code, "Default workspace" in seen + again) == (0, False)
+    assert saved(config)["workspace"] == "shop"
+    assert wait_for_background(service, 2, tmp_path)
 
 
 @posix_terminal
-@pytest.mark.parametrize("key", [b"\x03", b"\x04"], ids=["Ctrl-C", "Ctrl-D"])
-def test_whoever_does_not_answer_is_taken_to_have_stopped_it(key: bytes, config: Path) -> None:
-    code, seen = at_terminal("--no-verify", answers={b"API key: ": key})
-    assert (code, saved(config)) == (-signal.SIGINT, None)
-    assert "interrupted" in seen
-    code, seen = at_terminal("--no-verify", answers={b"API key: ": KEY.encode(), b"none): ": key})
-    assert (code, saved(config)) == (-signal.SIGINT, None)
+def test_whoever_does_not_answer_is_taken_to_have_stopped_it(config: Path) -> None:
+    for answers in ({b"API key: ": b"\x03"}, {b"API key: ": KEY.encode(), b"none): ": b"\x04"}):
+        code, seen = at_terminal("--no-verify", answers=answers)
+        assert (code, saved(config)) == (-signal.SIGINT, None)
+        assert "interrupted" in seen
 
 
 def test_adopt_sends_what_waits_under_the_former_key(logsh: Logsh, service: Server, tmp_path: Path) -> None:
