@@ -327,7 +327,7 @@ def test_a_damaged_event_is_listed_shown_and_dropped_and_what_the_shelf_dropped_
 ) -> None:
     keep(tmp_path, "a", "b")
     db = sqlite3.connect(tmp_path / "state" / "outbox.db")
-    db.execute("UPDATE events SET body = CAST('[1]' AS BLOB) WHERE id = 1")
+    db.execute("UPDATE events SET body = CAST('[1]' AS BLOB), body_crc = NULL WHERE id = 1")
     db.execute("UPDATE store SET dropped = 2")
     db.commit()
     db.close()
