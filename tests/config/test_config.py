@@ -126,6 +126,7 @@ def test_set_refuses_what_reading_would_refuse(logsh: Logsh, config: Path) -> No
         ("deadline", "0", "above 0"),
         ("api_url", "http://logsh.example", "api_url must start with https://"),
         ("api_url", "https://me:secret@logsh.example", "api_url must not contain a user name or password"),
+        ("api_url", "me:secret@logsh.example", "api_url must start with https://"),
         ("ca_file", "/nonexistent.pem", "must be a file with certificates in PEM format (No such file or directory)"),
         ("ca_file", "/etc/passwd", "ca_file must be a file with certificates in PEM format"),
         ("api_key", "logsh_secret", "an API key is not set on the command line"),

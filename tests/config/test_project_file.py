@@ -25,7 +25,7 @@ def tree(tmp_path: Path) -> Path:
 def test_the_nearest_one_up_to_the_repository_root_counts_and_outside_only_the_working_directorys(tree: Path) -> None:
     here = tree / "a" / "b"
     (tree / ".logsh.toml").touch()
-    assert (find(here), find(tree)) == (None, tree / ".logsh.toml")
+    assert (find(here), find(tree / "a"), find(tree)) == (None, None, tree / ".logsh.toml")
     (tree / ".git").mkdir()
     assert find(here) == tree / ".logsh.toml"
     (tree / "a" / ".git").touch()  # a file, as in a worktree or a submodule

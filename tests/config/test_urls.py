@@ -17,6 +17,8 @@ def test_a_url_has_one_form() -> None:
         ("HTTPS://Logsh.CO:443/", "https://logsh.co"),
         ("https://logsh.co:8443", "https://logsh.co:8443"),
         ("https://logsh.co:", "https://logsh.co"),
+        ("https://logsh.co:1", "https://logsh.co:1"),
+        ("https://logsh.co:65535", "https://logsh.co:65535"),
         ("https://example.org/logsh/", "https://example.org/logsh"),
         ("https://logsh.co/api/event", "https://logsh.co"),
         ("https://example.org/logsh/api/event/", "https://example.org/logsh"),
