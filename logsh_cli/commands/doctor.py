@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import typer
 
     from logsh_cli import options
-    from logsh_cli.outbox import Outbox, Owner
 
 
 def doctor(
@@ -43,13 +42,10 @@ def examine(app: AppContext, flags: Flags) -> dict[str, Iterator[Check]]:
     if found.api_key.value is not None:
         app.redact.learn(found.api_key.value)
 
-    def owner(store: Outbox) -> Owner | None:
-        return None if found.place is None else app.owner(store, found.place)
-
     sections = {
         "Settings": settings_checks(found, app.env),
         "Service": service_checks(found, app.env, app.clock),
-        "Outbox": outbox_checks(state_dir(app.env), owner, app.clock.time),
+        "Outbox": outbox_checks(state_dir(app.env), found.place, app.clock.time),
     }
     if app.printer.verbose:
         sections["Versions"] = version_checks()

@@ -23,7 +23,7 @@ from logsh_cli.config.resolve import (
 from logsh_cli.delivery import start_courier
 from logsh_cli.delivery.flush import adopt, under_other_keys
 from logsh_cli.delivery.retry import check_key_taken
-from logsh_cli.errors import BadConfig, ConfigError, KeyRefused, NotDelivered, NotKept, UsageError
+from logsh_cli.errors import BadConfig, ConfigError, NotDelivered, NotKept, UsageError
 from logsh_cli.output import DONE
 
 if TYPE_CHECKING:
@@ -160,8 +160,6 @@ def verify(app: AppContext, destination: Destination) -> None:
     try:
         answer = client.post(b"{}", Budget(VERIFY_WITHIN_S, app.clock.monotonic))
         check_key_taken(answer, app.clock.time())
-    except KeyRefused as error:
-        raise KeyRefused(f"{error.message}; nothing was saved", hint=COPY_AGAIN) from None
     except NotDelivered as error:
         hint = "; ".join(filter(None, (error.hint, "--no-verify saves it without asking")))
         raise NotKept(f"the key could not be verified, so it was not saved: {error.message}", hint=hint) from None

@@ -8,20 +8,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from logsh_cli.config import HOMELESS
 from logsh_cli.config.edit import effective, plain
-from logsh_cli.config.resolve import BUILT_IN, KEY_VARIABLES, Setting, Settings
+from logsh_cli.config.resolve import BUILT_IN, Destination, Setting, Settings
 from logsh_cli.delivery.flush import under_other_keys
 from logsh_cli.doctor import Check, failed, passed, skipped, warned
-from logsh_cli.errors import BadConfig, MissingKey, NotDelivered, NotKept
+from logsh_cli.errors import BadConfig, NotDelivered, NotKept
 from logsh_cli.event import problems_of
-from logsh_cli.outbox import MAX_PENDING, Outbox, OutboxFull, StoreUnavailable
+from logsh_cli.outbox import MAX_PENDING, Outbox, OutboxFull, Owner, StoreUnavailable
 from logsh_cli.outbox.rows import age
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-
-    from logsh_cli.outbox import Owner
 
 OLD_S = 3600.0
 """A network fault is rarely longer: what has waited for an hour needs somebody to look at it."""
@@ -35,15 +32,10 @@ def settings_checks(found: Settings, env: Mapping[str, str]) -> Iterator[Check]:
     yield _file_check("config_file", found.config_path, found)
     yield _file_check("project_file", found.project_path, found)
     for name, setting in effective(found).items():
-        problem = found.problems.get(name)
-        if isinstance(problem, MissingKey) and not profile_is_known(found) and not _names_a_key(env):
-            yield skipped(name, "not known, since the profile can't be read")
-        elif problem is not None:
+        if problem := found.problems.get(name):
             yield failed(name, problem)
         elif setting.value is not None:
             yield _setting_check(name, setting, found, env)
-        elif name == "workspace" and not (profile_is_known(found) and "project_file" not in found.problems):
-            yield skipped(name, "not known, since a file that may set it can't be read")
         elif name == "workspace":
             detail = "not set, so that every call has to say --workspace"
             yield warned(name, detail, "`logsh config set workspace NAME`")
@@ -52,10 +44,6 @@ def settings_checks(found: Settings, env: Mapping[str, str]) -> Iterator[Check]:
 def profile_is_known(found: Settings) -> bool:
     """Return whether the profile was there and could be read."""
     return found.problems.keys().isdisjoint(("config_file", "profile"))
-
-
-def _names_a_key(env: Mapping[str, str]) -> bool:
-    return any(env.get(name, "").strip() for name in KEY_VARIABLES)
 
 
 def _file_check(name: str, path: Path | None, found: Settings) -> Check:
@@ -95,18 +83,15 @@ def _mode(path: Path) -> int | None:
     return stat.S_IMODE(status.st_mode) if stat.S_ISREG(status.st_mode) else None
 
 
-def outbox_checks(
-    directory: Path, owner: Callable[[Outbox], Owner | None], clock: Callable[[], float]
-) -> Iterator[Check]:
-    """Open the outbox as ``send`` does, which makes one where there is none, and look into it.
-
-    ``owner`` gives under whom events of the present profile and key are stored, ``None`` where there is no key.
-    """
+def outbox_checks(directory: Path, place: Destination | None, clock: Callable[[], float]) -> Iterator[Check]:
+    """Open the outbox as ``send`` does, which makes one where there is none, and look into it for the present key."""
     try:
         store = Outbox.open(directory, now=clock)
         store.check_writable()
     except StoreUnavailable as error:
-        yield _unusable(directory, error)
+        hint = f"make {directory} a directory that you can write, or set LOGSH_STATE_DIR to another"
+        message = f"{error.message}; events that can't be delivered at once are lost"
+        yield failed("outbox", NotKept(message, hint=error.hint or hint))
         yield from (skipped(name, "not known, since there is no outbox") for name in ("waiting", "refused"))
         return
     try:
@@ -115,19 +100,14 @@ def outbox_checks(
         else:
             yield passed("outbox", f"{directory} can be written")
         yield from _set_aside_checks(store)
-        yield _waiting_check(store, owner(store), clock())
-        yield _refused_check(store)
+        mine = None if place is None else Owner(place.profile, store.fingerprint(place.key))
+        yield _waiting_check(store, mine, clock())
+        if refused := store.counts().rejected:
+            yield warned("refused", f"{_events(refused)} refused by the service", "`logsh outbox list` shows them")
+        else:
+            yield passed("refused", "no events")
     finally:
         store.close()
-
-
-def _unusable(directory: Path, error: StoreUnavailable) -> Check:
-    lost = "events that can't be delivered at once are lost"
-    if directory == HOMELESS:  # nothing is broken: that is how some services and containers are set up
-        hint = "set LOGSH_STATE_DIR to a directory that can be written"
-        return warned("outbox", f"this user has no home directory to keep one in: {lost}", hint)
-    hint = f"make {directory} a directory that you can write, or set LOGSH_STATE_DIR to another"
-    return failed("outbox", NotKept(f"{error.message}; {lost}", hint=error.hint or hint))
 
 
 def _set_aside_checks(store: Outbox) -> Iterator[Check]:
@@ -149,24 +129,12 @@ def _waiting_check(store: Outbox, mine: Owner | None, now: float) -> Check:
     if oldest and oldest.error_message:
         detail += f", last because {oldest.error_message}"
     stuck = 0 if mine is None else under_other_keys(store, mine)
-    elsewhere = 0 if mine is None else counts.pending - store.counts(mine).pending - stuck
-    if elsewhere:
-        detail += f"; {_events(elsewhere)} of other profiles"
     if stuck:
         detail += f"; {_events(stuck)} accepted under another key"
         hint = "`logsh outbox flush --adopt` sends them, those of the other key too"
     if counts.pending >= MAX_PENDING:
         return failed("waiting", OutboxFull(f"the outbox is full: {detail}", hint=hint))
     return warned("waiting", detail, hint) if waited > OLD_S or stuck else passed("waiting", detail)
-
-
-def _refused_check(store: Outbox) -> Check:
-    counts = store.counts()
-    dropped = f"; {counts.dropped:,} dropped so far, since only the newest 1,000 are kept" if counts.dropped else ""
-    if not counts.rejected:
-        return passed("refused", f"no events{dropped}")
-    detail = f"{_events(counts.rejected)} refused by the service{dropped}"
-    return warned("refused", detail, "`logsh outbox list` shows them")
 
 
 def _events(number: int) -> str:
