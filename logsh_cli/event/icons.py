@@ -50,7 +50,7 @@ def _look_up(text: str) -> tuple[str | None, str]:
     if at >= 0:
         return _list()[_list().rindex(b"\n", 0, at) + 1 :].partition(b"\t")[0].decode(), ""
     word = name.strip(":")
-    if not word.isprintable() or " " in word:
+    if len(word) <= 1 or not word.isprintable() or " " in word:
         return None, ""
     names = (name.strip(":") for line in _list().decode().splitlines() for name in sorted(line.split("\t")[1:-1]))
     close = nearest(word, names, cutoff=_SIMILAR)
