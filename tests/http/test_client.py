@@ -6,6 +6,7 @@ import json
 import threading
 import time
 import tracemalloc
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import httpx
@@ -310,6 +311,15 @@ def test_the_record_tells_how_an_attempt_went(connect: Connect, secured: Server,
     assert exchange.tls_version in {"TLSv1.2", "TLSv1.3"}
     steps = (exchange.lookup_ms, exchange.connect_ms, exchange.tls_ms, exchange.first_byte_ms, exchange.total_ms)
     assert all(isinstance(step, float) for step in steps)
+    secured.script(says.slow(0.05))
+    begun = time.monotonic()
+    client.post(BODY, Budget(10))
+    again = client.exchange
+    assert again is not None
+    assert again.reused
+    assert again.first_byte_ms is not None
+    assert again.total_ms is not None
+    assert 50 <= again.first_byte_ms <= again.total_ms <= (time.monotonic() - begun) * 1000
     assert exchange.request["url"] == f"{secured.url}/api/event"
     assert exchange.request["body"] == json.loads(BODY)
     assert KEY not in repr(exchange) + repr(exchange.request)
@@ -406,6 +416,13 @@ def test_a_proxy_that_makes_no_connection_means_never_sent(connect: Connect) -> 
     error = failure_of(client)
     assert type(error) is Unreachable, "it is gone"
     assert f"the proxy {proxy.url}" in error.message
+
+
+@pytest.mark.skipif(find_spec("socksio") is not None, reason="SOCKS proxies are supported here")
+def test_a_proxy_of_a_kind_that_is_not_supported_is_said_before_anything_is_sent(connect: Connect) -> None:
+    with pytest.raises(BadConfig, match="all_proxy names a SOCKS proxy") as caught:
+        connect("https://logsh.test", env={"all_proxy": "socks5://127.0.0.1:9"})
+    assert "httpx[socks]" in (caught.value.hint or "")
 
 
 def test_a_failed_handshake_through_a_proxy_leaves_a_client_that_works(

@@ -125,6 +125,10 @@ def test_a_server_that_hangs_up_in_the_handshake_is_a_tls_failure(ca_file: str) 
         failure_of(server, ca_file)
 
 
+def test_a_connection_that_breaks_in_the_handshake_is_told_in_the_systems_words() -> None:
+    assert "no TLS connection: no buffer space" in explain(OSError(105, "No buffer space"), "logsh.co:443").message
+
+
 def test_a_file_without_certificates_is_a_matter_of_configuration(tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
     for content in (None, b"", b"not a certificate", b"-----BEGIN CERTIFICATE-----\nAAAA\n"):
@@ -135,6 +139,8 @@ def test_a_file_without_certificates_is_a_matter_of_configuration(tmp_path: Path
                 make_context(ca_file, env)
             assert caught.value.message.startswith(source)
             assert str(path) in caught.value.message
+            assert ("No such file" in caught.value.message) == (content is None)
+            assert "[Errno" not in caught.value.message
             assert caught.value.hint
     for impossible in ("", "/", "\x00", "a" * 5000):
         with pytest.raises(BadConfig):
