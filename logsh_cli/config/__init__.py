@@ -61,10 +61,7 @@ def _directory(env: Mapping[str, str], override: str, xdg: str, below_home: str)
 def clean_api_url(text: str) -> str:
     """Return the base URL in its one form: lower-case host, no default port, no slash and no ``/api/event`` at its end.
 
-    People paste the whole endpoint from the API reference, so that is understood as the base URL that it belongs to.
-
-    Raises:
-        ValueError: it can't be used; the message is a sentence that lacks its subject, and never has a password in it.
+    Raises ``ValueError`` with a sentence that lacks its subject, and never has a password in it.
     """
     if text == DEFAULT_API_URL:
         return text

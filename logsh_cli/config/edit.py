@@ -55,9 +55,8 @@ SET_ELSEWHERE = {
 }
 """Settings that no profile holds, and how each is set."""
 
+# A run of comments is matched whether a header follows or not, or it would be looked at again from its second line.
 _BLOCK_START = r"(?m)^(?:[ \t]*#[^\n]*\n)*([ \t]*\[)?"
-"""A run of comment lines is matched whether a header follows or not: one that was only looked at would be looked at
-again from its second line, and so on."""
 
 _LOCK_PATIENCE_S = 10.0
 
@@ -91,10 +90,9 @@ def open_profile(
 
 
 def update(path: Path, profile: str, changes: Changes) -> None:
-    """Set keys of a profile, and remove those whose value is ``None``; a profile that isn't there is made.
+    """Set keys of a profile, which is made if need be, and remove those whose value is ``None``; raises ``BadConfig``.
 
     The file is replaced in one step, so that nobody ever reads half of it, and two updates at once both take effect.
-    Raises ``BadConfig`` if the present file is wrong or another user's, or the new one can't be written.
     """
     try:
         make_directory(path.parent)
@@ -176,10 +174,7 @@ def plain(value: Any) -> str:
 
 
 def parse_value(key: str, text: str, label: str | None = None) -> Value:
-    """Return the value of a profile's key from its text on the command line. ``label`` is how messages call it.
-
-    Raises ``UsageError``: there is no such key, it must not be set this way, or the value breaks its rule.
-    """
+    """Return the value of a profile's key, which messages call ``label``, from its text; raises ``UsageError``."""
     if key == "api_key":
         raise UsageError(
             "an API key is not set on the command line, where every user of the machine can read it",

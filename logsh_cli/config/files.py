@@ -1,8 +1,7 @@
-"""The two files that settings come from, as values of checked types.
+"""The files that settings come from, as values of checked types: the user's ``config.toml``, a project's own.
 
-The user's ``config.toml``: top-level keys are the profile ``default``, ``[profiles.NAME]`` are the others. A profile
-inherits nothing from another: a key must never end up at another profile's URL. A project's ``.logsh.toml``: defaults
-that a repository brings along, and never where its events or keys go.
+A profile inherits nothing from another: a key must never end up at another profile's URL. A repository brings defaults
+along, and never says where its events or keys go.
 """
 
 from __future__ import annotations
@@ -48,8 +47,7 @@ _MOST_DOTS = 64
 def read_config(path: Path) -> tuple[dict[str, dict[str, Any]], str | None]:
     """Return the profiles of the user's file, ``default`` always among them, and a warning if its mode was tightened.
 
-    Raises:
-        BadConfig: another user's, unreadable, too large, not UTF-8, not TOML, an unknown key, or a wrong type.
+    Raises ``BadConfig`` for another user's and for anything else than the documented keys with values of their types.
     """
     try:
         content, status = _read(path, _LARGEST_CONFIG)
@@ -65,12 +63,7 @@ def read_config(path: Path) -> tuple[dict[str, dict[str, Any]], str | None]:
 
 
 def check_config_owner(path: Path) -> None:
-    """Refuse a file that somebody else could have written: its ``api_url`` decides where a key goes.
-
-    Raises:
-        BadConfig: the file, or the directory it is in, belongs neither to this user nor to root.
-        OSError: they can't be looked at.
-    """
+    """Raise ``BadConfig`` for a file that others could have written: its ``api_url`` decides where a key goes."""
     try:
         check_owner(path.parent)
         check_owner(path)
@@ -89,11 +82,7 @@ def find_project_file(cwd: Path) -> Path | None:
 
 
 def read_project_file(path: Path) -> tuple[dict[str, Any], str | None]:
-    """Return what a project file sets, and a warning about another user's, which sets nothing.
-
-    Raises:
-        BadConfig: unreadable, too large, not TOML, a key that a project file must not have, or a wrong value.
-    """
+    """Return what a project file sets, and a warning about another user's, which sets nothing; raises ``BadConfig``."""
     try:
         content, status = _read(path, _LARGEST_PROJECT)
         # Both the link and the file that it points at: either could be another user's doing.

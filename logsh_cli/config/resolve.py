@@ -81,10 +81,7 @@ NOT_SET = Setting(None, "not set")
 
 
 class Flags(Record):
-    """The settings of the command line; ``None`` is not given. ``deadline`` is in seconds.
-
-    ``key_patience_s`` is how long whoever writes the key into a pipe may take.
-    """
+    """The settings of the command line; ``None`` is not given. Whoever pipes the key in may take ``key_patience_s``."""
 
     profile: str | None = None
     workspace: str | None = None
@@ -148,10 +145,7 @@ class Settings(Record):
 
 
 def load_settings(flags: Flags, env: Mapping[str, str], cwd: Path) -> Settings:
-    """Return the settings as ``survey`` does, but raise ``ConfigError`` for what is wrong beside the key and the URL.
-
-    About those two ``destination`` complains, since not every command needs them.
-    """
+    """Return the settings; raises ``ConfigError`` for what is wrong but the key and the URL: ``destination`` does."""
     settings = survey(flags, env, cwd)
     for name, problem in settings.problems.items():
         if name not in _NEEDED_TO_SEND:
@@ -169,10 +163,7 @@ def survey(flags: Flags, env: Mapping[str, str], cwd: Path) -> Settings:
 
 
 def selected_profile(flag: str | None, env: Mapping[str, str]) -> Setting:
-    """Return the profile's name and who chose it; whether it exists is another question.
-
-    Raises ``UsageError`` for ``--profile ""``, most likely an empty shell variable: no reason to take another key.
-    """
+    """Return the profile's name and who chose it; raises ``UsageError`` for a flag that can't be one, as ``""``."""
     if flag is not None:
         if problem := check_profile_name(flag):
             raise UsageError(f"--profile: {problem}", hint=key_hint(flag))
@@ -402,10 +393,7 @@ def check_key(key: str) -> str | None:
 
 
 def misplacement(profile: str, key: Setting, url: Setting, profile_url: str | None) -> MisplacedKey | None:
-    """Return why this key must not go to this URL, or ``None``.
-
-    ``url`` is the effective one, in its one form; ``profile_url`` the profile's own, ``None`` where it has none.
-    """
+    """Return why this key must not go to this effective URL, or ``None``; ``profile_url`` is the profile's own."""
     if not key.from_environment and not same_url(url.value, profile_url or DEFAULT_API_URL):
         return MisplacedKey(
             f"the key of profile {profile} does not belong to the URL from {url.source} ({url.value})",
@@ -448,10 +436,7 @@ def _key_from_file(path: str, source: str, patience_s: float) -> Setting:
 
 
 def _read(path: str, patience_s: float) -> bytes:
-    """Read a file or a pipe, such as ``<(pass show logsh)`` makes, for whose writer ``patience_s`` is waited.
-
-    Never by a read that blocks: ``run`` holds signals back while it reports.
-    """
+    """Read a file or a pipe, never by a read that blocks: ``run`` holds signals back while it reports."""
     flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
     with open(os.open(path, flags), "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):

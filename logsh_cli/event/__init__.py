@@ -93,9 +93,7 @@ def build_event(
     shortens an event or a description of more than ``SAFE_LENGTH`` UTF-16 units. ``extra_problems`` were found while
     parsing; a field that one of them begins with is not called missing as well.
 
-    Raises:
-        InvalidEvent: with every problem, each a sentence that names the field, the rule and what was given.
-        MissingWorkspace: nothing is wrong but that no workspace was given.
+    Raises ``InvalidEvent`` with every problem, or ``MissingWorkspace`` where that alone is wrong.
     """
     check = _Check(labels, extra_problems, validate=validate, truncate=truncate)
     workspace, event, description = (check.text(name, getattr(draft, name)) for name in ("workspace", *_REQUIRED))
@@ -142,7 +140,7 @@ def parse_metadata(pairs: Sequence[str]) -> tuple[dict[str, Scalar], list[str]]:
 def draft_from_json(obj: object) -> tuple[Draft, list[str]]:
     """Read one parsed JSON value as an event with the API's field names; what is faulty is left out of the draft.
 
-    Returns the draft and a sentence for each wrong type and unknown field, for ``build_event``'s ``extra_problems``.
+    Returns it with a sentence for each wrong type and unknown field, for ``build_event``'s ``extra_problems``.
     """
     if not isinstance(obj, dict):
         return Draft(), [_NO_OBJECT + _kind(obj)]

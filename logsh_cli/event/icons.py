@@ -32,10 +32,7 @@ def resolve_icon(text: str) -> str:
 
 
 def is_emoji(text: str) -> bool:
-    """Return true for exactly one emoji, in any form that Unicode's emoji-test.txt lists.
-
-    One that is shown as an emoji anyway may also be followed by U+FE0F, which asks for just that.
-    """
+    """Return true for exactly one emoji, in any form of emoji-test.txt, or with a U+FE0F that it need not have."""
     return _is_listed(text) or (len(text) == 2 and text[1] == _PRESENTATION and _is_listed(text[0]))  # noqa: PLR2004 - a base and U+FE0F
 
 
