@@ -122,7 +122,7 @@ def ci_metadata(env: Mapping[str, str]) -> dict[str, str]:
         "ci_provider": name,
         "ci_repository": (path["path"] if path else found["repository"]).strip("/").removesuffix(".git"),
         # For a tag most systems give its name as the branch, too.
-        "ci_branch": "" if tag else _branch(found["branch"]),
+        "ci_branch": "" if tag else re.sub(r"^(refs/(heads/|remotes/)?)?(origin/)?", "", found["branch"]),
         "ci_tag": tag,
         "ci_commit": found["commit"],
         "ci_run_url": run_url if utf16_length(run_url) <= MAX_META_VALUE else "",  # half a URL leads nowhere
@@ -144,11 +144,3 @@ def _first(places: Sequence[str], env: Mapping[str, str]) -> str:
             filled = re.sub(r"{(\w+)}", lambda match: env[match[1]].strip(), template)
             return re.sub(USERINFO, "", printable(filled))
     return ""
-
-
-def _branch(value: str) -> str:
-    if value.startswith("refs/tags/"):
-        return ""
-    for prefix in ("refs/heads/", "refs/remotes/", "refs/", "origin/"):
-        value = value.removeprefix(prefix)
-    return value
