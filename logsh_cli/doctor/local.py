@@ -66,10 +66,13 @@ def _setting_check(name: str, setting: Setting, found: Settings, env: Mapping[st
     file = None
     if name == "api_key" and source.startswith("LOGSH_API_KEY_FILE"):
         file = os.path.expanduser(env["LOGSH_API_KEY_FILE"].strip())  # noqa: PTH111 - raises nothing
+    elif source.startswith("$CREDENTIALS_DIRECTORY"):
+        file = source.replace("$CREDENTIALS_DIRECTORY", env["CREDENTIALS_DIRECTORY"].strip())
     mode = None if file is None else _mode(Path(file))
     if mode is None:
         return passed(name, detail, minor=source == BUILT_IN)
-    if mode & _OTHERS and sys.platform != "win32":
+    # A credential of systemd is guarded by its directory.
+    if mode & _OTHERS and sys.platform != "win32" and not source.startswith("$"):
         return warned(name, f"{detail}, which others can read (mode {mode:04o})", f"chmod 600 {file}")
     return passed(name, f"{detail}, mode {mode:04o}")
 

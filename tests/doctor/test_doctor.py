@@ -400,6 +400,10 @@ def test_a_key_file_is_shown_with_its_mode(logsh: Logsh, tmp_path: Path, server:
         assert detail.startswith(f"{warning}logsh_…")
         assert f"mode {mode:04o}" in detail
         assert str(path) in detail
+    credential = tmp_path / "logsh-api-key"
+    path.rename(credential)
+    done = logsh("doctor", "--json", env=at(server.url, LOGSH_API_KEY="", CREDENTIALS_DIRECTORY=str(tmp_path)))
+    assert details(done)["api_key"] == "logsh_…4b73, from $CREDENTIALS_DIRECTORY/logsh-api-key, mode 0644"
 
 
 def test_a_project_file_is_named_and_what_is_wrong_with_it_hides_nothing_else(logsh: Logsh, server: Server) -> None:
