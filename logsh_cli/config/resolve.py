@@ -343,12 +343,22 @@ class _Sources:
         return NOT_SET
 
     def place(self, key: Setting, url: Setting, ca_file: str | None) -> Destination | None:
+        """Return the key and the URL if they belong together; the one rule of where a key may go."""
         if not self.problems.keys().isdisjoint(_NEEDED_TO_SEND):
             return None
-        if problem := misplacement(self.profile.value, key, url, self.values.get("api_url")):
-            self.problems["api_key"] = problem
-            return None
-        return Destination(self.profile.value, url.value, key.value, ca_file)
+        if key.from_environment:
+            missing = "LOGSH_API_URL"
+            belongs = url.from_environment or url.value == DEFAULT_API_URL
+        else:
+            missing = "LOGSH_API_KEY"
+            belongs = same_url(url.value, self.values.get("api_url") or DEFAULT_API_URL)
+        if belongs:
+            return Destination(self.profile.value, url.value, key.value, ca_file)
+        self.problems["api_key"] = MisplacedKey(
+            f"the key from {key.source} does not belong to the URL from {url.source} ({url.value})",
+            hint=f"set {missing} as well, or use --profile {self.profile.value} for the profile's own key and URL",
+        )
+        return None
 
 
 def _fail_or_skip(text: str) -> str:
@@ -389,21 +399,6 @@ def check_key(key: str) -> str | None:
         return "must be plain ASCII without control characters or quotation marks around it"
     if len(key) > _MAX_KEY:
         return f"must be at most {_MAX_KEY} characters"
-    return None
-
-
-def misplacement(profile: str, key: Setting, url: Setting, profile_url: str | None) -> MisplacedKey | None:
-    """Return why this key must not go to this effective URL, or ``None``; ``profile_url`` is the profile's own."""
-    if not key.from_environment and not same_url(url.value, profile_url or DEFAULT_API_URL):
-        return MisplacedKey(
-            f"the key of profile {profile} does not belong to the URL from {url.source} ({url.value})",
-            hint=f"set LOGSH_API_KEY as well, or unset LOGSH_API_URL, or use --profile {profile}",
-        )
-    if key.from_environment and not url.from_environment and url.value != DEFAULT_API_URL:
-        return MisplacedKey(
-            f"the key from {key.source} does not belong to the URL of {url.source} ({url.value})",
-            hint=f"set LOGSH_API_URL as well, or use --profile {profile} for the profile's own key",
-        )
     return None
 
 

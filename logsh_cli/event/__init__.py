@@ -129,7 +129,12 @@ def parse_metadata(pairs: Sequence[str]) -> tuple[dict[str, Scalar], list[str]]:
         elif key in values:
             problem = f"{label} must give each key once; {_shown(key)} comes again"
         elif before.endswith(":"):
-            value, problem = _parse_json(label, key, text)
+            try:
+                value = json.loads(text)
+                problem = _value_problem(label, key, value)
+            except (ValueError, RecursionError):  # ValueError also for an integer of more digits than Python converts
+                instead = f"(for text, write {_shown(f'{key}={text}')})"
+                problem = f"{label} {_shown(key)} must be JSON after :=; got {_shown(text)} {instead}"
         if problem is not None:
             problems.append(problem)
         elif isinstance(value, Scalar):
@@ -251,15 +256,6 @@ class _Check:
             self.problems.append(f"{subject} must not contain NUL characters; yours looks like binary data")
         if self.validate and len(text) > limit:
             self.problems.append(f"{subject} must be at most {limit} characters; yours has {len(text)}{advice}")
-
-
-def _parse_json(label: str, key: str, text: str) -> tuple[object, str | None]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):  # ValueError also for an integer of more digits than Python converts
-        instead = _shown(f"{key}={text}")
-        return None, f"{label} {_shown(key)} must be JSON after :=; got {_shown(text)} (for text, write {instead})"
-    return value, _value_problem(label, key, value)
 
 
 def _value_problem(label: str, key: str, value: object) -> str | None:
