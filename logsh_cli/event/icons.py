@@ -33,7 +33,7 @@ def resolve_icon(text: str) -> str:
 
 def is_emoji(text: str) -> bool:
     """Return true for exactly one emoji, in any form of emoji-test.txt, or with a U+FE0F that it need not have."""
-    return _is_listed(text) or (len(text) == 2 and text[1] == _PRESENTATION and _is_listed(text[0]))  # noqa: PLR2004 - a base and U+FE0F
+    return _is_listed(text) or (text[1:] == _PRESENTATION and _is_listed(text[0]))
 
 
 @lru_cache(maxsize=1024)  # a batch repeats a few icons, good or bad, a million times

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.certs import authority
-from tests.support.command import Completed, run_logsh
+from tests.support.command import Completed
 
 KEY = "logsh_CANARY0123456789wxyz"
 MASKED = "logsh_…wxyz"
@@ -156,7 +156,19 @@ def test_set_and_unset_change_one_profile_and_keep_comments(logsh: Logsh, config
     assert config.read_text() == "# mine\nworkspace = 'shop'\n\n[profiles.work]\nworkspace = \"office\"\n"
     done = logsh("config", "unset", "workspace", env={"LOGSH_PROFILE": "work"})
     assert done.stdout == "workspace is not set (profile work)\n"
+    done = logsh("config", "set", "notify", "on", "--json")
+    assert done.json == {"profile": "default", "key": "notify", "value": True, "exit_code": 0, "error": None}
+    assert logsh("config", "set", "notify", "off", "-q").stdout == ""
+    assert logsh("config", "unset", "notify", "--json").json["value"] is None
     assert saved(config) == {"workspace": "shop", "profiles": {"work": {}}}
+
+
+def test_unset_of_what_is_not_set_changes_nothing(logsh: Logsh, config: Path) -> None:
+    config.unlink()
+    assert logsh("config", "unset", "workspace").code == 0
+    assert not config.exists()
+    assert logsh("config", "unset", "work").code == 2
+    assert logsh("config", "unset", "workspace", "-p", "nope").code == 78
 
 
 def test_a_change_that_something_else_overrules_says_so(logsh: Logsh) -> None:
@@ -169,34 +181,11 @@ def test_a_change_that_something_else_overrules_says_so(logsh: Logsh) -> None:
     assert done.stderr == ""
 
 
-def test_set_and_unset_as_json_and_quietly(logsh: Logsh, config: Path) -> None:
-    done = logsh("config", "set", "notify", "on", "--json")
-    assert done.json == {"profile": "default", "key": "notify", "value": True, "exit_code": 0, "error": None}
-    assert logsh("config", "set", "notify", "off", "-q").stdout == ""
-    assert logsh("config", "unset", "notify", "--json").json["value"] is None
-    assert saved(config) == {}
-
-
-def test_unset_of_what_is_not_set_changes_nothing(logsh: Logsh, config: Path) -> None:
-    config.unlink()
-    assert logsh("config", "unset", "workspace").code == 0
-    assert not config.exists()
-    assert logsh("config", "unset", "work").code == 2
-    assert logsh("config", "unset", "workspace", "-p", "nope").code == 78
-
-
 def test_path_is_printed_whether_or_not_there_is_a_file_or_a_good_one(logsh: Logsh, config: Path) -> None:
     config.write_text("nonsense")
     assert logsh("config", "path").stdout == f"{config}\n"
     config.unlink()
     assert logsh("config", "path", "--json").json == {"path": str(config)}
-
-
-def test_an_ascii_locale_changes_nothing_but_the_spelling(config: Path) -> None:
-    env = {"LANG": "C", "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
-    assert run_logsh("config", "set", "icon", ":rocket:", env=env).code == 0
-    assert saved(config) == {"icon": "🚀"}
-    assert run_logsh("config", "get", "icon", env=env).stdout == "\\U0001f680\n"
 
 
 def test_an_argument_that_is_no_text_is_refused_clearly(logsh: Logsh, config: Path) -> None:
