@@ -89,10 +89,8 @@ def get(
     if setting.value is None:
         way = "`logsh login`" if key == "api_key" else f"`logsh config set {key} VALUE`"
         raise ConfigError(f"{key} is not set", hint=SET_ELSEWHERE.get(key, way))
-    if reveal and key == "api_key":
-        # Past the redactor, which is there to keep just this from happening by accident.
-        value = setting.value
-        app.streams.out(json_text.dumps({key: to_json(setting)}) if json else printable(value))
+    if key == "api_key":  # past the redactor, which is there to keep a key from being revealed by accident
+        app.streams.out(json_text.dumps({key: to_json(setting)}) if json else printable(setting.value))
     else:
         app.printer.answer({key: to_json(setting)}, plain(setting.value))
     return 0

@@ -60,7 +60,7 @@ def login(
         changes["workspace"] = parse_value("workspace", workspace, "--workspace")
     url = find_url(app, api_url, stored)
     if not same_url(url, stored.values.get("api_url", DEFAULT_API_URL)):
-        changes["api_url"] = None if url == DEFAULT_API_URL else url
+        changes["api_url"] = url
     if not quiet:
         made = f"{url}{WHERE_KEYS_ARE_MADE}"
         app.printer.note(f"the key is for {url} (profile {stored.name}); keys are made at {made}")

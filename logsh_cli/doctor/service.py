@@ -66,8 +66,6 @@ def _visit(client: Client, found: Settings, clock: Clock) -> dict[str, Check]:
         if found.place is None:  # without a key, a refusal is as it should be
             return checks
         error = KeyRefused(error.message, hint=f"{COPY_AGAIN}; this one is from {found.api_key.source}")
-    if step == "proxy":
-        checks.pop("tls", None)  # the one to the proxy itself
     return checks | {step: failed(step, error, hint="try again later")}
 
 
