@@ -345,7 +345,7 @@ ODD_VALUES = (
     "\n\n",
     "😀" * 200,
     "[",
-    "~nobody/x",
+    "~nosuchuser/x",
     os.devnull,
 )
 
