@@ -19,7 +19,7 @@ from logsh_cli.config.edit import (
 )
 from logsh_cli.config.files import CONFIG_FILE, KEYS
 from logsh_cli.config.resolve import BUILT_IN, NOT_SET, Flags, survey
-from logsh_cli.errors import ConfigError, UsageError
+from logsh_cli.errors import ConfigError
 from logsh_cli.output import DONE
 from logsh_cli.output.text import printable
 
@@ -122,8 +122,6 @@ def unset(
     verbose: options.Verbose = False,
 ) -> int:
     app: AppContext = ctx.obj.configured(json=json, quiet=quiet, verbose=verbose)
-    if key in SET_ELSEWHERE:
-        raise UsageError(f"{key} is not kept in a profile", hint=SET_ELSEWHERE[key])
     if key not in KEYS:
         raise unknown_setting(key, KEYS)
     stored = open_profile(profile, app.env, app.printer.warn)

@@ -84,8 +84,9 @@ def open_profile(
     profiles, warning = read_config(path)
     if warning:
         warn(warning)
-    is_new = may_be_new and chosen.value not in profiles
-    values = {} if is_new else profile_values(chosen, profiles, path)
+    if may_be_new:
+        profiles.setdefault(chosen.value, {})
+    values = profile_values(chosen, profiles, path)
     return StoredProfile(path, chosen.value, chosen.source == "--profile", values)
 
 
@@ -180,8 +181,6 @@ def parse_value(key: str, text: str, label: str | None = None) -> Value:
             "an API key is not set on the command line, where every user of the machine can read it",
             hint="use `logsh login`, or `logsh login --key-stdin` in a script",
         )
-    if key in SET_ELSEWHERE:
-        raise UsageError(f"{key} is not kept in a profile", hint=SET_ELSEWHERE[key])
     if key not in _PARSERS:
         raise unknown_setting(key, _PARSERS)
     given = text.strip(WHITE_SPACE)
@@ -194,7 +193,9 @@ def parse_value(key: str, text: str, label: str | None = None) -> Value:
 
 
 def unknown_setting(key: str, known: Iterable[str]) -> UsageError:
-    """Return the error for a name that is not a setting, with the one that was probably meant."""
+    """Return the error for a name that is not a setting of a profile, with what was probably meant, or sets it."""
+    if key in SET_ELSEWHERE:
+        return UsageError(f"{key} is not kept in a profile", hint=SET_ELSEWHERE[key])
     return UsageError(f"there is no setting {excerpt(key)}", hint=suggestion(key, known))
 
 
