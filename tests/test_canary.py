@@ -20,11 +20,10 @@ from hypothesis import strategies as st
 from logsh_cli.errors import ExitCode
 from tests.support import answers as says
 from tests.support.certs import authority
-from tests.support.command import LOGSH, Completed
+from tests.support.command import Completed
 from tests.support.inprocess import call_main
 from tests.support.processes import finish, processes_with, running
 from tests.support.proxy import ConnectProxy
-from tests.support.pty_session import Session
 from tests.support.sending import EVENT, KEY, LATER, Logsh, kept_rows, wait_for_background
 from tests.support.server import Server
 
@@ -325,24 +324,6 @@ def test_text_from_outside_is_only_ever_text(service: Server, tmp_path: Path) ->
     assert "[bold red]b[/] [link=http://x]l[/link] [/no] :bomb:" in plain
     assert "[red]x[/red]" in plain
     assert r"\x1b]0;owned\x07" in plain
-
-
-def test_at_a_terminal_it_is_only_text_as_well(service: Server) -> None:
-    env = {
-        "LOGSH_API_KEY": KEY,
-        "LOGSH_API_URL": service.url,
-        "LOGSH_WORKSPACE": "[red]w[/red]",
-        "TERM": "xterm-256color",
-    }
-    service.script(says.ok(), evil_answers()["refused"])
-    for code, flags in ((0, ()), (65, ()), (0, ("--dry-run",))):
-        with Session([str(LOGSH), "send", *evil_event(), *flags], env=env) as session:
-            shown = session.rest().decode()
-            assert session.wait() == code
-        assert "\x1b[" in shown  # drawn by rich
-        check_harmless(shown, colours=True)
-        assert leaks(shown) == []
-        assert "[bold red]b[/]" in HARMLESS.sub("", shown)
 
 
 def test_an_argument_that_is_wrong_is_only_text_as_well() -> None:
