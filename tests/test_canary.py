@@ -11,7 +11,7 @@ import re
 import shutil
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,12 +20,14 @@ from hypothesis import strategies as st
 from logsh_cli.errors import ExitCode
 from tests.support import answers as says
 from tests.support.certs import authority
-from tests.support.command import Completed
 from tests.support.inprocess import call_main
 from tests.support.processes import finish, processes_with, running
 from tests.support.proxy import ConnectProxy
 from tests.support.sending import EVENT, KEY, LATER, Logsh, kept_rows, wait_for_background
 from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from tests.support.command import Completed
 
 ODD_KEY = r"""logsh_a"b\c'd<e>%41&{}$HOME[bold]"""
 """Characters that change their form in JSON, in shells, in URLs and in markup."""
