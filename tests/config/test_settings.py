@@ -323,6 +323,7 @@ def test_a_key_that_no_header_can_carry_is_refused_without_being_shown(config: P
         with pytest.raises(BadConfig, match="the API key from LOGSH_API_KEY must") as caught:
             load(config, {"LOGSH_API_KEY": key}).destination()
         assert key not in caught.value.message + str(caught.value.hint)
+    assert load(config, {"LOGSH_API_KEY": "x" * 1024}).destination().key == "x" * 1024
 
 
 def test_a_url_that_can_not_be_used_is_an_error_only_where_it_is_needed(config: Path) -> None:
