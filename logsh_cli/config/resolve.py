@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from typing import TYPE_CHECKING, Any
 
 from logsh_cli import Record
@@ -38,6 +39,8 @@ _MAX_KEY = 1024
 _LONGEST_FILE = _MAX_KEY + 100
 WRITER_PATIENCE_S = 60.0
 """As long as somebody may need for the passphrase of what writes the key."""
+
+_OPENING_PATIENCE_S = 2.0
 
 _WRONG_PLACE = "that looks like an API key, which goes into LOGSH_API_KEY, or to `logsh login --key-stdin`"
 
@@ -438,11 +441,14 @@ def _read(path: str, patience_s: float) -> bytes:
             return file.read(_LONGEST_FILE)
         import select  # noqa: PLC0415 - few keys come through a pipe
 
-        content = b""
+        content, give_up_at = b"", time.monotonic() + patience_s
         while len(content) < _LONGEST_FILE:
-            if not select.select([file], [], [], patience_s)[0]:
+            left = max(0.0, give_up_at - time.monotonic())
+            ready = select.select([file], [], [], min(left, _OPENING_PATIENCE_S))[0]
+            chunk = file.read(_LONGEST_FILE)  # None: somebody has it open, and takes their time
+            if not ready and (chunk == b"" or left <= _OPENING_PATIENCE_S):
                 raise ValueError("nobody writes to it")
-            if not (chunk := file.read(_LONGEST_FILE)):
+            if ready and not chunk:
                 break
-            content += chunk
+            content += chunk or b""
         return content
