@@ -7,6 +7,7 @@ a time: a header, the comment lines right above it, and its keys.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from contextlib import suppress
@@ -107,6 +108,8 @@ def update(path: Path, profile: str, changes: Changes) -> None:
             write_atomically(target, _edited(target, profile, changes))
     except OSError as error:
         hint = "set LOGSH_CONFIG_DIR to a directory that can be written, or use LOGSH_API_KEY and the other variables"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            hint = "make room on that disk"
         raise BadConfig(f"can't write {path}: {error.strerror or type(error).__name__}", hint=hint) from error
 
 
