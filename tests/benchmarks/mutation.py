@@ -37,6 +37,9 @@ OPERATORS = (
 """One fault of each kind a place. The rest of cosmic-ray's vary these, or change annotations, which never run."""
 
 
+JOB = "module_path, operator_name, occurrence, operator_args, job_id"
+
+
 class Count(NamedTuple):
     """The faults of one room: how many were made, and a description of each that no test saw."""
 
@@ -85,16 +88,20 @@ def run_room(room: str, places: list[Path], share: float, seed: int) -> Count:
     """Make the faults of a room, divided among the workers."""
     sessions = [prepare(room, place) for place in places]
     with sqlite3.connect(sessions[0]) as db:
-        jobs = sorted(
-            db.execute("SELECT module_path, operator_name, occurrence, operator_args, job_id FROM mutation_specs")
-        )
-    wanted = [job for job in jobs if str(job[1]).removeprefix("core/") in OPERATORS]
+        jobs = sorted(db.execute(f"SELECT {JOB}, start_pos_row FROM mutation_specs"))
+    wanted = [job for job in jobs if str(job[1]).removeprefix("core/") in OPERATORS and runs(places[0], job[0], job[5])]
     chosen = random.Random(seed).sample(wanted, round(len(wanted) * share))
     for number, session in enumerate(sessions):
         keep_only({job[:4] for job in chosen[number :: len(sessions)]}, session)
     with ThreadPoolExecutor(len(sessions)) as pool:
         list(pool.map(execute, places, sessions))
     return Count(len(chosen), [survivor for session in sessions for survivor in survivors_of(session)])
+
+
+def runs(place: Path, module: str, row: int) -> bool:
+    """Tell if a line does anything that a test could see: not what is for the type checker, nor a signature's ``*``."""
+    line = (place / "repository" / module).read_text(encoding="utf-8").splitlines()[row - 1].strip()
+    return line not in ("if TYPE_CHECKING:", "*,") and not (line.startswith("def ") and "*, " in line)
 
 
 def prepare(room: str, place: Path) -> Path:
@@ -128,7 +135,7 @@ def cosmic_ray(command: str, config: Path, session: Path, place: Path) -> None:
 def keep_only(wanted: set[tuple[object, ...]], session: Path) -> None:
     """Take the other faults out of a session."""
     with sqlite3.connect(session) as db:
-        jobs = db.execute("SELECT module_path, operator_name, occurrence, operator_args, job_id FROM mutation_specs")
+        jobs = db.execute(f"SELECT {JOB} FROM mutation_specs")
         others = [(job[4],) for job in jobs.fetchall() if job[:4] not in wanted]
         for table in ("mutation_specs", "work_items"):
             db.executemany(f"DELETE FROM {table} WHERE job_id = ?", others)

@@ -17,6 +17,7 @@ from logsh_cli.delivery.retry import (
     MAX_ATTEMPTS,
     RETRYABLE_STATUSES,
     Failure,
+    check_key_taken,
     failure_of_answer,
     failure_of_error,
     parse_retry_after,
@@ -65,6 +66,31 @@ def test_a_refusal_about_the_plan_keeps_the_event_and_one_about_the_event_does_n
         assert failure(403, "validation_error", said).error.exit_code == ExitCode.REFUSED, said
     for said in NO_PLAN:
         assert failure(400, "bad_request", said).error.exit_code == ExitCode.REFUSED, said
+
+
+def test_a_complaint_about_anything_behind_the_key_means_that_the_key_is_good() -> None:
+    plan = "Your current plan does not allow you to create events."
+    good = [
+        Answer(201),
+        Answer(402),
+        Answer(429),
+        Answer(403, "forbidden", plan),
+        Answer(403, "validation_error", "no"),
+    ]
+    for answer in (*good, Answer(400, "bad_request", plan), Answer(422, "invalid_parameter", "no")):
+        assert check_key_taken(answer, NOW) is answer
+    bad: dict[Answer, type[LogshError]] = {
+        Answer(401): KeyRefused,
+        Answer(403, "forbidden", "no"): KeyRefused,
+        Answer(400): errors.UnexpectedAnswer,
+        Answer(404): errors.UnexpectedAnswer,
+        Answer(408): ServiceUnavailable,
+        Answer(500, "application_error", plan): ServiceUnavailable,
+        Answer(504): Unanswered,
+    }
+    for answer, kind in bad.items():
+        with pytest.raises(kind):
+            check_key_taken(answer, NOW)
 
 
 def test_every_other_status_is_a_failure_of_a_known_kind() -> None:
