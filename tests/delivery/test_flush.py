@@ -119,7 +119,7 @@ def test_events_that_the_service_chokes_on_do_not_hold_up_the_others(service: Se
 
     service.default = says.Answer("chokes on bad ones", play)
     keep(tmp_path, *[f"bad{number}" for number in range(30)], *[f"e{number}" for number in range(200)])
-    done = flush(service, "--deadline", "1", "--jobs", "1")
+    done = flush(service, "--deadline", "4", "--jobs", "1")
     result = tally(done, accepted=230, delivered=200, queued=30)
     assert (done.code, result["error"]["name"]) == (75, "unavailable")
     assert {name[:3] for name in kept_names(tmp_path)} == {"bad"}
