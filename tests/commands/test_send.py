@@ -445,7 +445,7 @@ def test_a_pause_beyond_the_deadline_goes_straight_to_the_outbox(service: Server
 
 @pytest.mark.parametrize(
     ("answer", "args"),
-    [(says.drip_headers(), ()), (says.drip_body(status=501), ("--deadline", "0.7"))],
+    [(says.drip_headers(), ()), (says.drip_body(status=501), ("--deadline", "2"))],
     ids=["headers, by the variable", "body, by the option"],
 )
 def test_a_service_that_drips_holds_nobody_beyond_the_deadline(
@@ -453,7 +453,7 @@ def test_a_service_that_drips_holds_nobody_beyond_the_deadline(
 ) -> None:
     """Neither answer ever ends: without a deadline the call would not either."""
     service.default = answer
-    done = logsh("send", *EVENT, *args, "--json", env=settings_for(service, LOGSH_DEADLINE="0.7"))
+    done = logsh("send", *EVENT, *args, "--json", env=settings_for(service, LOGSH_DEADLINE="2"))
     result = check_result(done, status="queued", exit_code=75)
     assert result["elapsed_ms"] >= 600
 

@@ -201,7 +201,7 @@ def test_a_limit_and_a_spent_quota_are_understood_in_both_columns(
 
 def test_a_server_that_nobody_vouches_for_gets_nothing(logsh: Logsh, tmp_path: Path) -> None:
     with Server(tls=authority().server_context()) as server:
-        done = logsh("send", *EVENT, "--json", "--deadline", "0.5", env=settings_for(server))
+        done = logsh("send", *EVENT, "--json", "--deadline", "2", env=settings_for(server))
         check_result(done, status="queued", exit_code=75, http_status=None, error="tls")
         assert server.requests == []
         assert [row.state for row in kept_rows(tmp_path)] == ["pending"]
