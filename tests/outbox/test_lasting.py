@@ -15,6 +15,7 @@ import pytest
 from logsh_cli.clock import BootTime, Clock
 from logsh_cli.errors import NotKept
 from logsh_cli.outbox import LEASE_S, MemoryOutbox, Outbox, StoreUnavailable, open_store
+from logsh_cli.outbox.file import Ledger
 from tests.delivery.test_unusable_outbox import fill, small_disk
 from tests.outbox.test_outbox_file import AS_NOBODY, ME, as_root, bodies, body, process, run, shared, spoil
 from tests.support import answers as says
@@ -72,6 +73,7 @@ def test_what_can_be_read_of_a_damaged_store_of_the_version_before_goes_on(tmp_p
     (tmp_path / "outbox.db").write_bytes(content[: 4096 * 7 + 10])
     outbox = Outbox.open(tmp_path)
     assert [row.id for row in outbox.rows()] == [1, 2, 3, 4]
+    assert outbox.counts().dropped == 0
 
 
 def test_a_store_whose_later_steps_only_added_is_used_and_one_that_broke_with_this_version_left_alone(
@@ -220,6 +222,16 @@ def test_a_ledger_that_is_spoilt_or_another_stores_deletes_nothing_and_says_noth
     assert outbox.notices == []
     assert outbox.add(ME, [body("c")]) == [3]
     assert len(bodies(outbox)) == 3
+
+
+def test_the_ledger_has_room_for_any_number_of_ids_in_a_row(tmp_path: Path) -> None:
+    Outbox.open(tmp_path).add(ME, [body("a")])
+    ledger = Ledger(tmp_path / "outbox.ledger")
+    ledger.note_delivered([(1, 1), *((number, number) for number in range(3, 5_000))])
+    assert ledger.delivered() == [(1, 1), (3, 4_999)]
+    apart = [(number, number) for number in range(1, 5_000, 2)]
+    with pytest.raises(OSError, match="no more room"):
+        ledger.note_delivered(apart)
 
 
 # Modes

@@ -270,6 +270,10 @@ def test_accepting_is_synced_and_acknowledging_is_not(tmp_path: Path) -> None:
         (LOCKED + "Outbox.open(directory, patience_s=0.1).delivered(ids, 'l')", 1),  # in the ledger
     ):
         assert syncs(f"{accepted}; {script}") == one_add + more, script
+    # The last one left a note in the ledger: it is struck out only once the deletion it stands for is on disk.
+    calls = [call for call in traced(accepted, tmp_path, "fsync", "fdatasync") if "sync(" in call]
+    assert "ledger" not in calls[0]
+    assert sum("ledger" in call for call in calls) == 1
     assert syncs("pass") == 0
 
 
@@ -413,6 +417,13 @@ def test_page_by_page_every_event_is_read_that_sqlite_itself_reads(tmp_path: Pat
         assert all(given[row_id] == found for row_id, found in read.items()), "and none that was not there"
         beyond += len(read.keys() - by_sqlite)
     assert beyond > 100, "and many more"
+
+
+def test_page_by_page_a_body_of_any_length_around_a_pages_room_is_read(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path)
+    given = [body("x" * length) for length in (*range(3_850, 4_050), *range(7_950, 8_150))]
+    outbox.add(ME, given)
+    assert [row[3] for row in salvage(tmp_path / "outbox.db").rows] == given
 
 
 def test_of_a_store_without_its_salt_long_events_are_read_whole_and_delivered_ones_not_at_all(tmp_path: Path) -> None:
