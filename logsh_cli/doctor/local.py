@@ -105,10 +105,13 @@ def outbox_checks(directory: Path, place: Destination | None, clock: Callable[[]
         yield from _set_aside_checks(store)
         mine = None if place is None else Owner(place.profile, store.fingerprint(place.key))
         yield _waiting_check(store, mine, clock())
-        if refused := store.counts().rejected:
-            yield warned("refused", f"{_events(refused)} refused by the service", "`logsh outbox list` shows them")
+        counts = store.counts()
+        dropped = f"; {counts.dropped:,} dropped so far, since only the newest are kept" if counts.dropped else ""
+        if counts.rejected:
+            detail = f"{_events(counts.rejected)} refused by the service{dropped}"
+            yield warned("refused", detail, "`logsh outbox list` shows them")
         else:
-            yield passed("refused", "no events")
+            yield passed("refused", f"no events{dropped}")
     finally:
         store.close()
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
@@ -481,7 +482,9 @@ def test_the_backlog_is_counted_and_an_old_one_is_a_warning_that_says_whose_and_
     waiting = found("old")["waiting"]
     assert waiting.startswith("warning: 3 events, the oldest for 3h (")
     assert "logsh outbox flush" in waiting
-    assert found("old")["refused"].startswith("warning: 1 event refused")
+    with contextlib.closing(sqlite3.connect(tmp_path / "old" / "outbox.db")) as db, db:
+        db.execute("UPDATE store SET dropped = 2")
+    assert found("old")["refused"].startswith("warning: 1 event refused by the service; 2 dropped so far")
     assert server.events == []
 
 
