@@ -149,6 +149,16 @@ def test_an_event_whose_answers_are_lost_waits_twice_as_long_each_time(service: 
     assert len(service.requests) == kept_rows(tmp_path)[0].attempts == 6, "a timer leaves it alone"
 
 
+def test_an_event_that_never_left_waits_a_minute_after_its_first_lost_answer(service: Server, tmp_path: Path) -> None:
+    service.stop()
+    assert call_main("send", *EVENT, "--deadline", "0.3", env=settings_for(service)).code == 75
+    service.start()
+    service.default = says.accept_then_drop()
+    began = time.time()
+    assert flush(service).code == 75
+    assert began + 60 <= kept_rows(tmp_path)[0].not_before <= time.time() + 60
+
+
 def test_a_timer_that_does_its_best_is_silent_while_events_are_kept(service: Server, tmp_path: Path) -> None:
     keep(tmp_path, "e")
     best = ("outbox", "flush", "-q", "--best-effort")
