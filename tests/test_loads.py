@@ -104,3 +104,9 @@ def test_the_version_costs_no_command_no_store_and_no_client() -> None:
     loaded = loaded_by("--version")
     assert loaded & (HEAVY | NETWORK | STORE) == set()
     assert not any(name.startswith("logsh_cli.commands.") for name in loaded)
+
+
+def test_until_ctrl_c_has_an_answer_next_to_nothing_is_loaded() -> None:
+    program = "import sys; before = set(sys.modules); import logsh_cli; print(*set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
+    assert set(done.stdout.split()) <= {"logsh_cli", "__future__", "operator", "_operator"}
