@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import typing
 from collections.abc import Mapping
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -140,7 +141,7 @@ def page() -> str:
 
 def of_type(least: Result | Tally, description: str) -> Schema:
     """Return the schema of a result type; members that ``least`` does not print are there only sometimes."""
-    hints = get_type_hints(type(least), None, {"Mapping": Mapping})
+    hints = get_type_hints(type(least), None, {**vars(typing), "Mapping": Mapping})
     printed = to_json(least)
     properties = {name: of_hint(name, hints[name]) for name in least._fields}
     return closed(properties, description, tuple(name for name in properties if name not in printed))
