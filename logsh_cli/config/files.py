@@ -45,7 +45,7 @@ _MOST_DOTS = 64
 
 
 def read_config(path: Path) -> tuple[dict[str, dict[str, Any]], str | None]:
-    """Return the profiles of the user's file, ``default`` always among them, and a warning if its mode was tightened.
+    """Return the profiles of the user's file, ``default`` always among them, and a warning, if there is one.
 
     Raises ``BadConfig`` for another user's and for anything else than the documented keys with values of their types.
     """
@@ -55,6 +55,9 @@ def read_config(path: Path) -> tuple[dict[str, dict[str, Any]], str | None]:
     except (FileNotFoundError, NotADirectoryError):
         return {DEFAULT_PROFILE: {}}, None
     except OSError as error:
+        if isinstance(error, PermissionError) and not os.path.lexists(path):
+            # A service that runs under another user's HOME: it can't have put its configuration there.
+            return {DEFAULT_PROFILE: {}}, f"can't look into {path.parent}: going on without a configuration file"
         hint = "LOGSH_CONFIG_DIR names another directory to look in"
         raise BadConfig(f"can't read {path}: {error.strerror}", hint=hint) from None
     shared = stat.S_ISREG(status.st_mode) and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)

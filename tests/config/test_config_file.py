@@ -130,7 +130,7 @@ def test_a_file_that_somebody_else_could_have_written_is_neither_read_nor_change
 
 
 @as_root
-def test_a_file_that_can_not_be_read_is_an_error() -> None:
+def test_a_file_that_can_not_be_read_is_an_error_and_a_directory_that_can_not_be_searched_a_warning() -> None:
     import tempfile  # noqa: PLC0415 - pytest's own tmp_path can't be entered by another user
 
     # The process changes its own identity, since another user need not be allowed to start this interpreter.
@@ -138,17 +138,17 @@ def test_a_file_that_can_not_be_read_is_an_error() -> None:
         "import os, sys, pathlib, tomllib; from logsh_cli.config.files import read_config as read\n"
         "from logsh_cli.errors import BadConfig\n"
         "os.setgroups([]); os.setgid(54321); os.setuid(54321)\n"
-        "try: read(pathlib.Path(sys.argv[1]))\n"
+        "try: print(read(pathlib.Path(sys.argv[1]))[1])\n"
         "except BadConfig as error: print(error.name, error.message)"
     )
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         path = written(Path(name) / "c" / "config.toml", "workspace = 'a'")
-        for mode in (0o755, 0o700):
+        for mode, said in ((0o755, f"bad_config can't read {path}"), (0o700, f"can't look into {path.parent}")):
             path.parent.chmod(mode)
             command = [sys.executable, "-c", program, str(path)]
             done = subprocess.run(command, cwd=REPOSITORY, env={}, capture_output=True, check=True, text=True)
-            assert done.stdout.startswith(f"bad_config can't read {path}")
+            assert done.stdout.startswith(said)
 
 
 def test_an_update_sets_removes_and_keeps_the_rest_even_an_empty_profile_in_a_private_file(path: Path) -> None:
