@@ -451,8 +451,9 @@ def test_where_python_knows_only_ascii_an_emoji_is_sent_and_shown_as_well_as_can
 
 
 def test_what_could_not_be_delivered_in_time_goes_to_a_courier(run: Logsh, service: Server, tmp_path: Path) -> None:
-    service.script(error(503), error(503))
+    well, service.default = service.default, error(503)
     assert run("--deadline", "0.1", "--", "true").stderr.startswith("logsh: not delivered, kept as #1: ")
+    service.default = well
     wait_until(lambda: not kept_rows(tmp_path), "the courier to deliver it")
     assert len(service.events) == 1
 
