@@ -72,9 +72,10 @@ class Network(httpcore.NetworkBackend):
         exchange.reused = False
         where = exchange.host if exchange.proxy is None else f"the proxy {exchange.proxy}"
         start = time.monotonic()
+        patience = self.patience()
         try:
             # Nothing can interrupt the resolver, but the thread can be left behind with it.
-            addresses = Background(lambda: self._lookup(host, port)).result(self.patience())
+            addresses = Background(lambda: self._lookup(host, port)).result(patience)
         except TimeoutError as error:
             raise Unreachable(f"{where}: the name look-up took too long", hint=_LOOKUP_HINT) from error
         except (OSError, UnicodeError) as error:

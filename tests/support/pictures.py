@@ -30,7 +30,7 @@ SESSIONS: dict[str, tuple[str, ...]] = {
         'logsh send -e deploy.done -d "v1.2.3 is live" -i :rocket: -m version=1.2.3',
         'logsh send -e deploy.done -d "" -i :rokcet: -m version',
     ),
-    "outbox": ('logsh send -e order.paid -d "42 EUR" --deadline 1', "logsh outbox list"),
+    "outbox": ('logsh send -e order.paid -d "42 EUR" --deadline 3', "logsh outbox list"),
 }
 """The commands in each picture; in the second one, nobody answers."""
 
