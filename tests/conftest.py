@@ -93,4 +93,4 @@ def service(request: pytest.FixtureRequest) -> Iterator[Server]:
 @pytest.fixture
 def machine(tmp_path: Path, service: Server) -> Machine:
     """A place to run what the documents say, with a key for the service but no workspace."""
-    return Machine(tmp_path, {"LOGSH_API_URL": service.url, "LOGSH_API_KEY": KEY})
+    return Machine(tmp_path, {"LOGSH_API_URL": service.url, "LOGSH_API_KEY": KEY, "LOGSH_DEADLINE": "30"})

@@ -136,7 +136,7 @@ def test_an_installed_logsh_is_whole(
 ) -> None:
     argv, own = INSTALLERS[installer](*archives, tmp_path / "installed")
     search = f"{own}:/usr/bin:/bin" if own else "/usr/bin:/bin"
-    settings = {**settings_for(service), "PATH": search, **DOWNLOADS}
+    settings = {**settings_for(service, LOGSH_DEADLINE="30"), "PATH": search, **DOWNLOADS}
 
     def logsh(*args: str, env: Mapping[str, str | None] = settings) -> Completed:
         return run([*argv, *args], env, timeout=120)
