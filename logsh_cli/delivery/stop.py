@@ -1,4 +1,4 @@
-"""Being told to stop while many things are under way: the first signal asks, the second one insists."""
+"""Being told to stop while something must not be cut off: the first signal asks, the second one insists."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ _STOPS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
 
 
 class StopRequest:
-    """While entered, a signal to stop sets ``event`` instead of raising; a second one raises as if unarranged."""
+    """While entered, a signal to stop sets ``event`` instead of raising; a second one raises if it may ``insist``."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, insist: bool = True) -> None:
         self.event = threading.Event()
+        self._insist = insist
         self._stop = KeyboardInterrupt()
         self._previous: dict[int, object] = {}
 
@@ -43,7 +44,7 @@ class StopRequest:
             signal.signal(signum, handler)  # type: ignore[arg-type]  # what signal.signal itself gave back
 
     def _note(self, signum: int, _frame: FrameType | None) -> None:
-        if self:
+        if self and self._insist:
             raise self._stop
         self._stop = stop_signal(signum)
         self.event.set()

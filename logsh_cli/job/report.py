@@ -17,6 +17,7 @@ from logsh_cli.clock import Budget
 from logsh_cli.config.files import read_config
 from logsh_cli.config.resolve import BUILT_IN, KEY_VARIABLES, Flags, Settings, environment_key
 from logsh_cli.delivery import end_of_the_road, leave_to_courier
+from logsh_cli.delivery.stop import StopRequest
 from logsh_cli.errors import (
     ConfigError,
     ExitCode,
@@ -107,23 +108,27 @@ class JobReport:
 
     def finish(self, ending: Ending, child: Child, meanwhile: Meanwhile) -> None:
         """Report how it ended: first make that safe, then let signals end the wait for its delivery."""
+        way = None
         with self._guarded():
-            # Signals are held back here, so that whoever writes the key into a pipe can't have a minute more.
-            self._flags = self._flags._replace(key_patience_s=AFTER_THE_JOB_S)
-            settings = self.settings = self._settings_at_the_end(meanwhile)
-            self.loaded = meanwhile.report.loaded if meanwhile.report else None
-            way = self._accept_ending(settings, self.app.store(patience_s=LOCK_PATIENCE_S), ending)
             _raise_on_stop()
-            budget = Budget(self._patience_s(settings, ending, way), self.app.clock.monotonic)
             try:
-                child.release_signals()
+                # However often somebody presses Ctrl-C, what is to be told is made safe first.
+                with StopRequest(insist=False) as stop:
+                    child.release_signals()
+                    self._flags = self._flags._replace(key_patience_s=AFTER_THE_JOB_S)
+                    settings = self.settings = self._settings_at_the_end(meanwhile)
+                    self.loaded = meanwhile.report.loaded if meanwhile.report else None
+                    way = self._accept_ending(settings, self.app.store(patience_s=LOCK_PATIENCE_S), ending)
+                if stop:
+                    raise stop.error()
+                budget = Budget(self._patience_s(settings, ending, way), self.app.clock.monotonic)
                 if self.given.report_start:
                     # The end must not arrive before the start; and one budget is for both.
                     meanwhile.wait(budget.remaining())
-            except KeyboardInterrupt as stop:
+            except KeyboardInterrupt as stopped:
                 if way is None:
                     raise
-                self._settle(settings, way, way.road.give_back(way.accepted, stop))
+                self._settle(settings, way, way.road.give_back(way.accepted, stopped))
             else:
                 if way is not None and self.given.background and way.accepted.id is not None:
                     leave_to_courier(self.app, settings)

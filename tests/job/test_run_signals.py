@@ -18,7 +18,7 @@ from tests.support.command import LOGSH, PATIENCE_S, environment
 from tests.support.processes import wait_until
 from tests.support.pty_session import CTRL_BACKSLASH, CTRL_C, CTRL_D, CTRL_Z, PROMPT, Bash, Session
 from tests.support.recorder import LEFT
-from tests.support.sending import settings_for
+from tests.support.sending import KEY, settings_for
 from tests.support.server import Server, gated
 
 if TYPE_CHECKING:
@@ -215,6 +215,26 @@ def test_a_signal_ends_the_wait_for_the_start_as_well(service: Server) -> None:
     _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 5
     assert stderr.count(b"\n") == 1
+
+
+def test_a_signal_while_the_settings_are_read_is_heard_and_the_report_is_kept_all_the_same(
+    service: Server, tmp_path: Path
+) -> None:
+    key = tmp_path / "key"
+    os.mkfifo(key)
+    command = [str(LOGSH), "run", "--", "sh", "-c", "exit 3"]
+    env = environment({"LOGSH_API_KEY": None, "LOGSH_API_KEY_FILE": str(key)})
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE) as process, key.open("wb") as writer:
+        wait_until(lambda: signals_arrive(process.pid), "the settings to be read")
+        for _ in range(3):
+            process.terminate()
+            wait_until(lambda: not signal_set(process.pid, "ShdPnd"), "the signal to be taken")
+        writer.write(KEY.encode())
+        writer.close()
+        assert process.stderr
+        assert process.stderr.read().startswith(b"logsh: not delivered, kept as #1: ended by TERM (")
+        assert process.wait(PATIENCE_S) == 3
+    assert service.requests == []
 
 
 # --- the keyboard ---------------------------------------------------------------------------------------------------
