@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.command import LOGSH, PATIENCE_S
+from tests.support.namespace import seeing
 from tests.support.processes import wait_until
 from tests.support.sending import settings_for
 from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc, and knows Linux's signals")
 
@@ -145,10 +146,29 @@ def test_a_term_to_the_bystander_alone_does_not_hide_the_next(tmp_path: Path) ->
     assert (tmp_path / "got").read_text() == "term\n" * 2
 
 
-def bystanders(parent: int) -> list[int]:
+@pytest.mark.parametrize(("missing", "most"), [(("cat",), 1), (("cat", "busybox", "sh"), 2)])
+def test_without_a_program_that_can_stand_by_the_job_hears_what_the_group_is_sent(
+    tmp_path: Path, missing: Sequence[str], most: int
+) -> None:
+    (tmp_path / "nothing").touch()
+    places = [Path(folder, name) for folder in ("/bin", "/usr/bin") for name in missing]
+    without = seeing({str(place): tmp_path / "nothing" for place in places if place.exists()}, WRAP)
+    script = "trap 'echo term >> got' TERM; trap 'exit 9' USR1; : > up; while :; do sleep 0.02; done"
+    with subprocess.Popen([*without, "--", "bash", "-c", script], cwd=tmp_path, start_new_session=True) as process:
+        wait_until((tmp_path / "up").exists, "the job")
+        wait_until(lambda: len(missing) > 1 or bystanders(process.pid, "sh"), "the bystander")
+        os.killpg(process.pid, signal.SIGTERM)
+        wait_until((tmp_path / "got").exists, "the signal")
+        time.sleep(0.2)  # what is handed on once more comes within the grace, and a look
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(PATIENCE_S) == 9
+    assert 1 <= (tmp_path / "got").read_text().count("term") <= most
+
+
+def bystanders(parent: int, program: str = "cat") -> list[int]:
     listing = subprocess.run(["ps", "-o", "pid=,comm=,stat=", "--ppid", str(parent)], capture_output=True, check=False)
     rows = [line.split() for line in listing.stdout.decode().splitlines()]
-    return [int(row[0]) for row in rows if row[1] == "cat" and row[2][0] != "Z"]
+    return [int(row[0]) for row in rows if row[1] == program and row[2][0] != "Z"]
 
 
 # --- tini: as a container's first process it hands signals on, buries orphans, and ends as the job did ---------------
@@ -156,38 +176,25 @@ def bystanders(parent: int) -> list[int]:
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"]
 
 
-def in_namespace(script: str, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [*NAMESPACE, *WRAP, *options, "--", "sh", "-c", script]
-    return subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_S, text=True)
+ORPHANS = "for i in 1 2 3; do (sleep 0.1 & exec true); done; sleep 0.4; ps -A -o stat= | grep -c '^Z'"
 
 
-needs_namespaces = pytest.mark.skipif(
+@pytest.mark.skipif(
     subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode != 0,
     reason="user namespaces are not allowed here",
 )
-
-
-@needs_namespaces
-def test_as_the_first_process_it_ends_with_the_status_of_the_job() -> None:
-    assert [in_namespace(script).returncode for script in ("exit 42", "kill -TERM $$", "kill -KILL $$")] == [
-        42,
-        143,
-        137,
-    ]
-
-
-@needs_namespaces
-@pytest.mark.parametrize("options", [(), (*TAIL, "--timeout", "1m")], ids=["plain", "with a tail and a timeout"])
-def test_as_the_first_process_it_buries_orphans(options: tuple[str, ...]) -> None:
-    script = "for i in 1 2 3; do (sleep 0.1 & exec true); done; sleep 0.4; ps -A -o stat= | grep -c '^Z'"
-    assert in_namespace(script, *options).stdout == "0\n"
-
-
-@needs_namespaces
-def test_a_helper_may_signal_the_first_process() -> None:
-    script = "trap 'echo term; exit 7' TERM; (kill -TERM 1) ; while :; do sleep 0.02; done"
-    done = in_namespace(script)
-    assert (done.returncode, done.stdout) == (7, "term\n")
+def test_as_the_first_process_it_ends_as_the_job_buries_orphans_and_hands_signals_on() -> None:
+    for options, script, status, stdout in (
+        ((), "exit 42", 42, ""),
+        ((), "kill -TERM $$", 143, ""),
+        ((), "kill -KILL $$", 137, ""),
+        ((), ORPHANS, 1, "0\n"),
+        ((*TAIL, "--timeout", "1m"), ORPHANS, 1, "0\n"),
+        ((), "trap 'echo term; exit 7' TERM; (kill -TERM 1) ; while :; do sleep 0.02; done", 7, "term\n"),
+    ):
+        command = [*NAMESPACE, *WRAP, *options, "--", "sh", "-c", script]
+        done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_S, text=True)
+        assert (done.returncode, done.stdout) == (status, stdout), (options, script)
 
 
 def test_a_subreaper_that_somebody_made_us_buries_orphans() -> None:
