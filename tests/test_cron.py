@@ -122,6 +122,7 @@ def test_crons_own_environment_pipes_and_mail(service: Server, tmp_path: Path) -
     backup_line, flush_line = (line for line in recipe("cron").lines if re.match(r"[\d*]", line))
     lines = [
         f"HOME={home}",
+        "LOGSH_DEADLINE=30",
         *(line.replace("/home/me/.local/bin", str(bin_)) for line in settings),
         backup_line.replace("/usr/local/bin/backup.sh", str(backup)),
         flush_line,
@@ -174,7 +175,7 @@ def test_crons_own_environment_pipes_and_mail(service: Server, tmp_path: Path) -
     assert re.fullmatch(r"logsh: not delivered, kept as #\d+: .*refused.*", line)
     # That it was cron's environment: no locale, no terminal, a pipe for output.
     seen = dict(entry.split("=", 1) for entry in (home / "environment").read_text().splitlines())
-    assert set(seen) == {"HOME", "LOGNAME", "LOGSH_WORKSPACE", "PATH", "PWD", "SHELL"}
+    assert set(seen) == {"HOME", "LOGNAME", "LOGSH_DEADLINE", "LOGSH_WORKSPACE", "PATH", "PWD", "SHELL"}
 
 
 def processes_of(home: Path) -> list[int]:
