@@ -1,8 +1,8 @@
 """The file of the outbox: made whole, opened cheaply, set aside when it is damaged; and the ways in which it can fail.
 
-A store appears under its name only once it is complete (built beside it, synced, renamed), under a file lock: a switch
-of a fresh file to WAL by many processes at once says "database is locked" whatever the timeout. Opening one that exists
-takes no lock. A name without a schema is therefore always damage, never another process's half-made store.
+A store appears under its name only once it is complete (built beside it, synced, renamed), under a file lock: many
+processes that switch a fresh file to WAL at once meet "database is locked". So a name without a schema is damage, never
+another process's half-made store. Opening one that exists takes no lock.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from logsh_cli.files import (
     tighten,
     write_atomically,
 )
-from logsh_cli.outbox.rows import BREAKING_VERSION, COLUMNS, SALT_BYTES, STEPS, Salvage
+from logsh_cli.outbox.rows import ABSURD_ID, BREAKING_VERSION, COLUMNS, PAGE_BYTES, SALT_BYTES, STEPS, Salvage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -43,8 +43,7 @@ LOCK_NAME = "outbox.lock"
 LEDGER_NAME = "outbox.ledger"
 
 CHECKPOINT_PAGES = 250
-"""The log is folded into the file at this size, about every 35 events. SQLite's 1,000 would save syncs that are rare
-already, and double what opening costs: processes leave without closing, so the next one reads the whole log."""
+"""The log is folded into the file at this size, about every 35 events; opening reads what is in it."""
 
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gpfs", "fuse.sshfs", "fuse.glusterfs")
 """A write-ahead log needs memory shared by all its users, which machines don't share."""
@@ -52,8 +51,6 @@ NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gp
 _BUSY_SLICE_S = 2.0  # SQLite's own wait, after which Python gets to see a Ctrl-C, and waits on
 _PAUSE_S = 0.02
 _TRIES = 5
-_PAGE_BYTES = 4096  # SQLite's default
-_ABSURD_ID = 2**48
 _COMPANIONS = ("-wal", "-shm", "-journal")
 _READ = "-read"
 _REPLACED = "another took its place"
@@ -84,8 +81,7 @@ class Damaged(Exception):
 def is_damage(error: BaseException) -> bool:
     """Tell whether the file itself is broken, so that no later attempt could succeed: only then is it set aside.
 
-    A missing table counts: a file that was cut off may open as a valid, emptier database. So does a message of SQLite's
-    that can't be decoded: it repeats what stands in a schema.
+    A missing table counts, as in a file that was cut off, and a message of SQLite's that repeats a broken schema.
     """
     code = _code(error)
     return (
@@ -107,9 +103,7 @@ def unavailable(place: object, error: Exception) -> StoreUnavailable:
 
 
 def _code(error: BaseException) -> int:
-    # Errors that Python raises by itself, such as on a closed connection, have none.
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return code
+    return int(getattr(error, "sqlite_errorcode", 0))  # Python's own, such as on a closed connection, have none
 
 
 def patiently(step: Callable[[], T], patience_s: float) -> T:
@@ -197,10 +191,7 @@ class StoreFile:
         raise StoreUnavailable(f"the outbox {self.path} keeps being replaced by other processes")
 
     def write(self, work: Callable[[sqlite3.Connection], T], *, synced: bool = False) -> T:
-        """Do ``work``, perhaps twice, in a transaction with the write lock: a reader that becomes a writer may fail.
-
-        ``synced``: on disk when this returns. Otherwise the next synced one, or the system, takes it along.
-        """
+        """Do ``work``, perhaps twice, in a transaction with the write lock; ``synced``: on disk when this returns."""
         if self.ledger.delivered():  # what a full disk only let us note
             with suppress(OSError), file_lock(self.ledger.path, patience_s=self.patience_s) as held:
                 if held:
@@ -220,10 +211,9 @@ class StoreFile:
         return self.do(step)
 
     def keeps(self, row_id: int) -> bool:
-        """Tell whether an event that was added is in the file that has the name of the store.
+        """Tell whether an event that was added is in the file under the name, not in one set aside or removed since.
 
-        If not, because another process set it aside or somebody removed it, nobody will look into it again. What
-        follows goes into the one in its place, which does not give the ids again that are still under way.
+        If not, what follows goes into the one in its place, which does not give the ids again that are under way.
         """
         self._highest = row_id
         if self._is_current():
@@ -239,7 +229,6 @@ class StoreFile:
                 self._db.close()
 
     def _is_current(self) -> bool:
-        """Tell whether the open file is still the one under the name, and not one that was set aside or removed."""
         with suppress(OSError):
             status = self.path.stat()
             return (status.st_dev, status.st_ino) == self._identity
@@ -265,30 +254,25 @@ class StoreFile:
             self._is_sound = False
 
     def _look(self) -> int | None:
-        """Mend its modes, and return its size; ``None`` when there is no file."""
-        try:
-            self._check_access(self.directory, PRIVATE_DIRECTORY)
-            self._check_access(self.path, PRIVATE_FILE)
-            status = self.path.stat()
-        except FileNotFoundError:
-            return None
-        found = (tighten(self._companion(suffix), PRIVATE_FILE) for suffix in _COMPANIONS)
-        self.tightened += filter(None, found)
-        self._identity = (status.st_dev, status.st_ino)
-        return status.st_size
-
-    def _check_access(self, path: Path, mode: int) -> None:
-        """Refuse what is not this user's before anything in it is touched.
+        """Mend the modes, refuse what is not this user's, and return the file's size; ``None`` when there is none.
 
         Root must not leave files in a user's directory (as under a ``sudo`` that keeps HOME): that would shut the user
         out for good. Nor must a user trust what somebody else but root may replace.
         """
-        self.tightened += filter(None, [tighten(path, mode)])
-        check_owner(path)
-        if not os.access(path, os.W_OK):
-            roots = sys.platform != "win32" and path.stat().st_uid == 0 and os.geteuid() != 0
-            why = ": it belongs to root, perhaps since a sudo" if roots else ""
-            raise StoreUnavailable(f"{path} can't be written by this user{why}", hint=_ELSEWHERE)
+        try:
+            for path, mode in ((self.directory, PRIVATE_DIRECTORY), (self.path, PRIVATE_FILE)):
+                self.tightened += filter(None, [tighten(path, mode)])
+                check_owner(path)
+                if not os.access(path, os.W_OK):
+                    roots = sys.platform != "win32" and path.stat().st_uid == 0 and os.geteuid() != 0
+                    why = ": it belongs to root, perhaps since a sudo" if roots else ""
+                    raise StoreUnavailable(f"{path} can't be written by this user{why}", hint=_ELSEWHERE)
+            status = self.path.stat()
+        except FileNotFoundError:
+            return None
+        self.tightened += filter(None, (tighten(self._companion(suffix), PRIVATE_FILE) for suffix in _COMPANIONS))
+        self._identity = (status.st_dev, status.st_ino)
+        return status.st_size
 
     def _opened(self) -> sqlite3.Connection:
         """Return the connection, to a store that is sound, as far as can be told cheaply, and current."""
@@ -316,7 +300,8 @@ class StoreFile:
         return self._db
 
     def _check(self, db: sqlite3.Connection, size: int) -> None:
-        db.text_factory = _lenient_text
+        # One spoilt byte must not make a whole table unreadable.
+        db.text_factory = lambda data: data.decode("utf-8", "replace")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version >= BREAKING_VERSION:
             raise StoreUnavailable(
@@ -336,9 +321,8 @@ class StoreFile:
         # SQLite reads a log up to the first frame with a wrong checksum, and says nothing of what is behind it.
         if noted_salt == salt and noted > (highest or 0):
             raise Damaged("the end of its log is lost")
-        # A file that does not end with a page was cut off, or a disk was full just when the log was folded into it,
-        # which does no harm. SQLite reads on as if the rest were zeros, so it is asked to look closely.
-        if size % _PAGE_BYTES and db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+        # A file that does not end with a page was cut off, unless a disk was full just when the log was folded into it.
+        if size % PAGE_BYTES and db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
             raise Damaged("it was cut off")
         self.salt = salt
         if noted_salt != salt:
@@ -377,7 +361,12 @@ class StoreFile:
             if reason is not None and aside is not None:
                 # Last: should we die before, the file is read again, and an event sent twice rather than never.
                 mark_read(aside, found)
-                self.notices.append(_notice(self.path, reason, aside, found))
+                number = len(found.rows)
+                events = f"with the {number} event{'' if number == 1 else 's'} that could be read"
+                self.notices.append(
+                    f"the outbox {self.path} was damaged ({reason}); it is kept as {aside.name}, and a new one "
+                    f"was begun {events if number else 'without events'}{found.unread and '; '}{found.unread}"
+                )
 
     def _build(self, found: Salvage) -> Path:
         """Make a complete store beside the place, all of it in the one file and on disk, with what was found."""
@@ -385,7 +374,7 @@ class StoreFile:
         found = found._replace(salt=found.salt or salt or self.salt, highest=max(found.highest, highest))
         fresh = self._companion(".new")
         try:
-            _build(fresh, found, wal=not on_network_file_system(self.directory))
+            _build(fresh, found, wal=not file_system_of(self.directory).startswith(NETWORK_FILE_SYSTEMS))
         except sqlite3.OperationalError:
             # A file system may have no shared memory for a log. A disk without room fails here again.
             _build(fresh, found, wal=False)
@@ -417,15 +406,6 @@ class StoreFile:
             raise unavailable(self.path, error) from error
 
 
-def _notice(path: Path, reason: str, aside: Path, found: Salvage) -> str:
-    number = len(found.rows)
-    have = f"with the {number} event{'' if number == 1 else 's'} that could be read" if number else "without events"
-    return (
-        f"the outbox {path} was damaged ({reason}); it is kept as {aside.name}, and a new one was begun "
-        f"{have}{found.unread and '; '}{found.unread}"
-    )
-
-
 class Ledger:
     """Facts that must not depend on the database, in a file that has its size already and is written over in place.
 
@@ -451,11 +431,11 @@ class Ledger:
         """Return the salt and the highest id; ``None`` and 0 when there is no ledger."""
         with suppress(OSError, struct.error):
             salt, highest = self._HEAD.unpack_from(self.path.read_bytes())
-            return salt, highest if highest < _ABSURD_ID else 0
+            return salt, highest if highest < ABSURD_ID else 0
         return None, 0
 
     def note_highest(self, row_id: int) -> None:
-        """Note an id that was given out, after its event was synced. Itself it is not: a lower one does no harm."""
+        """Note an id that was given out, after its event was synced; a lower one does no harm, so this is not."""
         with suppress(OSError):
             self._write(16, row_id.to_bytes(8))
 
@@ -513,10 +493,6 @@ def _build(path: Path, found: Salvage, *, wal: bool) -> None:
         db.close()
 
 
-def _lenient_text(data: bytes) -> str:
-    return data.decode("utf-8", "replace")  # one spoilt byte must not make a whole table unreadable
-
-
 def upgrade(db: sqlite3.Connection) -> None:
     """Take the steps to the present tables that are missing, all or none."""
     with db:
@@ -539,21 +515,12 @@ def raise_sequence(db: sqlite3.Connection, highest: int) -> None:
         db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('events', ?)", (highest,))
 
 
-def on_network_file_system(directory: Path) -> bool:
-    """Tell whether other machines may share this directory, as far as Linux says; elsewhere the answer is no."""
-    try:
-        mounts = Path("/proc/self/mounts").read_bytes().splitlines()
-    except OSError:
-        return False
-    return file_system_of(os.fsencode(os.path.realpath(directory)), mounts).startswith(NETWORK_FILE_SYSTEMS)
-
-
-def file_system_of(path: bytes, mounts: list[bytes]) -> str:
-    """Return the kind of the file system that an absolute path is on, by the lines of Linux's mount table."""
-    depth, kind = 0, b""
-    for mount in mounts:
-        _, point, file_system, *_ = mount.split(b" ")
-        point = point.replace(b"\\040", b" ").rstrip(b"/") + b"/"
-        if (path + b"/").startswith(point) and len(point) >= depth:  # of two on one another, the later is seen
-            depth, kind = len(point), file_system
-    return kind.decode("ascii", "replace")
+def file_system_of(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
+    """Return the kind of the file system that a path is on, by Linux's table of mounts; empty elsewhere."""
+    kinds: dict[Path, str] = {}
+    with suppress(OSError):
+        for mount in os.fsdecode(mounts.read_bytes()).splitlines():
+            _, point, kind, *_ = mount.split(" ")
+            kinds[Path(point.replace("\\040", " "))] = kind  # of two on one another, the later is seen
+    path = path.resolve()
+    return next((kinds[place] for place in (path, *path.parents) if place in kinds), "")

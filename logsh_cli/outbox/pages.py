@@ -10,18 +10,16 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from logsh_cli import Record
-from logsh_cli.outbox.rows import SALT_BYTES, Salvage, read_row
+from logsh_cli.outbox.rows import ABSURD_ID, PAGE_BYTES, SALT_BYTES, Salvage, read_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PAGE_BYTES = 4096
 _WAL_HEADER, _FRAME_HEADER, _FILE_HEADER = 32, 24, 100
 _TABLE_LEAF, _TABLE_INNER, _INDEX_LEAF, _INDEX_INNER = 13, 5, 10, 2
 _INTEGER_BYTES = {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, 7: 8, 8: 0, 9: 0}
 _COLUMNS_V1 = 13
-_ABSURD_ID = 2**48
 _LONGEST_RECORD = 2**22
 _MAGIC = b"SQLite format 3\0"
 
@@ -150,7 +148,7 @@ def salvage(path: Path) -> Salvage:
     }
     rows: dict[int, tuple[Any, ...]] = {}
     for row_id, values in records if table is None else table:
-        if len(values) >= _COLUMNS_V1 and 0 < row_id < _ABSURD_ID:
+        if len(values) >= _COLUMNS_V1 and 0 < row_id < ABSURD_ID:
             known.add(row_id)
         if (row := _event(row_id, values)) is not None:
             rows.setdefault(row_id, row)
@@ -177,7 +175,7 @@ def _facts(records: _Records) -> tuple[int, bytes | None, int, int]:
             case [bytes(found), *counted] if len(found) == SALT_BYTES:
                 salt = found
                 dropped = counted[0] if counted and isinstance(counted[0], int) else 0
-            case ["events", int(number)] if 0 <= number < _ABSURD_ID:
+            case ["events", int(number)] if 0 <= number < ABSURD_ID:
                 highest = number
     return root, salt, dropped, highest
 
@@ -186,13 +184,13 @@ def _is_entry(values: list[Any]) -> bool:
     """Tell whether this is an entry of one of the two indexes of ``events``: a key that ends with an id."""
     match values:
         case [str(), str(), int() | float(), int() | float(), int(row_id)] | [int() | float(), int(row_id)]:
-            return 0 < row_id < _ABSURD_ID
+            return 0 < row_id < ABSURD_ID
     return False
 
 
 def _event(row_id: int, values: list[Any]) -> tuple[Any, ...] | None:
     """Return a record as a row of ``events``; ``None`` when it is none, or a damaged one."""
-    if len(values) < _COLUMNS_V1 or values[0] is not None or not 0 < row_id < _ABSURD_ID:
+    if len(values) < _COLUMNS_V1 or values[0] is not None or not 0 < row_id < ABSURD_ID:
         return None
     values = [*values[1:], None][:_COLUMNS_V1]  # a later version may have more columns, the first has one less
     for column in (3, 5, 7, 11):  # times, stored as integers where they are whole

@@ -47,10 +47,7 @@ MAX_OUTCOMES = 10_000  # of which `run --on change` remembers the last; the one 
 PATIENCE_S = 60.0
 """A process waits so long for the others, unless told otherwise: enough for hundreds of them on a slow disk."""
 
-FLUSH_LOCK_NAME = "flush.lock"
-DAMAGED = "damaged"
 _PORTION = 500
-_WORTH_SHRINKING = 10_000
 
 # PENDING is, word for word, the condition of the index: SQLite uses it only then.
 _PENDING = "rejected_at IS NULL"
@@ -67,27 +64,19 @@ _IN_STATE: dict[State | None, str] = {
 _SELECT = f"SELECT {COLUMNS} FROM events"
 # In the order of the table itself: rows that are not wanted are passed over once in a walk.
 _WALK = f"{_SELECT} NOT INDEXED WHERE id > :after AND"
-_INSERT = (
-    "INSERT INTO events (profile, key_fingerprint, body, accepted_at, lease, lease_until, body_crc) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
 _NO_LEASE = "lease = NULL, lease_until = 0"
 _PUT_BACK = f"UPDATE events SET rejected_at = NULL, not_before = 0, {_NO_LEASE}"
-_SHELVE = f"UPDATE events SET rejected_at = ?, error_name = '{DAMAGED}', {_NO_LEASE} WHERE id = ?"
+_SHELVE = f"UPDATE events SET rejected_at = ?, error_name = 'damaged', {_NO_LEASE} WHERE id = ?"
 _GIVE_BACK = (
     "UPDATE events SET attempts = :attempts, error_name = :error_name, error_message = :error_message, "
     f"http_status = :http_status, not_before = :not_before, rejected_at = :rejected_at, {_NO_LEASE} "
     "WHERE id = :id AND lease = :lease"
 )
-_SOUND = f"error_name IS NOT '{DAMAGED}'"
+_SOUND = "error_name IS NOT 'damaged'"
 
 
 class OutboxFull(NotKept, name="outbox_full"):
-    """So many events are waiting that no more are kept; ``room`` is how many would still fit."""
-
-    def __init__(self, message: str, *, hint: str | None = None, room: int = 0) -> None:
-        super().__init__(message, hint=hint)
-        self.room = room
+    """So many events are waiting that no more are kept."""
 
 
 def open_store(
@@ -114,11 +103,11 @@ def open_store(
 class Outbox:
     """The events in one file. Any method may raise ``StoreUnavailable``. Threads may share it.
 
-    ``unkept_because`` says why events do not outlive this process; ``None`` when they do. ``notices`` are for the user:
-    that a damaged file was set aside. ``tightened`` says which modes of its files were found too wide.
+    ``notices`` are for the user: that a damaged file was set aside. ``tightened`` says which modes were too wide.
     """
 
     unkept_because: str | None = None
+    """Why events do not outlive this process; ``None`` when they do."""
     is_full = False  # that is the reason: there is no room on the disk
 
     def __init__(self, file: StoreFile, now: Callable[[], float], boot: Callable[[], BootTime | None]) -> None:
@@ -139,10 +128,7 @@ class Outbox:
         boot: Callable[[], BootTime | None] = lambda: None,
         patience_s: float = PATIENCE_S,
     ) -> Outbox:
-        """Return the outbox in that directory, made if there is none; no wait for a lock is longer than ``patience_s``.
-
-        Without ``boot``, the time since the boot, leases are counted by the wall clock.
-        """
+        """Return the outbox in that directory, made if there is none; without ``boot`` the wall clock counts leases."""
         return cls(StoreFile(directory, now, patience_s), now, boot)
 
     def set_aside(self) -> list[SetAside]:
@@ -173,11 +159,12 @@ class Outbox:
         if not bodies:
             return []
         accepted_at = self._now()
-        profile, key = _storable(owner.profile), owner.key_fingerprint
+        whose = (_storable(owner.profile), owner.key_fingerprint)
 
         def work(db: Connection) -> int:
-            lease_until = 0.0 if lease is None else self._lease_now(db) + LEASE_S  # from now, when the lock is ours
-            db.executemany(_INSERT, ((profile, key, b, accepted_at, lease, lease_until, crc32(b)) for b in bodies))
+            until = 0.0 if lease is None else self._lease_now(db) + LEASE_S  # from now, when the lock is ours
+            untried = (accepted_at, 0, 0.0, lease, until, None, None, None, None)
+            files.insert(db, ((None, *whose, body, *untried, crc32(body)) for body in bodies))
             _require_room(db, len(bodies))
             (last,) = db.execute("SELECT last_insert_rowid()").fetchone()
             return int(last)
@@ -201,12 +188,11 @@ class Outbox:
         ignore_wait: bool = False,
         adopt: bool = False,
     ) -> list[Row]:
-        """Lease up to ``limit`` pending events that nobody holds, and return them, oldest first.
+        """Lease up to ``limit`` pending events of ``owner`` that nobody holds, and return them, oldest first.
 
-        Only those of ``owner``; with ``adopt`` those of its profile under any key, which become the owner's for good.
-        ``after``: only later ids; a walk that passes the last id it got sees every event once, however it ended.
+        ``adopt``: those of its profile under any key, which become the owner's for good. ``after``: only later ids.
         ``ids``: only these. ``tried``: only those with attempts, or only those without. ``ignore_wait``: also those
-        whose next attempt is not due. One that can't be read any more goes to the refused ones instead.
+        not due yet. One that can't be read any more goes to the refused ones instead.
         """
         conditions = [_IN_STATE["pending"], "profile = :profile" if adopt else _OF_OWNER]
         if not ignore_wait:
@@ -216,20 +202,20 @@ class Outbox:
         if ids is not None:
             conditions.append(f"id IN ({', '.join(map(str, sorted(ids)[:limit]))})")
         select = f"{_WALK} {' AND '.join(conditions)} ORDER BY id LIMIT :limit"
-        mine = _owned_by(owner)
         update = "UPDATE events SET key_fingerprint = ?, lease = ?, lease_until = ? WHERE id = ?"
 
         def work(db: Connection) -> list[Row]:
             until = self._lease_now(db) + LEASE_S
             taken: list[Row] = []
             seen = after
-            while portion := self._portion(db, select, after=seen, limit=limit - len(taken), **mine):
+            while portion := self._portion(db, select, after=seen, limit=limit - len(taken), **_owned_by(owner)):
                 seen = portion[-1].id
                 for row in portion:
                     if row.state == "damaged":
                         db.execute(_SHELVE, (self._now(), row.id))
                         _bound_shelf(db)
-                    elif db.execute(update, (owner.key_fingerprint, lease, until, row.id)).rowcount:
+                    else:
+                        db.execute(update, (owner.key_fingerprint, lease, until, row.id))
                         taken.append(row._replace(state="leased", owner=owner))
             return taken
 
@@ -246,12 +232,12 @@ class Outbox:
     def renew(self, ids: Iterable[int], lease: str) -> set[int]:
         """Hold events for another ``LEASE_S`` seconds; returns those still ours. The others must not be sent."""
         update = "UPDATE events SET lease_until = ? WHERE id = ? AND lease = ?"
+        held = tuple(ids)
 
         def work(db: Connection) -> set[int]:
             until = self._lease_now(db) + LEASE_S
             return {row_id for row_id in held if db.execute(update, (until, row_id, lease)).rowcount}
 
-        held = tuple(ids)
         return self._file.write(work)
 
     def delivered(self, ids: Iterable[int], lease: str) -> None:
@@ -304,7 +290,7 @@ class Outbox:
         return bool(found)
 
     def newest_id(self) -> int:
-        """Return the highest id in use, 0 when there is none: a change of it tells that something new came in."""
+        """Return the highest id in use, 0 when there is none."""
         ((newest,),) = self._read("SELECT max(id) FROM events")
         return int(newest or 0)
 
@@ -349,13 +335,12 @@ class Outbox:
     def remember_outcome(self, profile: str, workspace: str, event: str, outcome: str) -> None:
         """Store how it ended this time."""
         # REPLACE gives the row a new, highest rowid: their order is that of the last word heard.
-        insert = (
-            "REPLACE INTO outcomes (profile, workspace, event, outcome) VALUES (:profile, :workspace, :event, :how)"
-        )
-        given = {**_outcome_key(profile, workspace, event), "how": outcome}
+        columns, given = "(profile, workspace, event, outcome)", _outcome_key(profile, workspace, event)
 
         def work(db: Connection) -> None:
-            db.execute(insert, given)
+            db.execute(
+                f"REPLACE INTO outcomes {columns} VALUES (:profile, :workspace, :event, :how)", given | {"how": outcome}
+            )
             db.execute("DELETE FROM outcomes WHERE rowid <= last_insert_rowid() - ?", (MAX_OUTCOMES,))
 
         self._file.write(work)
@@ -363,7 +348,7 @@ class Outbox:
     @contextmanager
     def flush_lock(self, *, patience_s: float = 0.0) -> Iterator[bool]:
         """Hold the lock that lets one flusher at a time work; gives whether it is ours within ``patience_s``."""
-        path = self._file.directory / FLUSH_LOCK_NAME
+        path = self._file.directory / "flush.lock"
         with ExitStack() as stack:
             try:
                 held = stack.enter_context(file_lock(path, patience_s=patience_s))
@@ -374,44 +359,32 @@ class Outbox:
     # Changing by hand
 
     def retry(self, ids: Iterable[int] | None = None) -> Changed:
-        """Put rejected events back among the pending ones, to be tried at once: these, or (``None``) all of them.
+        """Put rejected events back, to be tried at once, but for damaged ones: these, or (``None``) all of them.
 
-        Of a pending event it ends the wait. One that is damaged stays as it is. Raises ``OutboxFull``.
+        Of a pending event it ends the wait. Raises ``OutboxFull``.
         """
         return self._change(f"{_PUT_BACK} WHERE {_SOUND}", ids, f"{_REJECTED} AND {_SOUND}")
 
     def drop(self, ids: Iterable[int] | None = None) -> Changed:
-        """Delete events, pending, rejected or damaged: these, or (``None``) all of them.
-
-        What is being delivered at this moment stays: it may have been accepted a moment ago by a process that will say
-        it is kept, and it could not be called back anyway.
-        """
-        changed = self._change("DELETE FROM events WHERE 1", ids, "1")
-        if changed.done >= _WORTH_SHRINKING:
-            # Space that nobody needs again soon. Others may be at work, or the disk too full for it: then it stays.
-            with suppress(StoreUnavailable):
-                self._file.do(lambda db: db.execute("VACUUM"))
-                self._file.do(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
-        return changed
+        """Delete these events, or (``None``) all, but for what is being delivered, which can't be called back."""
+        return self._change("DELETE FROM events WHERE 1", ids, "1")
 
     def _change(self, change: str, ids: Iterable[int] | None, those: str) -> Changed:
         """Change these events, or all of ``those``, but for what is being delivered."""
         named = None if ids is None else list(dict.fromkeys(ids))
 
         def work(db: Connection) -> Changed:
-            lease_now = self._lease_now(db)
-            leased = {row_id for (row_id,) in self._fetch(db, f"SELECT id FROM events WHERE NOT {_FREE}")}
-            chosen = (
-                named
-                if named is not None
-                else [row_id for (row_id,) in self._fetch(db, f"SELECT id FROM events WHERE {those}")]
-            )
-            given = ({"id": _fitting(row_id), "lease_now": lease_now} for row_id in chosen)
-            changed = [db.execute(f"{change} AND id = :id AND {_FREE}", values).rowcount for values in given]
-            _require_room(db, sum(changed))
-            left = [row_id for row_id, done in zip(chosen, changed, strict=True) if not done]
-            missing = [row_id for row_id in left if row_id not in leased]
-            return Changed(sum(changed), tuple(row_id for row_id in left if row_id in leased), tuple(missing))
+            def ids_where(condition: str) -> list[int]:
+                return [row_id for (row_id,) in self._fetch(db, f"SELECT id FROM events WHERE {condition}")]
+
+            leased = set(ids_where(f"NOT {_FREE}"))
+            chosen = ids_where(those) if named is None else named
+            free = [row_id for row_id in chosen if row_id not in leased]
+            found = [db.execute(f"{change} AND id = ?", (_fitting(row_id),)).rowcount for row_id in free]
+            missing = tuple(row_id for row_id, changed in zip(free, found, strict=True) if not changed)
+            done = sum(found)
+            _require_room(db, done)
+            return Changed(done, tuple(row_id for row_id in chosen if row_id in leased), missing)
 
         return self._file.write(work, synced=True)
 
@@ -484,14 +457,13 @@ class MemoryOutbox(Outbox):
 
 
 def _require_room(db: Connection, added: int) -> None:
-    """Raise ``OutboxFull`` if with these there are too many pending events."""
+    """Raise ``OutboxFull`` if with these, too many are pending."""
     (pending,) = db.execute(f"SELECT count(*) FROM events WHERE {_PENDING}").fetchone()
     if pending > MAX_PENDING:
         before = pending - added
         raise OutboxFull(
             f"the outbox is full: {before:,} events are waiting, and {MAX_PENDING:,} is the most that are kept",
             hint="deliver them with `logsh outbox flush`, or remove some with `logsh outbox drop`",
-            room=max(0, MAX_PENDING - before),
         )
 
 

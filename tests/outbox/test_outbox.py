@@ -84,7 +84,7 @@ def test_at_the_bound_events_are_kept_or_put_back_all_or_none(clock: Clock) -> N
     store.drop([2, 3])
     with pytest.raises(OutboxFull) as full:
         store.add(OTHER_PROFILE, [BODY] * 5)
-    assert (full.value.room, full.value.exit_code) == (4, 69)
+    assert full.value.exit_code == 69
     assert f"{MAX_PENDING - 4:,} events are waiting" in full.value.message
     store.add(OTHER_PROFILE, [BODY] * 4)
     for change in (lambda: store.add(ME, [BODY]), lambda: store.retry([1]), store.retry):
@@ -336,14 +336,6 @@ def test_drop_leaves_alone_what_is_being_delivered(store: Outbox) -> None:
     assert store.drop([]) == Changed(0)
     assert store.drop() == Changed(1)
     assert store.counts() == Counts(0, 0, 0)
-
-
-def test_dropping_very_many_gives_the_space_back_and_keeps_counting_ids(tmp_path: Path) -> None:
-    store = Outbox.open(tmp_path)
-    store.add(ME, [BODY] * 10_000)
-    assert store.drop() == Changed(10_000)
-    assert sum(path.stat().st_size for path in tmp_path.iterdir() if not path.name.endswith("-shm")) < 100_000
-    assert store.add(ME, [BODY]) == [10_001]
 
 
 @pytest.mark.parametrize("absurd", [0, -1, 2**63, 10**30])

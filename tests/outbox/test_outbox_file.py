@@ -698,16 +698,17 @@ def test_any_directory_name_will_do(tmp_path: Path, name: str) -> None:
     assert (tmp_path / name / "outbox.db").exists()
 
 
-def test_the_file_system_of_a_path_is_that_of_the_nearest_mount() -> None:
-    mounts = rb"""/dev/vda / ext4 rw,relatime 0 0
+def test_the_file_system_of_a_path_is_that_of_the_nearest_mount(tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_bytes(rb"""/dev/vda / ext4 rw,relatime 0 0
 server:/home /home nfs4 rw,vers=4.2 0 0
 tmpfs /home/ann/scratch tmpfs rw 0 0
 //server/share /mnt/my\040share cifs rw 0 0
 /dev/vdb /over ext3 rw 0 0
-/dev/vdc /over xfs rw 0 0"""
-    kinds = {b"/var/lib": "ext4", b"/home/ann/.local/state": "nfs4", b"/home/ann/scratch/x": "tmpfs"}
-    for path, kind in {**kinds, b"/homely": "ext4", b"/mnt/my share/x": "cifs", b"/over": "xfs"}.items():
-        assert file_system_of(path, mounts.splitlines()) == kind, path
+/dev/vdc /over xfs rw 0 0""")
+    kinds = {"/var/none": "ext4", "/home/ann/.local/state": "nfs4", "/home/ann/scratch/x": "tmpfs"}
+    for path, kind in {**kinds, "/homely": "ext4", "/mnt/my share/x": "cifs", "/over": "xfs"}.items():
+        assert file_system_of(Path(path), mounts) == kind, path
 
 
 def test_opening_a_store_that_exists_takes_no_lock(tmp_path: Path) -> None:
