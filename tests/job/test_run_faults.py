@@ -31,6 +31,9 @@ pytestmark = [
 ]
 
 DEADLINE_S = 1
+BRIEFLY = {"LOGSH_DEADLINE": str(DEADLINE_S)}
+"""For what never gets through; whatever does has time, also on a machine that stalls."""
+
 JOB = ["sh", "-c", "printf out; echo err >&2; exit 3"]
 SLACK_S = 15
 """The time that a loaded machine may add. A fault that is not bounded takes minutes, or for ever."""
@@ -48,10 +51,10 @@ def run_job(
 ) -> Outcome:
     """Run the job, wait no longer than the deadline and the slack, and check what must hold whatever is wrong."""
     command = [*prefix, str(LOGSH), "run", *options, "--", *job]
-    with_deadline = environment({"LOGSH_DEADLINE": str(DEADLINE_S), **env})
+    patient = environment({"LOGSH_DEADLINE": "60", **env})
     began = time.monotonic()
     done = subprocess.run(
-        command, env=with_deadline, capture_output=True, check=False, timeout=PATIENCE_S, stdin=subprocess.DEVNULL
+        command, env=patient, capture_output=True, check=False, timeout=PATIENCE_S, stdin=subprocess.DEVNULL
     )
     assert time.monotonic() - began < DEADLINE_S + SLACK_S
     assert done.stderr.startswith(b"err\n"), "the job's line is there, and first"
@@ -152,7 +155,7 @@ FAULTY: dict[str, Answer] = {
 @pytest.mark.parametrize("fault", FAULTY)
 def test_a_service_that_does_not_work_costs_one_line_and_the_deadline(service: Server, fault: str) -> None:
     service.default = FAULTY[fault]
-    outcome = run_job(dict(settings_for(service)))
+    outcome = run_job({**settings_for(service), **BRIEFLY})
     if fault == "dripping a body":  # a 201 is a 201 however long its text is
         assert (outcome.code, outcome.stdout, len(outcome.lines) <= 1) == (3, "out", True)
         return
@@ -163,29 +166,33 @@ def test_a_service_that_does_not_work_costs_one_line_and_the_deadline(service: S
 
 def test_a_service_that_hangs_up_on_the_start_costs_one_line(service: Server) -> None:
     service.default = gated(threading.Event())
-    assert_one_line(run_job(dict(settings_for(service)), "--start"))
+    assert_one_line(run_job({**settings_for(service), **BRIEFLY}, "--start"))
 
 
 def test_a_connection_that_is_refused_costs_one_line(tmp_path: Path) -> None:
     with Server() as gone:
         pass
-    assert_one_line(run_job(dict(settings_for(gone))), "not delivered, kept as #1")
+    assert_one_line(run_job({**settings_for(gone), **BRIEFLY}), "not delivered, kept as #1")
     assert len(kept_rows(tmp_path)) == 1
 
 
 def test_a_connection_that_is_neither_made_nor_refused_costs_one_line(service: Server) -> None:
     with blackhole() as (host, port):
-        assert_one_line(run_job({**settings_for(service), "LOGSH_API_URL": f"http://{host}:{port}"}), "kept as #1")
+        assert_one_line(
+            run_job({**settings_for(service), **BRIEFLY, "LOGSH_API_URL": f"http://{host}:{port}"}), "kept as #1"
+        )
 
 
 def test_a_server_without_tls_where_there_should_be_some_costs_one_line(service: Server) -> None:
-    assert_one_line(run_job({**settings_for(service), "LOGSH_API_URL": service.url.replace("http:", "https:")}))
+    assert_one_line(
+        run_job({**settings_for(service), **BRIEFLY, "LOGSH_API_URL": service.url.replace("http:", "https:")})
+    )
 
 
 def test_a_proxy_that_never_answers_costs_one_line(service: Server) -> None:
     with Listener() as proxy:
         env = {"LOGSH_API_URL": "https://logsh.example", "https_proxy": f"http://127.0.0.1:{proxy.port}"}
-        assert_one_line(run_job({**settings_for(service), **env}), "kept as #1")
+        assert_one_line(run_job({**settings_for(service), **BRIEFLY, **env}), "kept as #1")
         assert proxy.connections
 
 
@@ -200,7 +207,7 @@ def test_a_name_server_that_never_answers_costs_one_line_and_the_deadline(servic
         prefix = seeing(
             {"/etc/resolv.conf": tmp_path / "resolv.conf", "/etc/nsswitch.conf": tmp_path / "nsswitch.conf"}, []
         )
-        outcome = run_job({**settings_for(service), "LOGSH_API_URL": "https://logsh.example"}, prefix=prefix)
+        outcome = run_job({**settings_for(service), **BRIEFLY, "LOGSH_API_URL": "https://logsh.example"}, prefix=prefix)
         silent.settimeout(0)
         assert b"\5logsh\7example" in silent.recv(1000), "it was asked"
     assert_one_line(outcome, "kept as #1")
@@ -237,7 +244,7 @@ def test_without_a_store_the_event_still_goes_out_and_only_a_failure_is_said(
     prepare(tmp_path)
     assert run_job(dict(settings_for(service)), "--on", "change", prefix=prefix) == Outcome(3, "out", [])
     assert [event["metadata"]["exit_code"] for event in service.events] == [3]
-    env = {**settings_for(service), "LOGSH_API_URL": "http://127.0.0.1:1"}
+    env = {**settings_for(service), **BRIEFLY, "LOGSH_API_URL": "http://127.0.0.1:1"}
     assert_one_line(run_job(env, prefix=prefix), "could not be kept")
 
 
@@ -262,7 +269,7 @@ def test_an_outbox_that_somebody_holds_does_not_hold_up_the_job(service: Server,
     with sqlite3.connect(tmp_path / "state" / "outbox.db", isolation_level=None) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         command = [str(LOGSH), "run", "--", "sh", "-c", "touch ran; exit 3"]
-        env = environment(settings_for(service))
+        env = environment(settings_for(service, LOGSH_DEADLINE="60"))
         with subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE) as process:
             deadline = time.monotonic() + PATIENCE_S
             while not (tmp_path / "ran").exists():
@@ -289,7 +296,9 @@ def test_a_working_directory_that_is_gone_is_none_of_our_business(service: Serve
     here.mkdir()
     script = 'cd "$0"; rmdir "$0"; exec "$@"'
     command = ["sh", "-c", script, str(here), str(LOGSH), "run", "--", "env", "printf", "out"]
-    done = subprocess.run(command, env=environment(settings_for(service)), capture_output=True, check=False)
+    done = subprocess.run(
+        command, env=environment(settings_for(service, LOGSH_DEADLINE="60")), capture_output=True, check=False
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"out", b"")
     assert len(service.events) == 1
 
@@ -307,7 +316,9 @@ def test_hardly_any_descriptors_are_enough_for_the_job(service: Server) -> None:
             "-c",
             "printf out; exit 3",
         ]
-        done = subprocess.run(command, env=environment(settings_for(service)), capture_output=True, check=False)
+        done = subprocess.run(
+            command, env=environment(settings_for(service, LOGSH_DEADLINE="60")), capture_output=True, check=False
+        )
         assert (done.returncode, done.stdout) == (3, b"out"), (descriptors, options)
         assert done.stderr.count(b"\n") <= 1
 
@@ -342,7 +353,9 @@ def test_the_jobs_duration_is_its_own_whatever_the_service_does(service: Server)
     gate = threading.Event()
     service.script(gated(gate))
     command = [str(LOGSH), "run", "--start", "--", "sh", "-c", "date +%s%N; sleep 0.3; date +%s%N"]
-    with subprocess.Popen(command, env=environment(settings_for(service)), stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, env=environment(settings_for(service, LOGSH_DEADLINE="60")), stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout
         began, ended = int(process.stdout.readline()), int(process.stdout.readline())
         gate.set()
