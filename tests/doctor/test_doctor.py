@@ -30,7 +30,7 @@ from logsh_cli.errors import (
     ServiceUnavailable,
     Unreachable,
 )
-from logsh_cli.outbox import Outbox, Owner
+from logsh_cli.outbox import MAX_PENDING, Outbox, Owner
 from tests.support import server as says
 from tests.support.blackhole import blackhole
 from tests.support.certs import authority
@@ -486,6 +486,13 @@ def test_the_backlog_is_counted_and_an_old_one_is_a_warning_that_says_whose_and_
         db.execute("UPDATE store SET dropped = 2")
     assert found("old")["refused"].startswith("warning: 1 event refused by the service; 2 dropped so far")
     assert server.events == []
+
+
+def test_an_outbox_that_is_full_is_a_failure(logsh: Logsh, tmp_path: Path, server: Server) -> None:
+    fill(tmp_path / "state", pending=MAX_PENDING)
+    done = logsh("doctor", "--json", env=at(server.url))
+    assert (done.code, not_ok(done)) == (69, {"waiting"})
+    assert details(done)["waiting"].startswith("the outbox is full: 100,000 events, the oldest for ")
 
 
 def test_a_damaged_outbox_is_set_aside_which_is_a_failure_until_somebody_has_read_it(

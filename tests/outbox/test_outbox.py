@@ -134,6 +134,13 @@ def test_adopting_takes_the_profiles_others_and_they_stay_with_their_new_key(sto
     assert taken(store) == [1, 2]
 
 
+def test_what_another_process_delivers_is_not_adopted(store: Outbox) -> None:
+    store.add(OTHER_KEY, [BODY], lease="theirs")
+    assert store.take(ME, lease="l", limit=10, adopt=True) == []
+    store.release([1], "theirs")
+    assert ids(store.take(OTHER_KEY, lease="l", limit=10)) == [1]
+
+
 def test_named_events_alone_are_taken_when_ids_are_given_and_those_tried_or_not(store: Outbox) -> None:
     store.add(ME, [BODY] * 5, lease="l")
     fail(store, 1)
