@@ -69,11 +69,8 @@ def test_accepted_events_are_there_as_they_were_given_with_ids_in_their_order(st
     assert only(store, 1) == Row(1, "pending", ME, events[0], clock.time, 0, 0, None, None, None, None)
     assert [row.body for row in store.rows()] == [*events, BODY]
     assert store.add(ME, []) == []
-
-
-def test_the_id_of_an_event_that_is_gone_never_comes_back(store: Outbox) -> None:
-    store.drop(store.add(ME, [BODY]))
-    assert store.add(ME, [BODY]) == [2]
+    assert store.drop([4]) == Changed(1)
+    assert store.add(ME, [BODY]) == [5], "the id of one that is gone never comes back"
 
 
 def test_at_the_bound_events_are_kept_or_put_back_all_or_none(clock: Clock) -> None:
@@ -161,9 +158,8 @@ def test_the_newest_event_can_be_asked_for(store: Outbox, clock: Clock) -> None:
     assert store.newest_pending_at(ME) is None
 
 
-@pytest.mark.parametrize("profile", ["🦊 emoji", "nul\x00inside", "bytes\udcff", "' OR 1 --"])
-def test_any_text_can_name_a_profile_or_be_an_error(store: Outbox, profile: str) -> None:
-    owner = Owner(profile, "a" * 16)
+def test_any_text_can_name_a_profile_or_be_an_error(store: Outbox) -> None:
+    owner = Owner("🦊 nul\x00inside bytes\udcff ' OR 1 --", "a" * 16)
     store.add(owner, [BODY])
     assert store.pending_exists(owner)
     assert not store.pending_exists(ME)
@@ -229,7 +225,6 @@ def test_a_delivered_event_is_gone_and_a_released_one_as_before_and_anybodys(sto
     store.add(ME, [BODY] * 2)
     before = only(store, 2)
     assert taken(store) == [1, 2]
-    assert only(store, 2).state == "leased"
     store.delivered([1], "l")
     store.release([2], "l")
     assert store.get(1) is None
@@ -345,11 +340,10 @@ def test_drop_leaves_alone_what_is_being_delivered(store: Outbox) -> None:
     assert store.counts() == Counts(0, 0, 0)
 
 
-@pytest.mark.parametrize("absurd", [0, -1, 2**63, 10**30])
-def test_an_id_that_can_not_be_is_missing(store: Outbox, absurd: int) -> None:
-    assert store.get(absurd) is None
-    assert store.take(ME, lease="l", limit=1, ids=[absurd]) == []
-    assert store.drop([absurd]) == store.retry([absurd]) == Changed(0, missing=(absurd,))
+def test_an_id_that_can_not_be_is_missing(store: Outbox) -> None:
+    for absurd in (0, -1, 2**63, 10**30):
+        assert store.get(absurd) is None
+        assert store.drop([absurd]) == store.retry([absurd]) == Changed(0, missing=(absurd,))
 
 
 # Outcomes
