@@ -1,4 +1,4 @@
-"""The file of the outbox: made whole, opened cheaply, set aside when it is damaged; and the ways in which it can fail.
+"""The file of the outbox: made whole, opened cheaply, set aside when it is damaged; and how it can fail.
 
 A store appears under its name only once it is complete (built beside it, synced, renamed), under a file lock: many
 processes that switch a fresh file to WAL at once meet "database is locked". So a name without a schema is damage, never
@@ -70,8 +70,7 @@ _MISSING_SCHEMA = ("no such table", "no such column", "no such index", "has no c
 class StoreUnavailable(NotKept, name="store_unavailable"):
     """No store can be used: no permission, no room on the disk, somebody else's directory, a newer format."""
 
-    is_full = False
-    """There is no room on the disk, as far as can be told; what is in a store that exists stays there."""
+    is_full = False  # there is no room on the disk, as far as can be told
 
 
 class Damaged(Exception):
@@ -168,17 +167,15 @@ class StoreFile:
         self._highest = 0  # of the ids that this process has given out
 
     def exists(self) -> bool:
-        """Tell whether there is a store, or what is left of one. Raises ``StoreUnavailable`` as ``do`` does."""
+        """Tell whether there is a store, or what is left of one; may raise ``StoreUnavailable``."""
         with self._explained():
             return self._look() is not None or any(self.directory.glob(f"{FILE_NAME}*"))
 
     def do(self, step: Callable[[sqlite3.Connection], T]) -> T:
         """Take a step on a sound and current store, made if there is none, and wait for others where need be.
 
-        Damage that shows in it has the file set aside; then it is taken again, on the file in its place.
-
-        Raises:
-            StoreUnavailable: it can't be made, read or written, belongs to somebody else, or a newer logsh made it.
+        Damage that shows in it has the file set aside; then it is taken again, on the file in its place. Raises
+        ``StoreUnavailable``: it can't be made, read or written, belongs to somebody else, or a newer logsh made it.
         """
         with self._mutex, self._explained():
             for _ in range(_TRIES):
@@ -236,7 +233,7 @@ class StoreFile:
 
     def _set_aside(self, reason: str) -> None:
         """Put a fresh file with all that can be read in place of the damaged one, which gets another name."""
-        if self._db is not None and sys.platform == "win32":
+        if sys.platform == "win32":
             self.close()  # an open file can't be renamed there
         elif (db := self._db) is not None:
             # As long as we hold its lock, nobody adds what we would not see. Where it can't be taken, nobody can add.
@@ -346,15 +343,21 @@ class StoreFile:
             if reason is None and any(self._companion(suffix).exists() for suffix in _COMPANIONS):
                 reason = "it was gone, and only its log left"
             found = Salvage([])
+            salt, highest = self.ledger.head()
             if reason is not None:
                 from logsh_cli.outbox.pages import salvage  # noqa: PLC0415 - nobody pays for it until there is damage
 
                 found = salvage(self.path)
-                salt, highest = self.ledger.head()
                 lost = highest - found.highest if salt == (found.salt or salt) else 0
                 if lost > 0 and not found.unread:
                     found = found._replace(unread=f"up to {lost} of the last could not be read")
-            fresh = self._build(found)
+            found = found._replace(salt=found.salt or salt or self.salt, highest=max(found.highest, highest))
+            fresh = self._companion(".new")
+            try:
+                _build(fresh, found, wal=not file_system_of(self.directory).startswith(NETWORK_FILE_SYSTEMS))
+            except sqlite3.OperationalError:
+                # A file system may have no shared memory for a log. A disk without room fails here again.
+                _build(fresh, found, wal=False)
             aside = None if reason is None else self._rename_all()
             fresh.replace(self.path)
             sync_directory(self.directory)
@@ -367,18 +370,6 @@ class StoreFile:
                     f"the outbox {self.path} was damaged ({reason}); it is kept as {aside.name}, and a new one "
                     f"was begun {events if number else 'without events'}{found.unread and '; '}{found.unread}"
                 )
-
-    def _build(self, found: Salvage) -> Path:
-        """Make a complete store beside the place, all of it in the one file and on disk, with what was found."""
-        salt, highest = self.ledger.head()
-        found = found._replace(salt=found.salt or salt or self.salt, highest=max(found.highest, highest))
-        fresh = self._companion(".new")
-        try:
-            _build(fresh, found, wal=not file_system_of(self.directory).startswith(NETWORK_FILE_SYSTEMS))
-        except sqlite3.OperationalError:
-            # A file system may have no shared memory for a log. A disk without room fails here again.
-            _build(fresh, found, wal=False)
-        return fresh
 
     def _rename_all(self) -> Path:
         name = f"{FILE_NAME}.corrupt-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(self._now()))}"
@@ -416,8 +407,7 @@ class Ledger:
     _HEAD = struct.Struct(">16sQ")
     _SUM = struct.Struct(">Q")
     _PAIR = struct.Struct(">QQ")
-    _ROOM = 1022
-    """So many pairs of ids, which make it 16 KiB long."""
+    _ROOM = 1022  # pairs of ids, which make it 16 KiB long
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -452,10 +442,8 @@ class Ledger:
         """Note these ids of delivered events in place of those before; raises ``OSError`` when they don't fit."""
         merged: list[tuple[int, int]] = []
         for first, last in sorted(pairs):
-            if merged and merged[-1][1] == first - 1:
-                merged.append((merged.pop()[0], last))
-            else:
-                merged.append((first, last))
+            follows = merged and merged[-1][1] == first - 1
+            merged.append((merged.pop()[0] if follows else first, last))
         if len(merged) > self._ROOM:
             raise OSError(f"no more room in {self.path}")
         self._write(self._HEAD.size, self._packed(merged), sync=True)
@@ -473,6 +461,7 @@ class Ledger:
 
 
 def _build(path: Path, found: Salvage, *, wal: bool) -> None:
+    """Make a complete store, all of it in the one file and on disk, with what was found."""
     for suffix in ("", *_COMPANIONS):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))

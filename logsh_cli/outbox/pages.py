@@ -130,11 +130,7 @@ class _Reader:
 
 
 def salvage(path: Path) -> Salvage:
-    """Read what can be read of the store at ``path`` and of the log beside it.
-
-    Raises:
-        OSError: not even the bytes can be read.
-    """
+    """Read what can be read of the store at ``path`` and of the log beside it. Raises ``OSError``."""
     db, wal = (file.read_bytes() if file.exists() else b"" for file in (path, path.with_name(path.name + "-wal")))
     reader = _Reader(db, wal)
     used = ((number, page) for number, page in sorted(reader.pages.items()) if number not in reader.free)
@@ -181,7 +177,7 @@ def _facts(records: _Records) -> tuple[int, bytes | None, int, int]:
 
 
 def _is_entry(values: list[Any]) -> bool:
-    """Tell whether this is an entry of one of the two indexes of ``events``: a key that ends with an id."""
+    """Tell whether this is an entry of an index of ``events``: a key that ends with an id."""
     match values:
         case [str(), str(), int() | float(), int() | float(), int(row_id)] | [int() | float(), int(row_id)]:
             return 0 < row_id < ABSURD_ID

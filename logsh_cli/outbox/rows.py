@@ -18,8 +18,7 @@ MAX_WAIT_S = 86_400.0
 """No event waits longer than this for its next attempt, whatever was asked for."""
 
 CLOCK_SLACK_S = 5.0
-"""A lease or a wait that ends further in the future than it can last, and this much more, was written under another
-clock: it counts as over, or a clock set back by a day would hold events up for a day."""
+"""A lease or a wait that ends this much later than it can was written under another clock, and counts as over."""
 
 SALT_BYTES = 16
 PAGE_BYTES = 4096  # SQLite's default
@@ -93,9 +92,8 @@ class Owner(Record):
 
 
 class Row(Record):
-    """One stored event. Times are epoch seconds; ``not_before`` is 0 when it may be tried at once.
+    """One stored event; times are epoch seconds, ``not_before`` is 0 when it may be tried at once.
 
-    ``body`` is the JSON as it was accepted, ``attempts`` how often it was tried in all, the error that of the last try.
     A ``damaged`` one has a body that can't be read, and defaults where other values are unreadable.
     """
 
@@ -141,7 +139,7 @@ class Counts(Record):
 
 
 class Changed(Record):
-    """The number of events that ``retry`` or ``drop`` changed, and ids left alone: being delivered, or not there."""
+    """How many events ``retry`` or ``drop`` changed, and the ids left alone: being delivered, or not there."""
 
     done: int
     leased: tuple[int, ...] = ()
@@ -149,7 +147,7 @@ class Changed(Record):
 
 
 class Salvage(Record):
-    """The part of a damaged store that could be read, the highest id known of, and in words what could not be read."""
+    """What could be read of a damaged store, the highest id known of, and in words what could not be read."""
 
     rows: list[tuple[Any, ...]]
     salt: bytes | None = None
