@@ -1,6 +1,6 @@
 """Files that other processes and other users can reach: locks, owners, modes, and what survives a power cut.
 
-Below every adapter, so that each rule stands once. Failures are ``OSError``s; the caller says what they mean for it.
+Failures are ``OSError``s; the caller says what they mean for it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PRIVATE_FILE = 0o600
 PRIVATE_DIRECTORY = 0o700
 
-_LONGEST_PAUSE_S = 0.05
+_PAUSE_S = 0.01
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -55,8 +55,7 @@ else:
 def file_lock(path: Path, *, patience_s: float = 0.0) -> Iterator[bool]:
     """Hold the lock of that file, which dies with its holder, and give whether it could be taken within ``patience_s``.
 
-    The holder may be stopped or hang, so no wait is without a bound. The file is left behind: removing it would let a
-    second holder in, beside one that still has the old file open. Raises ``OSError`` where it can't be made or locked.
+    The file is left behind: removing it would let a second holder in, beside one that still has the old file open.
     """
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     try:
@@ -67,10 +66,8 @@ def file_lock(path: Path, *, patience_s: float = 0.0) -> Iterator[bool]:
         fd = os.open(path, flags, PRIVATE_FILE)
     try:
         give_up_at = time.monotonic() + patience_s
-        pause = 0.001
         while not (held := _acquire(fd)) and time.monotonic() < give_up_at:
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
+            time.sleep(_PAUSE_S)
         yield held
     finally:
         os.close(fd)
@@ -162,11 +159,8 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def _user(uid: int) -> str:
-    if sys.platform == "win32":
-        return str(uid)
-    import pwd  # noqa: PLC0415 - only for a message
+    import pwd  # noqa: PLC0415 - only for a message, and not on Windows
 
-    try:
+    with suppress(KeyError):
         return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"user {uid}"
+    return f"user {uid}"

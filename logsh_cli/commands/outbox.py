@@ -65,16 +65,15 @@ def list_(
     verbose: options.Verbose = False,
 ) -> int:
     app: AppContext = ctx.obj.configured(json=json, verbose=verbose)
-    printer = app.printer
     store = app.existing_store()
     if json:
         for row in store.rows():
-            printer.json_line(row_to_json(row))
+            app.printer.json_line(row_to_json(row))
     else:
         now = app.clock.time()
         current = current_owner(app, store, profile)
         seen: Counter[str] = Counter()
-        printer.columns(HEADER, (row_cells(row, now, current) for row in counted(store.rows(), seen, current)))
+        app.printer.columns(HEADER, (row_cells(row, now, current) for row in counted(store.rows(), seen, current)))
         tell_what_moves(app, seen, dropped=store.counts().dropped)
     return tell_set_aside(app, store)
 
@@ -156,15 +155,14 @@ def show(
     verbose: options.Verbose = False,
 ) -> int:
     app: AppContext = ctx.obj.configured(json=json, verbose=verbose)
-    printer = app.printer
     row = app.existing_store().get(event_id)
     if row is None:
         raise UsageError(f"there is no event #{event_id} in the outbox", hint="`logsh outbox list` shows what there is")
     if json:
-        printer.json_line(row_to_json(row))
+        app.printer.json_line(row_to_json(row))
     else:
         for line in describe_row(row, app.clock.time()):
-            printer.line(line)
+            app.printer.line(line)
     return 0
 
 
@@ -197,10 +195,8 @@ def flush_all(app: AppContext, flags: Flags, *, adopt: bool = False, jobs: int =
         error = NotDelivered("a damaged outbox holds events that were not read", hint="see `logsh outbox list`")
         tally = tally._replace(exit_code=error.exit_code, error=error)
     elif tally.exit_code in FORGIVABLE and settings.best_effort.value:
-        kept = tally.exit_code == ExitCode.KEPT
-        tally = tally._replace(
-            exit_code=ExitCode.OK, error=None if kept and app.printer.quiet and not app.printer.json else tally.error
-        )
+        silent = tally.exit_code == ExitCode.KEPT and app.printer.quiet and not app.printer.json
+        tally = tally._replace(exit_code=ExitCode.OK, error=None if silent else tally.error)
     return tally._replace(elapsed_ms=round((app.clock.monotonic() - started) * 1000))
 
 
@@ -237,10 +233,8 @@ def walk_outbox(app: AppContext, settings: Settings, store: Outbox, *, adopt: bo
     elif worst is None:
         why = job.blocked.message if job.blocked else "some wait for their next try, or another process delivers them"
         worst = NotDelivered(why, hint="what waits is kept")
-    exit_code = ExitCode.OK if worst is None else worst.exit_code
-    return Tally(
-        sum(counts.values()), counts["delivered"], waiting, counts["rejected"], exit_code=exit_code, error=worst
-    )
+    code = ExitCode.OK if worst is None else worst.exit_code
+    return Tally(sum(counts.values()), counts["delivered"], waiting, counts["rejected"], exit_code=code, error=worst)
 
 
 def retry(
@@ -280,10 +274,10 @@ def drop(
     doomed = chosen(ids, everything)
     counts = store.counts()
     number = 0 if yes or doomed is not None else counts.pending + counts.rejected
-    sure = not number or app.streams.confirm(f"drop {number} events that were not delivered, for good?")
+    what = f"{number} events that were not delivered"
+    sure = not number or app.streams.confirm(f"drop {what}, for good?")
     if sure is None:
-        message = f"--all drops {number} events that were not delivered, and there is no terminal to ask at"
-        raise UsageError(message, hint="add --yes")
+        raise UsageError(f"--all drops {what}, and there is no terminal to ask at", hint="add --yes")
     if not sure:
         app.printer.note("nothing was dropped")
         return 0

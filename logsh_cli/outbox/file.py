@@ -343,14 +343,14 @@ class StoreFile:
             if reason is None and any(self._companion(suffix).exists() for suffix in _COMPANIONS):
                 reason = "it was gone, and only its log left"
             found = Salvage([])
-            salt, highest = self.ledger.head()
             if reason is not None:
                 from logsh_cli.outbox.pages import salvage  # noqa: PLC0415 - nobody pays for it until there is damage
 
                 found = salvage(self.path)
-                lost = highest - found.highest if salt == (found.salt or salt) else 0
-                if lost > 0 and not found.unread:
-                    found = found._replace(unread=f"up to {lost} of the last could not be read")
+            salt, highest = self.ledger.head()  # after that, so that what is added meanwhile counts as lost
+            lost = highest - found.highest if salt == (found.salt or salt) else 0
+            if reason is not None and lost > 0 and not found.unread:
+                found = found._replace(unread=f"up to {lost} of the last could not be read")
             found = found._replace(salt=found.salt or salt or self.salt, highest=max(found.highest, highest))
             fresh = self._companion(".new")
             try:

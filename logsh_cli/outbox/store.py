@@ -123,7 +123,6 @@ class Outbox:
     def open(
         cls,
         directory: Path,
-        *,
         now: Callable[[], float] = time.time,
         boot: Callable[[], BootTime | None] = lambda: None,
         patience_s: float = PATIENCE_S,
@@ -301,7 +300,7 @@ class Outbox:
         return float(found[0][0]) if found else None
 
     def rows(self, *, state: State | None = None) -> Iterator[Row]:
-        """Yield all events, or those in one state, oldest first; in portions, so that a slow reader holds nobody up."""
+        """Yield all events, or those in one state, oldest first; portioned, so that a slow reader holds nobody up."""
         select = f"{_WALK} {_IN_STATE[state]} ORDER BY id LIMIT {_PORTION}"
         after = 0
         gone = self._file.ledger.delivered()
@@ -427,7 +426,6 @@ class Outbox:
         return self._file.do(lambda db: self._fetch(db, select, **given))
 
     def _fetch(self, db: Connection, select: str, **given: object) -> list[tuple[Any, ...]]:
-        """Fetch rows; a select may name ``now`` and ``lease_now``, too."""
         return db.execute(select, {**given, "now": self._now(), "lease_now": self._lease_now(db)}).fetchall()
 
 
