@@ -197,8 +197,8 @@ class Road:
             while True:
                 if pace is not None and (because := pace.wait(budget)) is not None:
                     return failed(attempts, because)
-                if self.stopping.is_set():
-                    return failed(attempts, last) if last is not None else Tried("untried", 0)
+                if self.stopping.is_set() or (last and not budget.remaining()):
+                    return failed(attempts, last) if last else Tried("untried", 0)
                 if not self._is_ours(accepted):
                     return Tried("lost", attempts, failure=_TAKEN_OVER)
                 attempts += 1

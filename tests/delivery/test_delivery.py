@@ -79,6 +79,15 @@ def test_attempts_are_five_at_most_with_doubling_pauses_within_the_budget(
     assert (spent.attempts, service.requests) == (1, [])
 
 
+def test_a_machine_that_sleeps_past_the_deadline_still_tells_what_the_last_attempt_met(
+    service: Server, road: Road, time: Time
+) -> None:
+    service.default = says.error(503)
+    road.clock = time.clock._replace(sleep=lambda seconds: time.sleep(seconds + 60))
+    ended = tried(road, time, 10)
+    assert (ended.end, ended.attempts, ended.http_status, len(service.requests)) == ("failed", 1, 503, 1)
+
+
 def test_an_unanswered_request_is_sent_once_more_whatever_came_before(service: Server, road: Road, time: Time) -> None:
     service.script(says.error(503), says.drop(), says.error(503), says.drop())
     ended = tried(road, time, 60)
