@@ -1,8 +1,7 @@
 """A whole batch: read lines, check them, store them in groups, send them, and keep the input's pace.
 
-A thread reads, from a file as fast as it can, from a pipe as soon as a line is whole; a small bound on what is read
-ahead keeps memory flat however long the input is. It, the workers and the store meet in ``BatchJob.run``, which never
-waits for one of them so long that it would neglect another.
+A thread reads; a small bound on what is read ahead keeps memory flat however long the input is. It, the workers and the
+store meet in ``BatchJob.run``, which never waits for one of them so long that it would neglect another.
 """
 
 from __future__ import annotations

@@ -89,12 +89,13 @@ def act(app: AppContext, given: BatchOptions) -> Tally:
             if not settings.skips_without_key:
                 raise (error if settings.workspace.value is not None else settings.missing(error)) from None
             return Tally(error=error)
-        parse = partial(
-            parse_line, workspace=settings.workspace.value, validate=given.validate, truncate=given.truncate
-        )
+        workspace = settings.workspace.value
+        parse = partial(parse_line, workspace=workspace, validate=given.validate, truncate=given.truncate)
         job = BatchJob(parse, app.printer.note, drain, stop, jobs=given.jobs, from_line=given.from_line)
         counts = job.totals.counts
-        with app.printer.progress("sending", total=input_size(descriptor)) as show:
+        status = os.fstat(descriptor)
+        size = status.st_size if stat.S_ISREG(status.st_mode) else None
+        with app.printer.progress("sending", total=size) as show:
             reader = LineReader(descriptor)
             for _ in job.run(reader):
                 show(reader.position, counts)
@@ -152,12 +153,6 @@ def open_input(app: AppContext, file: str) -> int:
         reason = error.strerror if isinstance(error, OSError) else "not a valid file name"
         raise UsageError(f"{file} can't be read: {reason}") from None
     return descriptor
-
-
-def input_size(descriptor: int) -> int | None:
-    """Bytes to come, where that is known."""
-    status = os.fstat(descriptor)
-    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 HELP = """\

@@ -37,23 +37,20 @@ def end_of_the_road(app: AppContext, settings: Settings, road: Road, *, takes_al
 
 def leave_to_courier(app: AppContext, settings: Settings) -> None:
     """Start a process that delivers what is stored; warn when there can be none."""
-    explicit = settings.profile.source == "--profile"
     try:
-        start_courier(app.env, settings.profile.value if explicit else None)
+        start_courier(app.env, settings.profile.value if settings.profile.source == "--profile" else None)
     except OSError as error:
         # What it would have carried is stored, and goes out with the next success or flush.
         app.printer.warn(f"could not start a delivery process: {error.strerror}")
 
 
 def start_courier(env: Mapping[str, str], profile: str | None) -> None:
-    """Start ``logsh courier`` in a session of its own, with no stream, terminal or pipe of ours.
+    """Start ``logsh courier`` in a session of its own; ``OSError`` when no process can be started.
 
-    A caller that waits for our streams to close, ``$(…)`` or a CI step, is thus not held up. The key travels as it
-    came, by environment or file, never in the arguments. Raises ``OSError`` when no process can be started.
+    It has no stream, terminal or pipe of ours: a caller that waits for those to close, ``$(…)``, is not held up. The
+    key travels as it came, by environment or file, never in the arguments.
     """
-    arguments = [*own_command(), COURIER]
-    if profile is not None:
-        arguments += ["--profile", profile]
+    arguments = [*own_command(), COURIER, *(() if profile is None else ("--profile", profile))]
     detach = _spawn if sys.platform in ("linux", "darwin") else _popen
     detach(arguments, courier_environment(env))
 

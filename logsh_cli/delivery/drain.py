@@ -1,11 +1,8 @@
 """Many events at once: worker threads with a client each, one thread that talks to the store.
 
-``batch``, ``outbox flush`` and the courier feed a ``Drain`` with stored events. Workers only send; what came of it goes
-back to the feeding thread, which acknowledges in groups: SQLite has one writer anyway, and a commit per hundred events
-is what makes a thousand a second possible. One client per thread: a shared pool hands out connections under one lock
-and was measured at 800 events/s against 1,300.
-
-Workers go ahead as a ``Pace`` and a ``Breaker`` let them.
+Workers only send, as a ``Pace`` and a ``Breaker`` let them; the feeding thread acknowledges in groups: SQLite has one
+writer anyway, and a commit per hundred events makes a thousand a second possible. A pool that all shared was measured
+at 800 events/s, a client per thread at 1,300.
 """
 
 from __future__ import annotations
@@ -83,7 +80,7 @@ class Drain:
         """Those that were tried, and are kept."""
         self._deadline_s = deadline_s
         self._pace = Pace(road.clock, road.stopping, rate)
-        self._breaker = Breaker(road.clock, threshold=jobs)
+        self._breaker = Breaker(road.clock, jobs)
         self._todo: queue.SimpleQueue[Accepted | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[tuple[Accepted, Tried | BaseException]] = queue.SimpleQueue()
         self._jobs = jobs
@@ -205,14 +202,11 @@ class Pace:
 
 
 class Breaker:
-    """Stops knocking at a door that does not open.
+    """Opens after ``threshold`` failures in a row, or one that the next event would meet as well.
 
-    After ``threshold`` failures in a row it opens: events are kept without an attempt until a cool-down is over, then
-    one goes ahead as a probe, with a single attempt. A refused key or a wrong URL opens it at once: the next event
-    would fare no better. Refused events don't count, they show that the service is there.
-
-    Where it was opened by faults that may be the events' own, the next event is a probe at once, while the others wait
-    for what it finds; but so many of those in a row are no longer put down to the events.
+    Events are then kept without an attempt until a cool-down is over, and one goes ahead as a probe, with one attempt.
+    After faults that may be the events' own the next one is a probe at once, while the others wait for what it finds;
+    ``PROBES_AT_ONCE`` of those in a row are no longer put down to the events.
     """
 
     def __init__(self, clock: Clock, threshold: int) -> None:

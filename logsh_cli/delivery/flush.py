@@ -35,10 +35,10 @@ def adopt(store: Outbox, owner: Owner) -> None:
 
 
 class Flush:
-    """Takes stored events of one owner and feeds them to a drain until none is left that it may take.
+    """Feeds a drain with the stored events of one owner until none is left that it may take.
 
-    With ``adopt`` also those of the owner's profile under other keys, with ``ignore_wait`` also those not yet due, and
-    with ``patient`` also those that other processes are delivering, should they give them back.
+    ``adopt`` adds those of its profile under other keys, ``ignore_wait`` those not yet due, ``patient`` those
+    that other processes are delivering, should they give them back.
     """
 
     def __init__(self, drain: Drain, *, adopt: bool = False, ignore_wait: bool = False, patient: bool = False) -> None:

@@ -1,7 +1,6 @@
 """Rules about an answer, or the lack of one. Pure: no clock, no sleep, no network.
 
-The rules come from the documented statuses and from the service's observed behaviour: a validation error is a 403,
-a per-second limit a 429 with ``Retry-After``, a spent monthly quota a 429 without one (a 402 in older versions).
+As observed, a validation error is a 403, a limit a 429 with ``Retry-After``, a spent quota a 429 without (or a 402).
 """
 
 from __future__ import annotations
@@ -55,8 +54,7 @@ _STATUS_OF_NAME = {
     "not_found": 404,
     "method_not_allowed": 405,
 }
-"""Names in an error body, each as the status that says the same. The name is the service's own word; a proxy
-or an older version may have changed the number."""
+"""Names in an error body, each as the status that says the same: a proxy may have changed the number."""
 
 _AFTER_THE_KEY = (*REFUSED_STATUSES, _PAYMENT, 403, LIMIT_STATUS)
 """Subjects of a "not available" that a service answers only once it has accepted the key: plan, quota, limit."""
@@ -95,19 +93,14 @@ def failure_of_error(error: LogshError | KeyboardInterrupt) -> Failure:
     """Judge a request that got no answer: what never left may be tried again freely, what left only once."""
     if isinstance(error, KeyboardInterrupt):
         error = errors.interruption(error)
-    if isinstance(error, errors.NeverSent):
-        return Failure(error, retries=MAX_ATTEMPTS - 1)
-    return Failure(error, retries=int(isinstance(error, errors.Unanswered)))
+    never_sent = isinstance(error, errors.NeverSent)
+    return Failure(error, retries=MAX_ATTEMPTS - 1 if never_sent else int(isinstance(error, errors.Unanswered)))
 
 
 def check_key_taken(answer: Answer, now: float) -> Answer:
-    """Return the answer to an empty event if it shows that the service takes the key; ``now`` is epoch seconds.
+    """Return the answer to an empty event, which creates none, if it shows that the service takes the key; else raise.
 
-    The service looks at the key before the plan, the limits and the body, so every complaint about one of those says
-    that the key is good. A body without content creates no event.
-
-    Raises ``KeyRefused``, ``UnexpectedAnswer`` of something other than a Logsh, or ``NotDelivered`` where nothing is
-    said about the key.
+    The service looks at the key first, so that every complaint about plan, limits or body says that the key is good.
     """
     failure = failure_of_answer(answer, now)
     if failure is None:
@@ -125,15 +118,12 @@ def check_key_taken(answer: Answer, now: float) -> Answer:
 def pause_before_next(failure: Failure, attempts: int, alike: int, remaining_s: float, jitter: float) -> float | None:
     """Return the seconds to wait before one more attempt, or ``None`` when there should be none.
 
-    ``attempts`` have been made, ``alike`` of them ended with a failure of this kind, ``remaining_s`` is what is left of
-    the budget, ``jitter`` is drawn from [0, 1): full jitter, so that a fleet of cron jobs does not come back in step.
+    ``alike`` of the ``attempts`` failed in this way, ``remaining_s`` is left of the budget, ``jitter`` is in [0, 1).
     """
     if alike > failure.retries or attempts >= MAX_ATTEMPTS:
         return None
-    if failure.wait_s is not None:
-        pause = asked_pause(failure.wait_s, jitter)
-    else:
-        pause = FIRST_DELAY_S * 2 ** (attempts - 1) * jitter
+    asked = failure.wait_s
+    pause = FIRST_DELAY_S * 2 ** (attempts - 1) * jitter if asked is None else asked_pause(asked, jitter)
     return pause if pause < remaining_s else None
 
 
@@ -145,10 +135,9 @@ def asked_pause(wait_s: float, jitter: float) -> float:
 def stored_wait(failure: Failure, attempts: int, unanswered_before: int, jitter: float) -> float:
     """Return the seconds for which automatic deliveries leave a kept event alone.
 
-    What the service asked for; after an unanswered request a minute, doubled with every delivery (of two attempts) that
-    was ``unanswered_before``, since the service may have taken each of them; after an error answer a doubling pause,
-    so that one event it always chokes on is not sent with every success; none after a network failure, which says
-    nothing about the event. ``attempts`` is their number in all.
+    What the service asked for; after an unanswered request, which it may have taken, a minute, doubled with every
+    delivery (of two attempts) that was ``unanswered_before``; after an error answer 2 s, doubled with each of the
+    ``attempts`` in all; none after a network failure, which says nothing about the event.
     """
     if failure.wait_s is not None:
         return min(asked_pause(failure.wait_s, jitter), LONGEST_STORED_WAIT_S * 24)

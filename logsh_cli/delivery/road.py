@@ -1,7 +1,4 @@
-"""The road of every event: ``accept`` puts it on disk, ``deliver`` sends it and tells the store how that ended.
-
-Foreground, background, ``run``, ``batch`` and ``outbox flush`` differ only in who walks it, when, and with what budget.
-"""
+"""The road of every event: ``accept`` puts it on disk, ``deliver`` sends it and tells the store how that ended."""
 
 from __future__ import annotations
 
@@ -154,10 +151,9 @@ class Road:
         tried = Tried("untried", 0)
         try:
             if budget.remaining() >= SURE_LEASE_S:  # one attempt may outlast the lease
+                renewing = (accepted, over, renew_every_s)
                 with suppress(RuntimeError):  # no thread can be started
-                    threading.Thread(
-                        target=self._keep_renewing, args=(accepted, over, renew_every_s), daemon=True
-                    ).start()
+                    threading.Thread(target=self._keep_renewing, args=renewing, daemon=True).start()
             tried = self.send(accepted, self.connect, budget)
         finally:
             over.set()
@@ -185,8 +181,7 @@ class Road:
     ) -> Tried:
         """Try until the service has it, says no, or the rules, the budget or a signal say stop. The store is not told.
 
-        With a ``pace``, which is a drain's, a limit that names its pause stops every worker for that long and counts as
-        no attempt; the budget still bounds it.
+        With a drain's ``pace`` a limit that names its pause stops every worker for that long, and counts as no attempt.
         """
         body = dated(accepted.body, accepted.accepted_at, self.clock.time())
         started, attempts = self.clock.monotonic(), 0
@@ -223,9 +218,8 @@ class Road:
     def _post(self, body: bytes, client: Client, budget: Budget) -> tuple[int | None, retry.Failure | None]:
         try:
             if budget.remaining() <= 0:
-                raise errors.Unreachable(
-                    "the deadline passed before a connection was made", hint="raise it with --deadline"
-                )
+                hint = "raise it with --deadline"
+                raise errors.Unreachable("the deadline passed before a connection was made", hint=hint)
             answer = client.post(body, budget)
         except LogshError as error:
             return None, retry.failure_of_error(error)
@@ -242,8 +236,8 @@ class Road:
     def acknowledge(self, ended: Iterable[tuple[Accepted, Tried]]) -> None:
         """Tell the store: forget what was delivered, shelve what was refused, keep anything else for later.
 
-        A store that fails now still has the events, and leases end by themselves; a delivered one would go out a second
-        time, so its acknowledgement is tried again with every later one.
+        Should the store fail, leases end by themselves, but what was delivered would go out a second time: those
+        acknowledgements are tried again with every later one.
         """
         kept = [(accepted.id, accepted, tried) for accepted, tried in ended if accepted.id is not None]
         self.unacknowledged += [event_id for event_id, _, tried in kept if tried.end == "delivered"]

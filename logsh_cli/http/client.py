@@ -40,14 +40,11 @@ _UNSENT_HINT = "nothing was sent; check the network, or try again later"
 
 
 class Client:
-    """Posts events to one service with one key, over one connection that is kept open between posts.
+    """Posts events to one service with one key over one connection, for one thread at a time.
 
-    For one thread at a time, which need not be the one that made it. Raises ``BadConfig`` where the URL, the key, the
-    proxy or a certificate file can't be used.
-
-    ``env`` names a proxy and certificates; ``context`` is what ``make_context`` made of those and ``ca_file``, if that
-    was done already. ``connect_timeout`` is in seconds, for connecting and again for the TLS handshake. ``tell`` takes
-    a line for everything that a post did, when it is over; no line holds the key.
+    Raises ``BadConfig`` where the URL, the key, the proxy or a certificate file can't be used. ``env`` names a proxy
+    and certificates; ``context`` is what ``make_context`` made of those and ``ca_file``, if that was done already.
+    ``connect_timeout`` is for connecting and again for TLS. ``tell`` takes the lines about a post; none holds the key.
     """
 
     exchange: wire.Exchange | None = None

@@ -16,10 +16,7 @@ T = TypeVar("T")
 
 
 class Background(Generic[T]):
-    """A value that a thread makes while the caller does something else; made at once where no thread can be started.
-
-    Worth it for what leaves the interpreter to others: disk, network, OpenSSL reading certificates.
-    """
+    """A value that a thread makes while the caller does something else; made at once where no thread can be started."""
 
     def __init__(self, build: Callable[[], T]) -> None:
         self._build = build
@@ -50,8 +47,7 @@ class Background(Generic[T]):
 class Connector:
     """Call it for a client; any thread may, and gets one of its own. ``tell`` is handed on to each.
 
-    The trusted certificates are read once for all clients, and while httpx is being loaded: OpenSSL needs 20 ms for a
-    whole bundle and leaves the interpreter to others meanwhile, httpx needs 50 ms of it.
+    Certificates are read once for all, and while httpx is being loaded: OpenSSL leaves the interpreter to others.
     """
 
     def __init__(

@@ -1,8 +1,7 @@
 """Connect, secure, read and write, every step within one budget.
 
-httpcore's own streams read, write and speak TLS. Their timeouts start anew with each operation, so that an answer which
-drips byte by byte never runs into one, and none of them covers the name look-up. Here each step may take what is left
-of the budget, and no more.
+httpcore's own streams do the work, but their timeouts start anew with each operation, so that an answer which drips
+byte by byte never runs into one, and none covers the name look-up. Here each step may take what is left of the budget.
 """
 
 from __future__ import annotations
@@ -131,7 +130,8 @@ class Stream(httpcore.NetworkStream):
     def start_tls(self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, *_: Any, **__: Any) -> Stream:
         """Return the secured connection; ``TlsFailure`` if it can't be secured."""
         network, exchange = self._network, self._network.exchange
-        name: Any = None if server_hostname is None else _ascii(server_hostname)
+        # As bytes, here and for the resolver: httpx has made it ASCII, and a codec to do so again costs 1 ms.
+        name: Any = None if server_hostname is None else server_hostname.encode("ascii")
         start = time.monotonic()
         try:
             # One limit for the whole handshake: the ssl module counts a socket's timeout from its beginning.
@@ -143,8 +143,7 @@ class Stream(httpcore.NetworkStream):
             where = f"the proxy {exchange.proxy}" if self._layer + 1 < network.tls_layers else exchange.host
             raise tls.explain(error.__cause__ or error, where) from error
         exchange.tls_ms = (time.monotonic() - start) * 1000
-        state = secured.get_extra_info("ssl_object")
-        exchange.tls_version = state.version()
+        exchange.tls_version = secured.get_extra_info("ssl_object").version()
         if isinstance(sock := secured.get_extra_info("socket"), ProxySocket):
             sock.patience = network.patience
         return Stream(secured, network, self._layer + 1)
@@ -168,12 +167,7 @@ class ProxySocket(ssl.SSLSocket):
 
 def system_lookup(host: str, port: int) -> Sequence[AddressInfo]:
     """Ask the system's resolver; blocks for as long as that likes. Raises ``OSError`` and ``UnicodeError``."""
-    return cast("Sequence[AddressInfo]", socket.getaddrinfo(_ascii(host), port, type=socket.SOCK_STREAM))
-
-
-def _ascii(host: str) -> bytes:
-    """Return a name, which httpx has made ASCII, so that neither resolver nor TLS load a codec to do so (1 ms)."""
-    return host.encode("ascii")
+    return cast("Sequence[AddressInfo]", socket.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM))
 
 
 def connect_to_first(addresses: Sequence[AddressInfo], patience: float) -> socket.socket:

@@ -67,8 +67,7 @@ def _load_system_store(context: ssl.SSLContext, paths: ssl.DefaultVerifyPaths) -
     if sys.platform == "win32":
         context.load_default_certs()
         return
-    # Where the store is a directory (Debian), OpenSSL looks a certificate up by name when it is asked for, which costs
-    # nothing; parsing a whole bundle, such as certifi's, costs 15 to 25 ms.
+    # A directory (Debian) costs nothing: OpenSSL looks in it when asked; to parse a whole bundle costs 15 to 25 ms.
     context.set_default_verify_paths()
     if os.path.isfile(paths.openssl_cafile) or _has_hashed_names(paths.openssl_capath):  # noqa: PTH113 - loads no pathlib
         return

@@ -61,12 +61,9 @@ class Answer(Record):
 class Exchange:
     """One attempt: how far it came, and what ``-v`` shows of it. What was not reached stays ``None``.
 
-    ``lookup_ms``, ``connect_ms`` and ``tls_ms`` are of those steps alone, and ``None`` on a connection that was open
-    already (``reused``); ``first_byte_ms`` and ``total_ms`` count from the start. ``host`` is ``name:port``, ``proxy``
-    the one in between, without its credentials.
+    ``first_byte_ms`` and ``total_ms`` count from the start, the other times are of those steps alone, ``None`` on a
+    connection that was open already (``reused``). ``host`` is ``name:port``, ``proxy`` is without its credentials.
     """
-
-    # Not a dataclass: with this many fields that costs a millisecond at every start.
 
     sent = False
     """True as soon as any byte of the request has left: the service may have the event."""
@@ -164,10 +161,9 @@ def build_request(api_url: str, key: str | None, body: bytes) -> Request:
 
 
 def read_answer(status: int, headers: Mapping[str, str], body: bytes, redact: Callable[[str], str]) -> Answer:
-    """Make sense of an answer that may be JSON, HTML, empty or in any charset; never raises.
+    """Make sense of an answer that may be JSON, HTML, empty, cut off (no ``body``) or in any charset; never raises.
 
-    ``headers`` are looked up by lower-case name; ``body`` is empty if it was cut off. ``redact`` sees every text before
-    it is cut to size: a service that repeats the key must not bring it into a message, and with that into the outbox.
+    ``redact`` sees every text before it is cut: a service that repeats the key must not bring it into a message.
     """
 
     def shown(value: object) -> str | None:

@@ -160,12 +160,6 @@ def test_however_the_bytes_arrive_the_lines_are_the_same(pieces: list[bytes]) ->
     assert lines_of(*pieces) == [Line(number, content) for number, content in enumerate(whole, 1)]
 
 
-def test_the_last_line_needs_no_end() -> None:
-    assert lines_of(b"one\ntwo") == [Line(1, b"one"), Line(2, b"two")]
-    assert lines_of(b"one\ntwo\n") == [Line(1, b"one"), Line(2, b"two")]
-    assert lines_of(b"") == []
-
-
 FAR_TOO_LONG = b"x" * (2 * LONGEST_LINE)
 
 

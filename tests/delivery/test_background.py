@@ -218,16 +218,6 @@ def test_many_at_once_arrive_once_each_and_leave_no_process(service: Server, tmp
     all_is_done(service, tmp_path, *names)
 
 
-def test_a_refused_event_is_shelved_and_the_next_goes_out(service: Server, tmp_path: Path) -> None:
-    service.script(says.error(403, "validation_error", "no"))
-    send("bad", service)
-    wait_until(lambda: [row.state for row in kept_rows(tmp_path)] == ["rejected"], "it is shelved")
-    send("good", service)
-    service.wait_for_events(1)
-    wait_until_none_is_left(tmp_path / "state")
-    assert arrived(service) == ["good"]
-
-
 def test_a_refused_key_ends_the_courier_and_the_event_is_kept(service: Server, tmp_path: Path) -> None:
     service.default = says.OBSERVED.unauthorized
     send("e", service)

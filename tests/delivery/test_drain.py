@@ -349,18 +349,6 @@ def test_a_drain_that_is_closed_leaves_no_thread(service: Server, connect: Conne
         assert drain.totals.counts == {"delivered": 9}, "it can be fed again"
 
 
-def test_a_client_that_can_not_be_made_leaves_everything_kept(service: Server, outbox: Outbox) -> None:
-    def connect(_url: str) -> Client:
-        raise errors.BadConfig("the certificate file is gone")
-
-    with draining(outbox, service, connect, jobs=2) as drain:
-        feed(drain, bodies(3))
-        settle(drain)
-        assert drain.totals.counts == {"queued": 3}
-        assert drain.totals.worst()[0] == 78
-    assert outbox.counts() == Counts(3, 0, 0)
-
-
 def test_a_fault_of_our_own_surfaces_after_what_was_done_is_acknowledged(
     service: Server, connect: Connect, outbox: Outbox
 ) -> None:

@@ -20,11 +20,11 @@ from tests.support.inprocess import call_main
 from tests.support.kept import arrived, keep
 from tests.support.processes import finish, start_logsh, wait_until, wait_until_none_is_left
 from tests.support.sending import EVENT, KEY, LATER, kept_rows, settings_for
-from tests.support.server import Server
 
 if TYPE_CHECKING:
     from tests.support.answers import Wire
     from tests.support.command import Completed
+    from tests.support.server import Server
 
 OTHER_KEY = "logsh_another_2b9c41"
 ROOT = Path(logsh_cli.__file__).parent.parent
@@ -225,23 +225,6 @@ def test_after_a_rotated_key_adopt_takes_the_profiles_own_for_good_and_no_others
     assert arrived(service) == ["old"]
     assert {request.headers["authorization"] for request in service.requests} == {f"Bearer {KEY}"}
     assert kept_names(tmp_path) == ["of another profile"]
-
-
-def test_a_named_profiles_events_go_to_its_url_with_its_key(tmp_path: Path) -> None:
-    with Server(key=OTHER_KEY) as work, Server(key=KEY) as default:
-        config = tmp_path / "config"
-        config.mkdir(mode=0o700)
-        (config / "config.toml").write_text(
-            f'api_key = "{KEY}"\napi_url = "{default.url}"\nworkspace = "shop"\n'
-            f'[profiles.work]\napi_key = "{OTHER_KEY}"\napi_url = "{work.url}"\nworkspace = "shop"\n'
-        )
-        (config / "config.toml").chmod(0o600)
-        keep(tmp_path, "mine")
-        keep(tmp_path, "of work", key=OTHER_KEY, profile="work")
-        assert call_main("outbox", "flush", "--profile", "work").code == 0
-        assert (arrived(work), arrived(default)) == (["of work"], [])
-        assert call_main("outbox", "flush").code == 0
-        assert (arrived(work), arrived(default)) == (["of work"], ["mine"])
 
 
 # When it happened

@@ -293,14 +293,6 @@ def test_a_server_that_comes_back_is_found_by_the_same_client(connect: Connect, 
     assert client.post(BODY, Budget(10)).status == 201
 
 
-def test_a_client_may_be_made_on_one_thread_and_used_on_another(connect: Connect, server: Server) -> None:
-    made: list[Client] = []
-    maker = threading.Thread(target=lambda: made.append(connect(server.url)))
-    maker.start()
-    maker.join()
-    assert made[0].post(BODY, Budget(10)).status == 201
-
-
 def test_the_record_tells_how_an_attempt_went(connect: Connect, secured: Server, ca_file: str) -> None:
     client = connect(secured.url, ca_file=ca_file)
     client.post(BODY, Budget(10))
@@ -423,17 +415,6 @@ def test_a_proxy_of_a_kind_that_is_not_supported_is_said_before_anything_is_sent
     with pytest.raises(BadConfig, match="all_proxy names a SOCKS proxy") as caught:
         connect("https://logsh.test", env={"all_proxy": "socks5://127.0.0.1:9"})
     assert "httpx[socks]" in (caught.value.hint or "")
-
-
-def test_a_failed_handshake_through_a_proxy_leaves_a_client_that_works(
-    connect: Connect, secured: Server, ca_file: str
-) -> None:
-    with Listener() as silent, ConnectProxy({"logsh.test:443": silent.address}) as proxy:
-        client = connect("https://logsh.test", ca_file=ca_file, env={"https_proxy": proxy.url})
-        for _ in range(2):
-            assert type(failure_of(client, SHORT_S)) is TlsFailure
-        proxy.route("logsh.test:443", secured.address)
-        assert client.post(BODY, Budget(10)).status == 201
 
 
 def test_loopback_is_never_reached_through_a_proxy(connect: Connect, server: Server) -> None:
