@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import stat
@@ -132,29 +131,3 @@ def test_somebody_elses_directory_is_refused_with_both_names(shared: Path) -> No
     with pytest.raises(NotOurs):
         make_directory(shared / "a" / "b")
     assert list(shared.iterdir()) == []
-
-
-@as_root
-def test_a_lock_file_made_under_a_forbidding_mask_heals(shared: Path) -> None:
-    script = f"""
-import os, pathlib, sys
-from logsh_cli.files import file_lock
-os.setgid({NOBODY}); os.setuid({NOBODY}); os.umask(0o277)
-for _ in range(2):
-    with file_lock(pathlib.Path(sys.argv[1])) as held:
-        print(held)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(shared / "lock")], capture_output=True, text=True, check=False
-    )
-    assert (done.stdout, done.stderr) == ("True\nTrue\n", "")
-
-
-def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with file_lock(path) as held:
-            assert not held
-    with file_lock(path) as held:
-        assert held

@@ -12,17 +12,16 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
 from logsh_cli.clock import Clock
 from logsh_cli.outbox import LEASE_S
-from tests.support import answers as says
 from tests.support.command import LOGSH, environment
 from tests.support.inprocess import call_main
 from tests.support.kept import arrived, keep
-from tests.support.processes import kill_what_is_left, processes_with, start_logsh, wait_until, wait_until_none_is_left
+from tests.support.processes import kill_what_is_left, processes_with, wait_until, wait_until_none_is_left
 from tests.support.sending import EVENT, Logsh, kept_rows, settings_for
 
 if TYPE_CHECKING:
@@ -30,6 +29,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.server import Server
+
+Point = tuple[str, int]
+"""The how-manieth of which system call."""
 
 STEPS = ("pwrite64", "fdatasync", "fsync", "connect", "sendto", "recvfrom", "flock")
 """System calls, in strace's words, that change the store, sync it, or are part of a request."""
@@ -54,13 +56,6 @@ def flush_once_leases_have_ended(service: Server) -> None:
     assert (done.code, done.stderr) == (0, "")
 
 
-class Point(NamedTuple):
-    """The how-manieth of which system call."""
-
-    call: str
-    number: int
-
-
 class Traced:
     """Runs commands under strace, on this test's state directory."""
 
@@ -68,9 +63,9 @@ class Traced:
         self.service = service
         self.log = tmp_path / "strace.log"
 
-    def run(self, args: tuple[str, ...], kill_at: Point | None = None) -> int:
+    def run(self, *args: str, kill_at: Point | None = None) -> int:
         """The exit code as strace repeats it: negative for a signal."""
-        kill = [f"-einject={kill_at.call}:signal=SIGKILL:when={kill_at.number}"] if kill_at else []
+        kill = ["-einject={}:signal=SIGKILL:when={}".format(*kill_at)] if kill_at else []
         trace = ["strace", "-f", "-o", str(self.log), f"-etrace={','.join(STEPS)}", *kill]
         env = environment(settings_for(self.service))
         command = [*trace, str(LOGSH), *args]
@@ -83,7 +78,7 @@ class Traced:
         for thread, call, arguments in _CALL.findall(self.log.read_text()):
             seen[thread, call] += 1
             if not arguments.partition(", ")[2].startswith(_SHARED_MEMORY):
-                points.append(Point(call, seen[thread, call]))
+                points.append((call, seen[thread, call]))
         return list(dict.fromkeys(points))
 
     def syncs(self) -> int:
@@ -98,20 +93,19 @@ def traced(service: Server, tmp_path: Path) -> Traced:
     keep(tmp_path, "first")  # so that the store is there
     call_main("outbox", "drop", "--all", "--yes")
     traced = Traced(service, tmp_path)
-    if traced.run(("outbox", "list")) != 0:
+    if traced.run("outbox", "list") != 0:
         pytest.skip("tracing is not permitted here")
     return traced
 
 
 def test_killed_at_any_step_what_was_accepted_arrives(service: Server, traced: Traced, tmp_path: Path) -> None:
-    args = ("send", *EVENT)
-    assert traced.run(args) == 0
+    assert traced.run("send", *EVENT) == 0
     points, syncs = traced.points(), traced.syncs()
-    assert {"pwrite64", "fdatasync", "connect", "sendto", "recvfrom"} <= {point.call for point in points}
+    assert {"pwrite64", "fdatasync", "connect", "sendto", "recvfrom"} <= {call for call, _ in points}
     accepted_at = 0
     for point in points:
         service.events.clear()
-        assert traced.run(args, kill_at=point) == -signal.SIGKILL, point
+        assert traced.run("send", *EVENT, kill_at=point) == -signal.SIGKILL, point
         accepted = traced.syncs() >= syncs
         accepted_at += accepted
         flush_once_leases_have_ended(service)
@@ -124,34 +118,20 @@ def test_killed_at_any_step_what_was_accepted_arrives(service: Server, traced: T
 
 def test_a_delivery_killed_at_any_step_loses_nothing(service: Server, traced: Traced, tmp_path: Path) -> None:
     keep(tmp_path, "a", "b")
-    assert traced.run(("courier",)) == 0
+    assert traced.run("courier") == 0
     points = traced.points()
-    assert {"pwrite64", "connect", "sendto", "recvfrom"} <= {point.call for point in points}
+    assert {"pwrite64", "connect", "sendto", "recvfrom"} <= {call for call, _ in points}
     for point in points:
         keep(tmp_path, "a", "b")
         service.events.clear()
         # Two workers may share the steps in another way this time, so that the last ones are not reached.
-        if traced.run(("courier",), kill_at=point) == 0:
+        if traced.run("courier", kill_at=point) == 0:
             assert arrived(service) == ["a", "b"]
         flush_once_leases_have_ended(service)
         assert kept_rows(tmp_path) == [], point
         assert set(arrived(service)) == {"a", "b"}, point
         assert max(Counter(arrived(service)).values()) <= 2, point
     assert not list((tmp_path / "state").glob("*.corrupt-*"))
-
-
-# The same without strace, at the steps that the service can hold a process at
-
-
-def test_killed_while_it_waits_for_its_next_attempt_the_event_is_kept(service: Server) -> None:
-    service.default = says.error(503, headers={"Retry-After": "300"})
-    process = start_logsh("send", *EVENT, "--deadline", "600", env=settings_for(service))
-    service.wait_for(1)
-    process.kill()
-    process.communicate()
-    service.default = says.ok()
-    flush_once_leases_have_ended(service)
-    assert arrived(service) == ["deploy.done"]
 
 
 def test_the_next_courier_takes_over_when_one_was_killed(logsh: Logsh, service: Server, tmp_path: Path) -> None:
