@@ -109,12 +109,11 @@ def test_every_line_becomes_an_event(service: Server, tmp_path: Path) -> None:
     assert kept_rows(tmp_path) == []
 
 
-@pytest.mark.parametrize("args", [(), ("-",)], ids=["no argument", "dash"])
-def test_standard_input_is_read_and_nobody_watches_a_pipe(service: Server, args: tuple[str, ...]) -> None:
-    done = call_main("batch", *args, stdin=lines(3), env=settings_for(service, TERM="xterm"))
+def test_standard_input_is_read_and_nobody_watches_a_pipe(service: Server) -> None:
+    done = call_main("batch", stdin=lines(3), env=settings_for(service, TERM="xterm"))
     assert (done.code, done.stderr, done.stdout[:13]) == (0, "", "3 delivered (")
     assert names(service) == ["e0", "e1", "e2"]
-    done = call_main("batch", *args, "-q", stdin=lines(2), env=settings_for(service))
+    done = call_main("batch", "-", "-q", stdin=lines(2), env=settings_for(service))
     assert (done.code, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -314,14 +313,12 @@ def test_a_service_that_is_away_is_not_waited_for_line_by_line(service: Server, 
 @pytest.mark.parametrize(
     ("answer", "code", "name"),
     [
-        pytest.param(says.OBSERVED.unauthorized, 77, "unauthorized", id="the key is refused"),
-        pytest.param(says.html404(), 78, "unexpected_answer", id="not a Logsh"),
-        pytest.param(says.error(402, "payment_required"), 75, "unavailable", id="the quota is spent"),
-        pytest.param(says.error(503, headers=LATER), 75, "unavailable", id="down for an hour"),
-        pytest.param(
-            says.error(429, "rate_limit_exceeded", headers=LATER), 75, "unavailable", id="limited for an hour"
-        ),
+        (says.OBSERVED.unauthorized, 77, "unauthorized"),
+        (says.html404(), 78, "unexpected_answer"),
+        (says.error(402, "payment_required"), 75, "unavailable"),
+        (says.error(429, "rate_limit_exceeded", headers=LATER), 75, "unavailable"),
     ],
+    ids=repr,
 )
 def test_what_no_line_can_change_keeps_them_all_after_a_few_requests(
     service: Server, tmp_path: Path, answer: Answer, code: int, name: str

@@ -179,9 +179,12 @@ def test_a_line_that_is_too_long_is_skipped_and_counted(given: list[bytes], expe
     assert lines_of(*given) == [Line(number, content) for number, content in enumerate(expected, 1)]
 
 
-def test_a_line_is_there_as_soon_as_it_is_whole() -> None:
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_line_is_there_as_soon_as_it_is_whole_also_from_a_pipe_that_does_not_block(*, blocking: bool) -> None:
     with pipe() as (reading, writing):
+        os.set_blocking(reading, blocking)
         reader = LineReader(reading)
+        assert reader.next(0.01) is None
         writing.write(b"one\ntw")
         assert reader.next(PATIENCE_S) == [Line(1, b"one")]
         assert reader.next(0.01) is None
@@ -202,17 +205,6 @@ def test_reading_does_not_run_far_ahead_of_whoever_takes_the_lines() -> None:
             taken += sum(len(entry.content or b"") + 1 for entry in some or ())
             assert reader.position - taken <= (BLOCKS_AHEAD + 2) * BLOCK_BYTES
         assert reader.position == taken > 60 * BLOCK_BYTES
-
-
-def test_a_pipe_that_does_not_block_is_waited_for() -> None:
-    with pipe() as (reading, writing):
-        os.set_blocking(reading, False)
-        reader = LineReader(reading)
-        assert reader.next(0.05) is None
-        writing.write(b"one\n")
-        assert reader.next(PATIENCE_S) == [Line(1, b"one")]
-        writing.close()
-        assert reader.next(PATIENCE_S) == []
 
 
 def test_what_can_not_be_read_is_said_to_whoever_asks(tmp_path: os.PathLike[str]) -> None:

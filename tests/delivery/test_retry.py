@@ -176,12 +176,6 @@ def test_what_the_service_asks_for_replaces_the_doubling_if_it_fits() -> None:
     assert pause_before_next(failure(503, retry_after="0"), 1, 1, 9.0, 0.0) == 1.0, "a second at least"
 
 
-def test_a_kind_of_fault_has_its_own_number_of_retries_whatever_came_before() -> None:
-    unanswered = failure_of_error(Unanswered("x"))
-    assert pause_before_next(unanswered, 3, 1, TOMORROW_S, 0.0) == 0.0
-    assert pause_before_next(unanswered, 3, 2, TOMORROW_S, 0.0) is None
-
-
 @given(
     attempts=st.integers(1, 10),
     alike=st.integers(1, 10),

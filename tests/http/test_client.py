@@ -19,14 +19,13 @@ from logsh_cli.http.wire import USER_AGENT, Exchange, build_request
 from tests.support import answers as says
 from tests.support.answers import COLUMNS
 from tests.support.certs import authority
-from tests.support.clients import KEY, closing_clients
+from tests.support.clients import KEY
 from tests.support.proxy import ConnectProxy
 from tests.support.server import Listener, Server
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.support.answers import Column
     from tests.support.clients import Connect
@@ -35,29 +34,6 @@ BODY = b'{"workspace":"shop","event":"deploy.done","description":"v1"}'
 SHORT_S = 0.3
 FAR_BEYOND_S = 15.0
 """Nothing that is bounded by SHORT_S takes this long, even on a busy machine."""
-
-
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    with closing_clients() as make:
-        yield make
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as running:
-        yield running
-
-
-@pytest.fixture
-def secured() -> Iterator[Server]:
-    with Server(tls=authority().server_context()) as running:
-        yield running
-
-
-@pytest.fixture
-def ca_file(tmp_path: Path) -> str:
-    return str(authority().write_ca(tmp_path))
 
 
 def failure_of(client: Client, seconds: float = 10, body: bytes = BODY) -> LogshError:
@@ -80,12 +56,8 @@ def failure_of(client: Client, seconds: float = 10, body: bytes = BODY) -> Logsh
 
 
 @pytest.mark.parametrize("column", COLUMNS.values(), ids=COLUMNS.keys())
-@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
-def test_both_columns_of_the_contract_are_understood(
-    connect: Connect, column: Column, secure: bool, ca_file: str
-) -> None:
-    tls = authority().server_context() if secure else None
-    with Server(key=KEY, column=column, validate=True, tls=tls) as server:
+def test_both_columns_of_the_contract_are_understood(connect: Connect, column: Column, ca_file: str) -> None:
+    with Server(key=KEY, column=column, validate=True, tls=authority().server_context()) as server:
         client = connect(server.url, ca_file=ca_file)
         assert client.post(BODY, Budget(10)).status in {200, 201}
 
@@ -145,14 +117,10 @@ def test_an_answer_with_whole_headers_is_an_answer_whatever_its_body(connect: Co
     refused = b'{"name":"validation_error","message":"no"}'
     for answer, *expected in (
         (says.html404(), 404),
-        (says.empty(500), 500),
         (says.empty(201), 201),
         (says.raw(b"HTTP/1.1 204 No Content\r\n\r\n"), 204),
-        (says.cut_off(201), 201),
-        (says.cut_off(201, chunked=True), 201),
         (says.cut_off(403), 403),
         (says.cut_off(500, chunked=True), 500),
-        (says.drip_body(status=201), 201),
         (says.drip_body(status=500), 500),
         (says.raw(says.http(500, b"\x1f\x8b not gzip", {"Content-Encoding": "gzip"})), 500),
         (says.raw(says.http(500, b"[" * 5000)), 500),
@@ -176,7 +144,6 @@ def test_without_whole_headers_the_event_counts_as_unanswered_and_the_client_wor
     late = "the answer did not end in time"
     for answer, words in (
         (says.drop(), closed),
-        (says.accept_then_drop(), closed),
         (says.cut_off_headers(), bad),
         (says.drip_headers(), late),
         (says.slow(FAR_BEYOND_S), "no answer in time"),
@@ -541,7 +508,8 @@ def test_a_page_that_ends_with_the_connection_came_whole(
 
 def test_no_piece_of_a_key_comes_back_from_a_service_that_repeats_it(connect: Connect, server: Server) -> None:
     piece = KEY[2:15]
-    said = {"name": f"n {piece}", "message": f"your key {KEY[:-2]}… is bad", "details": {"header": piece}}
+    # The name would be cut within the key.
+    said = {"name": "n" * 490 + KEY, "message": f"your key {KEY[:-2]}… is bad", "details": {"header": piece}}
     headers = {"Content-Type": f"text/{piece}", "Retry-After": piece, "Location": f"/?{piece}"}
     server.script(says.raw(says.http(429, json.dumps(said).encode(), headers)))
     client = connect(server.url)
@@ -549,6 +517,7 @@ def test_no_piece_of_a_key_comes_back_from_a_service_that_repeats_it(connect: Co
     assert client.exchange is not None
     shown = f"{answer} {client.exchange.location}"
     assert "your key [redacted]… is bad" in shown
+    assert KEY[:8] not in shown
     assert not any(KEY[at : at + 12] in shown for at in range(len(KEY) - 11))
 
 

@@ -19,21 +19,9 @@ from tests.support.server import Listener, Server
 if TYPE_CHECKING:
     import socket
     import threading
-    from collections.abc import Iterator
     from pathlib import Path
 
 BODY = b"{}"
-
-
-@pytest.fixture
-def ca_file(tmp_path: Path) -> str:
-    return str(authority().write_ca(tmp_path))
-
-
-@pytest.fixture
-def secured() -> Iterator[Server]:
-    with Server(tls=authority().server_context()) as running:
-        yield running
 
 
 def post_to(server: Listener, host: str = "127.0.0.1", **how: Any) -> int:

@@ -189,17 +189,17 @@ class Server(Listener):
 
     def wait_for(self, count: int, timeout: float = PATIENCE_S) -> list[Received]:
         """Wait until this many requests have arrived, and return them; fails the test if they don't."""
-        with self._changed:
-            arrived = self._changed.wait_for(lambda: len(self.requests) >= count, timeout)
-            assert arrived, f"{len(self.requests)} of {count} requests arrived within {timeout} s"
-            return list(self.requests)
+        return self._wait_for(self.requests, count, timeout)
 
     def wait_for_events(self, count: int, timeout: float = PATIENCE_S) -> list[Any]:
         """The same for events that were taken."""
+        return self._wait_for(self.events, count, timeout)
+
+    def _wait_for(self, what: list[Any], count: int, timeout: float) -> list[Any]:
         with self._changed:
-            arrived = self._changed.wait_for(lambda: len(self.events) >= count, timeout)
-            assert arrived, f"{len(self.events)} of {count} events arrived within {timeout} s"
-            return list(self.events)
+            arrived = self._changed.wait_for(lambda: len(what) >= count, timeout)
+            assert arrived, f"{len(what)} of {count} arrived within {timeout} s"
+            return list(what)
 
     def converse(self, sock: socket.socket, stopping: threading.Event, number: int) -> None:
         wire = Wire(sock, stopping)
