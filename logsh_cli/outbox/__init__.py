@@ -1,10 +1,8 @@
 """The outbox: what was accepted and is not yet delivered, in one SQLite file that all processes of a user share.
 
 An event is on disk, synced, when ``add`` returns. It is leased to one process at a time, which renews its lease before
-an attempt and says what came of it. A process that dies leaves a lease that ends by itself. A power cut loses at most
-an acknowledgement (those are not synced), so that an event may go out twice, never not at all.
-
-No connection survives a ``fork``: a child must open its own. Threads may share a store.
+an attempt and says what came of it; the lease of one that dies ends by itself. A power cut loses at most
+acknowledgements, which are not synced, so that an event may go out twice, never not at all.
 """
 
 from logsh_cli.outbox.file import StoreUnavailable

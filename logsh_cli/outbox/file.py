@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FILE_NAME = "outbox.db"
-LOCK_NAME = "outbox.lock"
 LEDGER_NAME = "outbox.ledger"
 
 CHECKPOINT_PAGES = 250
@@ -60,9 +59,6 @@ _REASONS = {
     **dict.fromkeys(_BUSY, "another process has kept it locked for too long"),
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_IOERR: "it can't be read or written (is the disk full, or a quota or file size limit reached?)",
-    sqlite3.SQLITE_READONLY: "it can't be written",
-    sqlite3.SQLITE_CANTOPEN: "it can't be opened",
-    sqlite3.SQLITE_PERM: "access is not permitted",
 }
 _MISSING_SCHEMA = ("no such table", "no such column", "no such index", "has no column named")
 
@@ -142,7 +138,7 @@ def look_at_set_aside(path: Path) -> SetAside:
 
 
 def mark_read(path: Path, found: Salvage) -> SetAside:
-    """Note beside a set-aside file how much of it was read."""
+    """Note beside a damaged file how much of it was read."""
     write_atomically(path.with_name(path.name + _READ), f"{len(found.rows)}\n{found.unread}\n".encode())
     return SetAside(path, len(found.rows), found.unread)
 
@@ -333,7 +329,7 @@ class StoreFile:
 
     def _begin(self, reason: str | None) -> None:
         """Make a store, unless another process was faster; with a ``reason``, in place of the damaged one."""
-        lock = self.directory / LOCK_NAME
+        lock = self.directory / "outbox.lock"
         with file_lock(lock, patience_s=self.patience_s) as held:
             if not held:
                 raise StoreUnavailable(f"another process has held {lock} for too long")

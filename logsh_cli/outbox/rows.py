@@ -139,7 +139,7 @@ class Counts(Record):
 
 
 class Changed(Record):
-    """How many events ``retry`` or ``drop`` changed, and the ids left alone: being delivered, or not there."""
+    """How many events were changed by hand, and the ids left alone: being delivered, or not there."""
 
     done: int
     leased: tuple[int, ...] = ()

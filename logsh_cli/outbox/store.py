@@ -87,10 +87,7 @@ def open_store(
     create: bool = True,
     patience_s: float = PATIENCE_S,
 ) -> Outbox:
-    """Return the outbox, or memory where none can be used: then ``unkept_because`` says why.
-
-    With ``create=False`` and no outbox yet: an empty store in memory, with no reason given.
-    """
+    """Return the outbox, or memory: where none can be used, or where there is none yet and ``create`` is false."""
     try:
         file = StoreFile(directory(), now, patience_s)
         if create or file.exists():
@@ -151,10 +148,7 @@ class Outbox:
     # Accepting and delivering
 
     def add(self, owner: Owner, bodies: Sequence[bytes], *, lease: str | None = None) -> list[int]:
-        """Accept events, all or none, in one synced transaction; returns their ids, in order.
-
-        With ``lease`` they are that holder's at once, for ``LEASE_S`` seconds. Raises ``OutboxFull``.
-        """
+        """Accept events, all or none, synced, at once leased to ``lease``; returns their ids. Raises ``OutboxFull``."""
         if not bodies:
             return []
         accepted_at = self._now()
@@ -283,10 +277,7 @@ class Outbox:
         """Tell whether there is an event to take now."""
         # Its two halves apart: the index can't be searched for an OR, and every waiting event would be walked past.
         mine = f"SELECT 1 FROM events WHERE {_PENDING} AND {_OF_OWNER} AND {_FREE}"
-        ((found,),) = self._read(
-            f"SELECT {' OR '.join(f'EXISTS ({mine} AND {half})' for half in _DUE_HALVES)}", **_owned_by(owner)
-        )
-        return bool(found)
+        return any(self._read(f"{mine} AND {half} LIMIT 1", **_owned_by(owner)) for half in _DUE_HALVES)
 
     def newest_id(self) -> int:
         """Return the highest id in use, 0 when there is none."""
@@ -346,7 +337,7 @@ class Outbox:
 
     @contextmanager
     def flush_lock(self, *, patience_s: float = 0.0) -> Iterator[bool]:
-        """Hold the lock that lets one flusher at a time work; gives whether it is ours within ``patience_s``."""
+        """Hold the lock of the one flusher at a time; gives whether it is ours within ``patience_s``."""
         path = self._file.directory / "flush.lock"
         with ExitStack() as stack:
             try:
@@ -430,7 +421,7 @@ class Outbox:
 
 
 class MemoryFile(StoreFile):
-    """The file of a store that has none: there is nothing to set aside, nothing to lock, and nothing to say."""
+    """The file of a store that has none."""
 
     def _opened(self) -> Connection:
         if self._db is None:
@@ -444,7 +435,7 @@ class MemoryFile(StoreFile):
 
 
 class MemoryOutbox(Outbox):
-    """The store of a process that can have none on disk: the same in all but that it ends with the process."""
+    """The store of a process that can have none on disk; it ends with the process."""
 
     def __init__(
         self, *, now: Callable[[], float] = time.time, because: str | None = None, is_full: bool = False
@@ -486,5 +477,5 @@ def _fitting(row_id: int) -> int:
 
 
 def _storable(text: str) -> str:
-    """Return text that has a UTF-8 form: an argument may hold bytes of another charset, as lone surrogates."""
+    """Return text that has a UTF-8 form: an argument may hold bytes of another charset."""
     return text.encode("utf-8", "replace").decode()
