@@ -102,8 +102,8 @@ def dated(body: bytes, accepted_at: float, now: float) -> bytes:
 class Road:
     """The road of one owner's events, under one lease; any thread may ``send``.
 
-    ``connect`` makes a client. Once ``stopping`` is set nothing new is begun, and a sleep of the clock ends. ``show``
-    tells a person who watches, from the second second on, what is waited for. ``jitter`` gives numbers in [0, 1).
+    Once ``stopping`` is set nothing new is begun, and a sleep of the clock ends. ``show`` tells a person who watches,
+    from the second second on, what is waited for. ``jitter`` gives numbers in [0, 1).
     """
 
     def __init__(

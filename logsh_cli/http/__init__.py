@@ -6,9 +6,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-# What `import httpx` loads for nothing: where click is installed, its own command line with rich and pygments (40 ms),
-# what its asynchronous half runs on (1 ms), and what shutil unpacks archives with (1 ms). None is how Python is told
-# that a module can't be found.
+# What `import httpx` loads for nothing: where click is installed, its own command line (40 ms), what its asynchronous
+# half runs on (1 ms), what shutil unpacks archives with (1 ms). None: such a module can't be found.
 for _unused in ("httpx._main", "anyio", "trio", "bz2", "lzma"):
     sys.modules.setdefault(_unused, None)  # type: ignore[arg-type]
 

@@ -173,9 +173,8 @@ def system_lookup(host: str, port: int) -> Sequence[AddressInfo]:
 def connect_to_first(addresses: Sequence[AddressInfo], patience: float) -> socket.socket:
     """Return a connection to the first address that answers, the families taking turns: RFC 8305, simplified.
 
-    The next address is tried as soon as one fails, or beside it after a quarter of a second, so that a network that
-    swallows IPv6 costs no more than that. ``TimeoutError`` if none answered within ``patience`` seconds, ``OSError``
-    with each reason once if all refused.
+    The next one is tried as soon as one fails, or beside it after a quarter of a second: a network that swallows IPv6
+    costs no more. ``TimeoutError`` if none answered within ``patience`` seconds, ``OSError`` if all refused.
     """
     waiting = families_in_turn(addresses)
     reasons: list[str] = []

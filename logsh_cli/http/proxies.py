@@ -1,6 +1,5 @@
 """Find the proxy that a connection goes through, by the usual environment variables. Pure.
 
-``https_proxy``, else ``all_proxy``, unless ``no_proxy`` names the host; lower case goes before upper case, as in curl.
 There is no ``http_proxy`` here: plain http goes to loopback only, and loopback never through a proxy, which would be
 handed the key in clear.
 """

@@ -2,8 +2,7 @@
 
 Certificates and host names are always verified, at TLS 1.2 or later. The trust anchors are exactly one of
 
-1. ``ca_file``, and then nothing else, as with curl's ``--cacert``: who runs a private authority does not want every
-   public one to be able to stand in for it;
+1. ``ca_file``, and then nothing else, as with curl's ``--cacert``: no public authority can stand in for a private one;
 2. ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``, those of them that are set;
 3. the system's store, or certifi's list where the system has none.
 """

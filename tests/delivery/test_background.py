@@ -132,21 +132,6 @@ def test_a_courier_that_can_not_be_started_is_said(
     assert len(kept_rows(tmp_path)) == 1
 
 
-def test_a_command_substitution_and_a_pipe_return(service: Server, gate: threading.Event, tmp_path: Path) -> None:
-    command = shlex.join([str(LOGSH), "send", *EVENT, "--background"])
-    done = subprocess.run(
-        ["sh", "-c", f'said=$({command} 2>&1) && {command} | cat >/dev/null && echo "<$said>"'],
-        env=environment(settings_for(service)),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert done.stdout.startswith("<stored: deploy.done -> shop (#1, ")
-    gate.set()
-    all_is_done(service, tmp_path, "deploy.done", "deploy.done")
-
-
 def test_closed_standard_streams_are_no_obstacle(service: Server) -> None:
     command = shlex.join([str(LOGSH), "send", *EVENT, "--background"])
     subprocess.run(

@@ -231,22 +231,19 @@ def test_a_budget_counts_down_to_zero_and_no_further() -> None:
 # Connections
 
 
-@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
 def test_one_connection_serves_many_posts_until_it_is_closed_which_costs_no_failure_and_no_second_event(
-    connect: Connect, secure: bool, ca_file: str
+    connect: Connect, server: Server, secured: Server, ca_file: str
 ) -> None:
-    with Server(tls=authority().server_context() if secure else None) as server:
-        client = connect(server.url, ca_file=ca_file)
+    for there in (server, secured):
+        client = connect(there.url, ca_file=ca_file)
         for _ in range(3):
             client.post(BODY, Budget(10))
-        assert server.connections == 1
-        assert client.exchange is not None
-        assert client.exchange.reused
-        server.default = says.raw(says.http(201, b"{}"), accepts=True, hang_up=True)
+        assert there.connections == 1
+        there.default = says.raw(says.http(201, b"{}"), accepts=True, hang_up=True)
         for _ in range(5):
             assert client.post(BODY, Budget(10)).status == 201
-            server.wait_until_idle()
-        assert len(server.events) == 8
+            there.wait_until_idle()
+        assert len(there.events) == 8
 
 
 def test_a_server_that_comes_back_is_found_by_the_same_client(connect: Connect, server: Server) -> None:
