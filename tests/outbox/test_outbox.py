@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +100,9 @@ def test_a_key_has_the_same_fingerprint_tomorrow_and_another_on_another_machine(
 
 
 def test_threads_share_a_store(store: Outbox) -> None:
-    threads = [threading.Thread(target=lambda: [store.add(ME, [BODY], lease="l") for _ in range(25)]) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as threads:
+        added = list(threads.map(lambda _: store.add(ME, [BODY], lease="l"), range(100)))
+    assert sorted(added) == [[row_id] for row_id in range(1, 101)]
     assert store.counts() == Counts(100, 100, 0)
 
 
@@ -358,8 +356,8 @@ def test_the_last_outcome_is_remembered_for_each_profile_workspace_and_event(sto
     assert store.last_outcome("work", "acme", "backup") is None
 
 
-def test_outcomes_are_bounded_and_the_one_not_heard_of_for_longest_goes(clock: Clock) -> None:
-    store = MemoryOutbox(now=clock)
+def test_outcomes_are_bounded_and_the_one_not_heard_of_for_longest_goes() -> None:
+    store = MemoryOutbox()
     for number in range(10_000):
         store.remember_outcome("default", "acme", f"job {number}", "failed")
     store.remember_outcome("default", "acme", "job 0", "succeeded")

@@ -34,7 +34,7 @@ NOBODY = 65534
 PATIENCE_S = 120
 
 PRELUDE = """
-import os, signal, sys, time
+import os, sys
 from pathlib import Path
 from logsh_cli.outbox import *
 directory = Path(sys.argv[1])
