@@ -14,7 +14,7 @@ from logsh_cli.outbox import Outbox
 from logsh_cli.outbox.rows import age
 from tests.support.command import LOGSH, environment
 from tests.support.inprocess import call_main
-from tests.support.kept import arrived, keep, shelve
+from tests.support.kept import arrived, body_of, keep, shelve
 from tests.support.pty_session import Session
 from tests.support.sending import KEY, LATER, kept_rows, settings_for
 from tests.support.server import Server, error
@@ -350,3 +350,9 @@ def test_a_long_list_ends_quietly_when_its_reader_has_seen_enough(tmp_path: Path
     assert done.stdout.count("\n") == 2
     assert "Traceback" not in done.stderr
     assert "Broken" not in done.stderr
+
+
+def test_a_body_is_stored_as_it_is_sent(tmp_path: Path, service: Server) -> None:
+    keep(tmp_path, "größe 👩‍🚀")
+    assert call_main("outbox", "flush", env=settings_for(service)).code == 0
+    assert service.requests[0].body == body_of("größe 👩‍🚀")
