@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
+from tests.support.clients import closing_clients
 from tests.support.command import Completed, run_logsh
 from tests.support.machine import Machine
 from tests.support.sending import KEY
@@ -19,6 +20,8 @@ from tests.support.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.support.clients import Connect
 
 # The suite says the same of the same code: what a property test happens to find at random is found by a longer run.
 hypothesis.settings.register_profile("suite", derandomize=True, deadline=None)
@@ -80,6 +83,12 @@ def isolated_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def logsh() -> Callable[..., Completed]:
     """The installed command, run as a process of its own."""
     return run_logsh
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    with closing_clients() as make:
+        yield make
 
 
 @pytest.fixture

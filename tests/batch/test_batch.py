@@ -447,21 +447,17 @@ def test_a_second_interrupt_quits_at_once_and_loses_nothing(service: Server, tmp
     assert len(kept_rows(tmp_path)) == 20
 
 
-@pytest.mark.parametrize(
-    ("content", "hint"),
-    [
+def test_json_that_is_not_one_event_a_line_is_recognized_once(service: Server) -> None:
+    for content, hint in (
         (b'[\n  {"event": "a", "description": "d"},\n  1\n]\n', "jq -c '.[]' FILE | logsh batch -"),
         (b'[{"event": "a", "description": "d"}]\n', "jq -c '.[]' FILE | logsh batch -"),
         (b'{\n  "event": "a",\n  "description": "d"\n}\n{\n', "jq -c . FILE | logsh batch -"),
-    ],
-    ids=["an array over many lines", "an array on one", "an object over many lines"],
-)
-def test_json_that_is_not_one_event_a_line_is_recognized_once(service: Server, content: bytes, hint: str) -> None:
-    done = batch(service, content)
-    assert done.code == 65
-    first, *later = done.stderr.splitlines()
-    assert first.endswith(f"(one event a line: {hint})")
-    assert hint not in "".join(later)
+    ):
+        done = batch(service, content)
+        assert done.code == 65, content
+        first, *later = done.stderr.splitlines()
+        assert first.endswith(f"(one event a line: {hint})"), content
+        assert hint not in "".join(later), content
 
 
 # At a terminal

@@ -8,7 +8,6 @@ import pytest
 
 from logsh_cli.outbox import Outbox
 from tests.support import answers as says
-from tests.support.clients import closing_clients
 from tests.support.clock import Time
 from tests.support.processes import kill_what_is_left
 from tests.support.sending import KEY, LATER
@@ -25,12 +24,6 @@ if TYPE_CHECKING:
 @pytest.fixture
 def time() -> Time:
     return Time()
-
-
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    with closing_clients() as made:
-        yield made
 
 
 @pytest.fixture

@@ -13,14 +13,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from logsh_cli.clock import Clock
 from tests.support import answers as says
 from tests.support.command import LOGSH, Completed, environment
 from tests.support.inprocess import call_main
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 
     from tests.support.server import Server
 
-DAY = 86_400.0
 NOBODY = 65534
 
 
@@ -265,17 +262,6 @@ def test_a_store_of_a_newer_version_is_left_alone_and_the_event_goes_out(service
     result = check_result(done, status="failed", exit_code=69, error="not_kept")
     assert "made by a newer logsh" in result["error"]["message"]
     assert [path.name for path in (tmp_path / "state").glob("*corrupt*")] == []
-
-
-def test_a_success_under_a_clock_set_back_takes_along_what_waits(service: Server, tmp_path: Path) -> None:
-    tomorrow = Clock(time=lambda: time.time() + 2 * DAY)
-    service.script(says.error(503, headers={"Retry-After": "3600"}))
-    done = call_main("send", "-e", "of tomorrow", "-d", "d", env=settings_for(service), clock=tomorrow)
-    assert done.code == 75
-    assert call_main("send", *EVENT, env=settings_for(service)).code == 0
-    service.wait_for_events(2)
-    wait_until_none_is_left(tmp_path / "state")
-    assert kept_rows(tmp_path) == []
 
 
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""Shared by the tests of http: clients, and a server with and without TLS."""
+"""Shared by the tests of http: a server with and without TLS."""
 
 from __future__ import annotations
 
@@ -7,20 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.certs import authority
-from tests.support.clients import closing_clients
 from tests.support.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from tests.support.clients import Connect
-
-
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    with closing_clients() as make:
-        yield make
 
 
 @pytest.fixture
