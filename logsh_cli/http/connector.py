@@ -61,19 +61,14 @@ class Connector:
 
     def __call__(self) -> Client:
         """Return a client, unconnected. Raises ``BadConfig`` when the certificates or the proxy can't be used."""
-        trust = self._trusted()
+        if self._destination.api_url.startswith("https:"):
+            with self._lock:
+                if self._trust is None:
+                    from logsh_cli.http.tls import make_context  # noqa: PLC0415 - loads ssl
+
+                    self._trust = Background(lambda: make_context(self._destination.ca_file, self._env))
         from logsh_cli.http.client import Client  # noqa: PLC0415 - httpx; and only now, while the certificates are read
 
         to = self._destination
-        context = None if trust is None else trust.result()
+        context = None if self._trust is None else self._trust.result()
         return Client(to.api_url, to.key, ca_file=to.ca_file, env=self._env, context=context, tell=self._tell)
-
-    def _trusted(self) -> Background[ssl.SSLContext] | None:
-        if not self._destination.api_url.startswith("https:"):
-            return None
-        with self._lock:
-            if self._trust is None:
-                from logsh_cli.http.tls import make_context  # noqa: PLC0415 - loads ssl
-
-                self._trust = Background(lambda: make_context(self._destination.ca_file, self._env))
-            return self._trust
