@@ -306,25 +306,21 @@ class StoreFile:
         if version < len(STEPS):
             upgrade(db)
         noted_salt, noted = self.ledger.head()  # before the store is asked, which others may be adding to
-        salt, highest = db.execute(
-            "SELECT (SELECT salt FROM store), (SELECT seq FROM sqlite_sequence WHERE name = 'events')"
-        ).fetchone()
-        if not isinstance(salt, bytes) or len(salt) != SALT_BYTES:
-            raise Damaged("its salt is gone")
+        salt, highest = salt_and_highest(db)
         # SQLite reads a log up to the first frame with a wrong checksum, and says nothing of what is behind it.
-        if noted_salt == salt and noted > (highest or 0):
+        if noted_salt == salt and noted > highest:
             raise Damaged("the end of its log is lost")
         # A file that does not end with a page was cut off, unless a disk was full just when the log was folded into it.
         if size % PAGE_BYTES and db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
             raise Damaged("it was cut off")
         self.salt = salt
         if noted_salt != salt:
-            self.ledger.begin(salt, highest or 0)
+            self.ledger.begin(salt, highest)
         self._has_log = db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         if sys.platform == "darwin":
             db.execute("PRAGMA fullfsync = ON")  # plain fsync leaves the data in the drive's own cache there
-        if self._highest > (highest or 0):
+        if self._highest > highest:
             raise_sequence(db, self._highest)
 
     def _begin(self, reason: str | None) -> None:
@@ -476,6 +472,18 @@ def _build(path: Path, found: Salvage, *, wal: bool) -> None:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     finally:
         db.close()
+
+
+def salt_and_highest(db: sqlite3.Connection) -> tuple[bytes, int]:
+    """Return the salt of a store, and the highest id that it has given out. Raises ``Damaged``."""
+    salt, highest = db.execute(
+        "SELECT (SELECT salt FROM store), coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)"
+    ).fetchone()
+    if not isinstance(salt, bytes) or len(salt) != SALT_BYTES:
+        raise Damaged("its salt is gone")
+    if not isinstance(highest, int) or not 0 <= highest < ABSURD_ID:
+        raise Damaged("its count of events is spoilt")
+    return salt, highest
 
 
 def upgrade(db: sqlite3.Connection) -> None:

@@ -342,6 +342,22 @@ def test_damage_that_shows_while_at_work_is_dealt_with_at_once(tmp_path: Path) -
     assert len(set_aside(tmp_path)) == len(outbox.notices) == 1
 
 
+@pytest.mark.parametrize("count", [2**63 - 1, 2**48, -1, "x", 0.5])
+def test_a_spoilt_count_of_events_is_damage_and_costs_none(tmp_path: Path, count: object) -> None:
+    outbox = Outbox.open(tmp_path)
+    outbox.add(ME, [body("kept")] * 3)
+    outbox.close()
+    with sqlite3.connect(tmp_path / "outbox.db") as db:
+        db.execute("UPDATE sqlite_sequence SET seq = ?", (count,))
+    db.close()
+    (tmp_path / "outbox.ledger").unlink()
+
+    outbox = Outbox.open(tmp_path)
+    assert outbox.add(ME, [body("new")]) == [4]
+    assert bodies(outbox) == [body("kept")] * 3 + [body("new")]
+    assert len(set_aside(tmp_path)) == len(outbox.notices) == 1
+
+
 def test_a_row_that_can_not_be_read_is_shelved_and_stops_nobody(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path)
     for change in (
