@@ -23,10 +23,9 @@ _SECRET_VARIABLE = re.compile(r"TOKEN|SECRET|PASSW|KEY", re.IGNORECASE)
 
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
-    r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|\x9c|$)"  # OSC, DCS, …: titles and links, up to their terminator
+    r"|\x1b[\]PX^_].{0,1000}?(?:\x07|\x1b\\|\x9c)"  # OSC, DCS, …: titles and links, if they have their terminator
     r"|\x1b[ -/]*[0-~]"
-    r"|\x9b[0-?]*[ -/]*[@-~]",
-    re.MULTILINE,
+    r"|\x9b[0-?]*[ -/]*[@-~]"
 )
 _CONTROLS = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]"

@@ -26,6 +26,7 @@ PRIVATE_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\nAAAA\n-----
         pytest.param(b"a\r\nb\rc", "a\nb\nc", id="carriage returns"),
         pytest.param(b"\x1b[1;31mred\x1b[0m \x1b]0;title\x07done\x1b(B\x07\x00\x08", "red done", id="terminal control"),
         pytest.param(b"\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link", id="links"),
+        pytest.param(b"noise \x1bP the reason", "noise  the reason", id="a title without an end"),
         pytest.param(b"caf\xe9 \xff", "caf\ufffd \ufffd", id="not UTF-8"),
         pytest.param("a\u202eb\u2028c".encode(), "abc", id="reordering"),
         pytest.param(b"Bearer abcdef123456", "Bearer [redacted]", id="bearer"),
